@@ -1,0 +1,60 @@
+// Data without behaviour that several layers share. The zero value of everything here refuses.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace peacrab {
+
+using Milliseconds = std::chrono::milliseconds;
+using Seconds = std::chrono::seconds;
+
+// Sizes in bytes; spelt with a type so that no number stands without its unit.
+struct Bytes {
+    uint64_t count = 0;
+    constexpr auto operator<=>(const Bytes&) const = default;
+};
+constexpr Bytes KiB(uint64_t n) { return {n << 10}; }
+constexpr Bytes MiB(uint64_t n) { return {n << 20}; }
+constexpr Bytes GiB(uint64_t n) { return {n << 30}; }
+
+// One call of a tool as the model asked for it. `arguments` is the model's text: hostile until
+// `policy` has opened it against the tool's schema.
+struct ToolCall {
+    std::string id;
+    std::string name;
+    std::string arguments;
+};
+
+// What a tool call came to. Failed unless something says otherwise.
+enum class Outcome { Failed, Ok, Denied, TimedOut, Interrupted };
+const char* outcome_name(Outcome outcome);  // "failed", "ok", "denied", "timed out", "interrupted"
+Outcome outcome_from(const std::string& name);  // unknown text is Failed
+
+struct [[nodiscard]] ToolResult {
+    Outcome outcome = Outcome::Failed;
+    std::string text;     // for the model: clipped, valid UTF-8
+    std::string summary;  // for the person: one line, no control bytes
+};
+
+// The four usage counters of a model call (Anthropic's names).
+struct Usage {
+    uint64_t input_tokens = 0;
+    uint64_t output_tokens = 0;
+    uint64_t cache_creation_input_tokens = 0;
+    uint64_t cache_read_input_tokens = 0;
+    Usage& operator+=(const Usage& other) {
+        input_tokens += other.input_tokens;
+        output_tokens += other.output_tokens;
+        cache_creation_input_tokens += other.cache_creation_input_tokens;
+        cache_read_input_tokens += other.cache_read_input_tokens;
+        return *this;
+    }
+};
+
+constexpr const char* kVersion = "0.1.0";
+constexpr const char* kSentinelKey = "proxy-managed";  // what stands where a key would; the gateway replaces it
+
+}  // namespace peacrab

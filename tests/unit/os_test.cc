@@ -1,0 +1,108 @@
+#include "os.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "error.h"
+
+using namespace peacrab;
+
+namespace {
+
+struct TemporaryFolder {
+    std::string path;
+    TemporaryFolder() {
+        char name[] = "/tmp/peacrab-test-XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~TemporaryFolder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+};
+
+}  // namespace
+
+TEST_CASE("os: an open beneath a folder cannot leave it, follow a link out, or block on a fifo") {
+    TemporaryFolder folder;
+    const std::string& path = folder.path;
+    write_file_atomic(path + "/inside", "x", 0600);
+    REQUIRE(::symlink("/etc/passwd", (path + "/out").c_str()) == 0);
+    REQUIRE(::symlink("inside", (path + "/in").c_str()) == 0);
+    REQUIRE(::mkfifo((path + "/fifo").c_str(), 0600) == 0);
+    UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    CHECK(open_beneath(directory.get(), "inside", O_RDONLY));
+    CHECK(open_beneath(directory.get(), "in", O_RDONLY));
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), "out", O_RDONLY), ErrnoError);
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), "../" , O_RDONLY), ErrnoError);
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), "/etc/passwd", O_RDONLY), ErrnoError);
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), "fifo", O_RDONLY), Error);
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), ".", O_RDONLY), Error);
+}
+
+TEST_CASE("os: a file is replaced whole or not at all, and its mode is the one asked for") {
+    TemporaryFolder folder;
+    const std::string file = folder.path + "/f";
+    write_file_atomic(file, "one", 0600);
+    write_file_atomic(file, "two", 0600);
+    CHECK(read_file(file, KiB(1)) == "two");
+    struct stat info;
+    REQUIRE(::stat(file.c_str(), &info) == 0);
+    CHECK((info.st_mode & 0777) == 0600);
+    CHECK_THROWS_AS(write_file_atomic(folder.path + "/no/f", "x", 0600), ErrnoError);
+    CHECK_THROWS_AS((void)read_file(file, Bytes{2}), Error);
+    CHECK_FALSE(read_file_if_exists(folder.path + "/none", KiB(1)).has_value());
+}
+
+TEST_CASE("os: a dropped child is killed and reaped") {
+    pid_t pid = ::fork();
+    if (pid == 0) {
+        ::pause();
+        ::_exit(0);
+    }
+    { Pidfd child = Pidfd::of_child(pid); }
+    CHECK(::kill(pid, 0) < 0);
+}
+
+TEST_CASE("os: the default child exit is not success, the default deadline has passed") {
+    CHECK_FALSE(ChildExit().ok());
+    CHECK(Deadline().passed());
+    CHECK_FALSE(Deadline::never().passed());
+    CHECK(Deadline::in(Milliseconds(10'000)).poll_timeout() > 9'000);
+}
+
+TEST_CASE("os: a child's exit code and its signal are told apart") {
+    pid_t pid = ::fork();
+    if (pid == 0) ::_exit(3);
+    CHECK(Pidfd::of_child(pid).wait().describe() == "exit code 3");
+    pid = ::fork();
+    if (pid == 0) {
+        ::raise(SIGKILL);
+        ::_exit(0);
+    }
+    CHECK(Pidfd::of_child(pid).wait().describe() == "killed by signal 9");
+}
+
+TEST_CASE("os: hostile bytes become visible before they reach a terminal") {
+    CHECK(printable("a\x1b[2Jb\r") == "a\\x1b[2Jb\\x0d");
+    CHECK(printable("gr\xc3\xbcn\n\t") == "gr\xc3\xbcn\n\t");
+    CHECK(printable("\xe2\x80\xae" "evil") == "\\u{202e}evil");
+    CHECK(printable("\xc2\x9b" "1m") == "\\x9b1m");
+    CHECK(printable("\xff") == "\\xff");
+}
+
+TEST_CASE("os: a descriptor travels over a socket; end of file gives none") {
+    SocketPair pair = SocketPair::seqpacket();
+    Pipe pipe = Pipe::make();
+    send_fd(pair.ours.get(), pipe.write.get());
+    UniqueFd received = receive_fd(pair.theirs.get());
+    REQUIRE(received);
+    write_all(received.get(), "x");
+    char byte;
+    CHECK(read_some(pipe.read.get(), {&byte, 1}) == 1);
+    CHECK((::fcntl(received.get(), F_GETFD) & FD_CLOEXEC) != 0);
+    pair.ours.reset();
+    CHECK_FALSE(receive_fd(pair.theirs.get()));
+}
