@@ -1,0 +1,47 @@
+// The one YAML file a person edits: file → each module's options. An unknown key, a wrong kind or
+// a number out of range is an Error with a hint; an absent file is the defaults.
+//
+//     # ~/.config/peacrab/config.yaml
+//     model: claude-sonnet-4-5          # absent: chosen by what keys there are
+//     model-url: http://127.0.0.1:4010  # absent: the provider's own address
+//     cpus: 2
+//     memory: 1G
+//     disk: 8G
+//     accelerator: auto                 # auto, kvm or tcg
+#pragma once
+
+#include <string>
+
+#include "types.h"
+
+namespace peacrab {
+
+struct Config {
+    std::string model;
+    std::string model_url;
+    int cpus = 0;       // 0: the launcher's default for its accelerator
+    Bytes memory;       // 0: likewise
+    Bytes disk;         // 0: likewise
+    std::string accelerator;  // empty: auto
+};
+
+// ${XDG_CONFIG_HOME:-~/.config}/peacrab, ${XDG_STATE_HOME:-~/.local/state}/peacrab,
+// ${XDG_CACHE_HOME:-~/.cache}/peacrab, ${XDG_DATA_HOME:-~/.local/share}/peacrab. Relative values of
+// the variables are ignored, as the XDG base directory specification wants. Throws without HOME.
+std::string config_folder();
+std::string state_folder();
+std::string cache_folder();
+std::string data_folder();
+std::string config_file();  // config_folder() + "/config.yaml"
+
+// Throws Error naming file, line and what would be right.
+Config load_config(const std::string& path);
+Config parse_config(const std::string& yaml, const std::string& name);
+// Writes the file anew with the keys that differ from the defaults; comments are not kept.
+void save_config(const std::string& path, const Config& config);
+
+// "512M", "8G", "1048576": a number with K, M, G or T (powers of 1024). Throws Error.
+Bytes parse_size(const std::string& text);
+std::string format_size(Bytes size);  // "512M"; exact, so that it reads back the same
+
+}  // namespace peacrab
