@@ -1,0 +1,296 @@
+// Where the guest's words meet the key. Everything from the stream is hostile: the agent may be
+// prompt-injected and the guest lost. So nothing of the client's request goes out but the JSON
+// body, opened against the body schema and written anew, and two version headers of a known form;
+// the address, the key and the model's name are the host's. Of the answer only listed headers come
+// back, and the key is scrubbed from all of it.
+// This file must not follow a redirect, must not put a host path or a key into an answer, and must
+// not read a second request while one is answered: bytes that come then end the connection.
+#include "model_route.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <new>
+
+#include "demo_model.h"
+#include "json.h"
+#include "model_body.h"
+#include "scrub.h"
+#include "secrets.h"
+
+namespace peacrab {
+namespace {
+
+constexpr const char* kTarget = "/v1/messages";
+constexpr const char* kApiVersion = "2023-06-01";
+constexpr json::Limits kBodyLimits{size_t{32} << 20, json::kModelLimits.max_depth};
+constexpr Bytes kMemory = GiB(1);  // a body of 32 MiB can be opened in it; a hostile one not
+constexpr size_t kMaxReturned = 32;
+constexpr size_t kMaxReturnedValue = 512;
+
+// An answer of our own instead of the server's.
+struct Refusal {
+    int status = 403;
+    const char* type = "permission_error";
+    std::string message;
+    bool again = false;  // whether trying again may help
+};
+
+struct Target {
+    ModelChoice choice;
+    Secret key;  // empty: the sentinel goes out
+};
+
+SecretStore store_of(const ModelRouteOptions& options) {
+    return options.secrets.empty() ? SecretStore() : SecretStore(options.secrets);
+}
+
+// Throws Error: the text is for the host's own log.
+Target find_target(const ModelRouteOptions& options) {
+    Target target{choose_model_here(options), {}};
+    if (target.choice.key == ModelChoice::Key::Stored) {
+        auto key = store_of(options).read(kAnthropicKey);
+        if (!key) throw Error("secrets: the key was removed at this moment");
+        target.key = std::move(*key);
+    } else if (target.choice.key == ModelChoice::Key::Environment) {
+        target.key = Secret(env(options.key_variable));
+        const std::string fault = secret_fault(target.key.reveal());
+        if (!fault.empty()) throw Error(std::string(options.key_variable) + ": " + fault);
+    }
+    return target;
+}
+
+bool is_json(const ServedRequest& request) {
+    std::string type = request.header("content-type").value_or("");
+    type.resize(std::min(type.find(';'), type.size()));
+    while (type.ends_with(' ')) type.pop_back();
+    for (char& c : type)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return type == "application/json";
+}
+
+bool only(std::string_view text, std::string_view more, size_t limit) {
+    return !text.empty() && text.size() <= limit &&
+           std::all_of(text.begin(), text.end(), [&](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                      more.find(c) != std::string_view::npos;
+           });
+}
+
+std::string returned_value(const std::string& value, const Scrubber& scrubber) {
+    return scrubber.whole(value).substr(0, kMaxReturnedValue);
+}
+
+HeaderLines returned_headers(const HttpResult& result, const Scrubber& scrubber) {
+    HeaderLines lines;
+    for (const char* name :
+         {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id"}) {
+        const std::string value = result.header(name);
+        if (!value.empty()) lines.emplace_back(name, returned_value(value, scrubber));
+    }
+    for (const auto& [name, value] : result.headers)
+        if (name.starts_with("anthropic-ratelimit-") && only(name, "-", 80) &&
+            lines.size() < kMaxReturned)
+            lines.emplace_back(name, returned_value(value, scrubber));
+    return lines;
+}
+
+// An answer that has a body and is no redirect.
+bool passed_on(int status) {
+    return (status >= 200 && status < 300 && status != 204 && status != 205) ||
+           (status >= 400 && status < 600);
+}
+
+class Route {
+  public:
+    explicit Route(const ModelRouteOptions& options)
+        : options_(options), server_(options.fd, options.limits), client_(options.upstream) {}
+    int run();
+
+  private:
+    // False: the connection cannot be used for another request.
+    bool serve(const ServedRequest& request);
+    void answer_demo(const json::Value& body, size_t bytes);
+    bool forward(const ServedRequest& request, const json::Value& body, const Target& target);
+    bool conclude(const HttpResult& result, const ModelChoice& choice);
+    bool refuse(const Refusal& refusal);  // always true: the connection goes on
+
+    const ModelRouteOptions& options_;
+    HttpServer server_;
+    HttpClient client_;
+};
+
+bool Route::refuse(const Refusal& refusal) {
+    log(LogLevel::Info, "refused (" + std::to_string(refusal.status) + "): " + refusal.message);
+    server_.answer(refusal.status,
+                   {{"content-type", "application/json"},
+                    {"x-should-retry", refusal.again ? "true" : "false"}},
+                   json::dump(error_body(refusal.type, refusal.message)));
+    return true;
+}
+
+bool Route::serve(const ServedRequest& request) {
+    if (request.method != "POST" || request.target != kTarget)
+        return refuse({.message = std::string("the model route passes on POST ") + kTarget +
+                                  " and nothing else"});
+    if (!is_json(request))
+        return refuse({.message = "the model route passes on application/json and nothing else"});
+    json::Value body;
+    try {
+        body = json::parse(request.body, kBodyLimits);
+    } catch (const Error& error) {
+        return refuse({400, "invalid_request_error", error.what()});
+    }
+    const std::string fault = body_fault(body);
+    if (!fault.empty()) return refuse({.message = fault});
+    Target target;
+    try {
+        target = find_target(options_);
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return refuse({502, "api_error",
+                       "the host's settings for the model cannot be used; `peacrab doctor` on the "
+                       "host says why"});
+    }
+    body.set("model", target.choice.model);
+    if (target.choice.demo) return answer_demo(body, request.body.size()), true;
+    return forward(request, body, target);
+}
+
+void Route::answer_demo(const json::Value& body, size_t bytes) {
+    const DemoAnswer answer = demo_answer(body, bytes);
+    const HeaderLines id = {{"request-id", "req_demo"}};
+    if (answer.events.empty()) {
+        HeaderLines headers = id;
+        headers.emplace_back("content-type", "application/json");
+        return server_.answer(answer.status, headers, json::dump(answer.body));
+    }
+    HeaderLines headers = id;
+    headers.emplace_back("content-type", "text/event-stream");
+    server_.begin(answer.status, headers);
+    for (const std::string& event : answer.events) server_.piece(event);
+    server_.end();
+}
+
+// The request as it goes out: our own headers, our own writing of the body.
+HttpRequest outgoing(const ServedRequest& request, const json::Value& body, const Target& target) {
+    HttpRequest out;
+    out.url = target.choice.url + kTarget;
+    out.body = json::dump(body);
+    const std::string version = request.header("anthropic-version").value_or("");
+    const std::string beta = request.header("anthropic-beta").value_or("");
+    out.headers = {
+        "content-type: application/json",
+        body.flag("stream") ? "accept: text/event-stream" : "accept: application/json",
+        "anthropic-version: " + (only(version, "-", 32) ? version : kApiVersion),
+        "x-api-key: " + (target.key.empty() ? std::string(kSentinelKey) : target.key.reveal())};
+    if (only(beta, "-_., ", 512)) out.headers.push_back("anthropic-beta: " + beta);
+    return out;
+}
+
+void wipe(HttpRequest& request) {
+    for (std::string& line : request.headers) const Secret wiped(std::move(line));
+}
+
+bool Route::forward(const ServedRequest& request, const json::Value& body, const Target& target) {
+    if (!target.choice.note.empty()) log(LogLevel::Info, target.choice.note);
+    Scrubber scrubber(target.key.reveal());
+    HttpRequest out = outgoing(request, body, target);
+    bool begun = false;
+    // Both write to the guest and throw when it has gone; send() carries that out.
+    const auto wants = [&](const HttpResult& result) {
+        if (!passed_on(result.status)) return false;
+        server_.begin(result.status, returned_headers(result, scrubber));
+        begun = true;
+        return true;
+    };
+    const auto sink = [&](std::string_view bytes) { server_.piece(scrubber.feed(bytes)); };
+    HttpResult result = client_.send(out, wants, sink, options_.fd);
+    wipe(out);
+    if (!begun) {
+        result.detail = scrubber.whole(result.detail);
+        return conclude(result, target.choice);
+    }
+    if (result.failure != HttpResult::Failure::None) {
+        // No end of the answer: the guest has to see that it was cut.
+        log(LogLevel::Info, "answer cut: " + result.detail);
+        return false;
+    }
+    server_.piece(scrubber.finish());
+    server_.end();
+    return true;
+}
+
+// The server gave no answer that is passed on.
+bool Route::conclude(const HttpResult& result, const ModelChoice& choice) {
+    using Failure = HttpResult::Failure;
+    const std::string host = url_host(choice.url);
+    const char* mend = "; check model-url and the host's network";
+    switch (result.failure) {
+        case Failure::Cancelled:
+            return false;
+        case Failure::None:
+            return refuse({502, "api_error",
+                           result.status / 100 == 3
+                               ? "the model's server " + host +
+                                     " answers with a redirect, which is not followed with a key; "
+                                     "set model-url to the address it moved to"
+                               : "the model's server " + host + " answers with status " +
+                                     std::to_string(result.status) + ", which means nothing here"});
+        case Failure::Silent:
+            return refuse({504, "timeout_error", result.detail + "; try again later", true});
+        case Failure::Unknown:
+            return refuse({502, "api_error", result.detail + mend});
+        case Failure::Unreachable:
+        case Failure::Cut:
+        case Failure::TooLarge:
+            break;
+    }
+    return refuse({502, "api_error", result.detail + mend, true});
+}
+
+int Route::run() {
+    try {
+        while (const auto request = server_.next())
+            if (!serve(*request)) return 0;
+        return 0;
+    } catch (const BadRequest& bad) {
+        log(LogLevel::Info, std::string("refused: ") + bad.what());
+        const char* type = bad.status() == 413 ? "request_too_large" : "invalid_request_error";
+        server_.answer(bad.status(),
+                       {{"content-type", "application/json"}, {"x-should-retry", "false"}},
+                       json::dump(error_body(type, bad.what())), HttpServer::After::Close);
+        server_.hang_up();
+    }
+    return 1;
+}
+
+}  // namespace
+
+ModelChoice choose_model_here(const ModelRouteOptions& options) {
+    return choose_model(options.config, {.stored = store_of(options).exists(kAnthropicKey),
+                                         .environment = !env(options.key_variable).empty()});
+}
+
+int serve_model_route(const ModelRouteOptions& options) {
+    try {
+        return Route(options).run();
+    } catch (const std::exception& error) {  // bad_alloc too: a request that asks for too much
+        log(LogLevel::Error, error.what());
+        return 1;
+    }
+}
+
+int model_route_main(const ModelRouteOptions& options) {
+    set_log_name("peacrab model-route");
+#ifndef __SANITIZE_ADDRESS__  // its shadow memory alone is larger
+    const struct rlimit memory { kMemory.count, kMemory.count };
+    if (setrlimit(RLIMIT_AS, &memory) != 0) {
+        log(LogLevel::Error, "model route: limit the memory: refused");
+        return 1;
+    }
+#endif
+    return serve_model_route(options);
+}
+
+}  // namespace peacrab

@@ -1,0 +1,128 @@
+// Keys on the disk of the person. The one danger here is another user of the machine: who can read
+// the file has the key, who can write the file or swap it in its folder decides where requests are
+// paid from. So both are checked on the open descriptor at every read, and a file that fails the
+// check is refused with the command that mends it, never used anyway.
+// This file must not print, log or copy a secret: it hands out Secret and nothing else.
+#include "secrets.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "config.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+bool plain_name(const std::string& name) {
+    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    });
+}
+
+struct stat status_of(int fd, const std::string& path) {
+    struct stat status {};
+    if (fstat(fd, &status) != 0) throw ErrnoError("secrets: look at " + path);
+    return status;
+}
+
+void check_directory(int fd, const std::string& path) {
+    const struct stat status = status_of(fd, path);
+    if (status.st_uid != geteuid()) throw Error("secrets: " + path + ": belongs to another user");
+    if ((status.st_mode & 022) != 0)
+        throw Error("secrets: " + path + ": others can write in it; mend it with: chmod 700 " +
+                    path);
+}
+
+void check_file(int fd, const std::string& path) {
+    const struct stat status = status_of(fd, path);
+    if (!S_ISREG(status.st_mode)) throw Error("secrets: " + path + ": no regular file");
+    if (status.st_uid != geteuid()) throw Error("secrets: " + path + ": belongs to another user");
+    if ((status.st_mode & 077) != 0)
+        throw Error("secrets: " + path + ": others can read it; mend it with: chmod 600 " + path);
+    if (status.st_size > static_cast<off_t>(kMaxSecret.count))
+        throw Error("secrets: " + path + ": too long for a key");
+}
+
+// Nothing when it is not there.
+std::optional<UniqueFd> open_if_there(int at, const std::string& path, int flags) {
+    UniqueFd fd(openat(at, path.c_str(), flags | O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (fd) return fd;
+    if (errno == ENOENT) return std::nullopt;
+    throw ErrnoError("secrets: open " + path);
+}
+
+Secret read_secret(int fd, const std::string& path) {
+    std::string text(kMaxSecret.count + 1, '\0');
+    size_t length = 0;
+    while (length < text.size()) {
+        const auto n = read_some(fd, std::span(text.data() + length, text.size() - length));
+        if (!n || *n == 0) break;
+        length += *n;
+    }
+    while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r')) --length;
+    Secret whole(std::move(text));  // wipes the buffer on every way out
+    Secret secret(whole.reveal().substr(0, length));
+    const std::string fault = secret_fault(secret.reveal());
+    if (!fault.empty()) throw Error("secrets: " + path + ": " + fault);
+    return secret;
+}
+
+}  // namespace
+
+std::string secret_fault(const std::string& text) {
+    if (text.empty()) return "it is empty";
+    if (text.size() > kMaxSecret.count) return "too long for a key";
+    for (const char c : text)
+        if (c <= 0x20 || c == 0x7f || static_cast<unsigned char>(c) > 0x7f)
+            return "a key has no blanks, line breaks or letters beyond ASCII in it";
+    return {};
+}
+
+SecretStore::SecretStore(std::string directory) : directory_(std::move(directory)) {}
+
+std::string SecretStore::default_directory() {
+    return config_folder() + "/secrets";
+}
+
+std::string SecretStore::path(const std::string& name) const {
+    if (!plain_name(name)) throw Error("secrets: '" + printable(name) + "': not a name");
+    return directory_ + "/" + name;
+}
+
+std::optional<Secret> SecretStore::read(const std::string& name) const {
+    const std::string shown = path(name);
+    const auto directory = open_if_there(AT_FDCWD, directory_, O_DIRECTORY);
+    if (!directory) return std::nullopt;
+    check_directory(directory->get(), directory_);
+    const auto file = open_if_there(directory->get(), name, O_NOFOLLOW);
+    if (!file) return std::nullopt;
+    check_file(file->get(), shown);
+    return read_secret(file->get(), shown);
+}
+
+bool SecretStore::exists(const std::string& name) const {
+    struct stat status {};
+    return lstat(path(name).c_str(), &status) == 0;
+}
+
+void SecretStore::write(const std::string& name, const Secret& secret) const {
+    const std::string file = path(name);
+    const std::string fault = secret_fault(secret.reveal());
+    if (!fault.empty()) throw Error("secrets: " + file + ": " + fault);
+    make_directories(directory_, 0700);
+    const UniqueFd directory(open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw ErrnoError("secrets: open " + directory_);
+    check_directory(directory.get(), directory_);
+    write_file_atomic(file, secret.reveal(), 0600);
+}
+
+void SecretStore::remove(const std::string& name) const {
+    const std::string file = path(name);
+    if (unlink(file.c_str()) != 0 && errno != ENOENT) throw ErrnoError("secrets: remove " + file);
+}
+
+}  // namespace peacrab

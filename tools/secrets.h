@@ -1,0 +1,40 @@
+// The host's key store: one file per secret,
+// `${XDG_CONFIG_HOME:-~/.config}/peacrab/secrets/<name>`, 0600 in a folder 0700. Nothing in the
+// guest ever sees what is in it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "os.h"
+
+namespace peacrab {
+
+constexpr const char* kAnthropicKey = "anthropic";  // the name of the model's key
+constexpr Bytes kMaxSecret = KiB(4);
+
+// Why `text` cannot be a key that is sent as a header; empty when it can. Only visible ASCII may
+// stand in one: a line break would be a second header.
+std::string secret_fault(const std::string& text);
+
+class SecretStore {
+  public:
+    explicit SecretStore(std::string directory = default_directory());
+    static std::string default_directory();  // config_folder() + "/secrets"
+
+    const std::string& directory() const { return directory_; }
+    // The secret without the line break at its end; nothing when there is none. Throws Error when
+    // the file or the folder is owned or writable by another, when the file is readable by another,
+    // no regular file, too long, or holds something that is no key.
+    std::optional<Secret> read(const std::string& name) const;
+    bool exists(const std::string& name) const;  // a file of that name is there, usable or not
+    // Replaces it in one step; makes the folder. Throws Error.
+    void write(const std::string& name, const Secret& secret) const;
+    void remove(const std::string& name) const;  // one that is not there is fine
+
+  private:
+    std::string path(const std::string& name) const;  // throws for a name that is no plain word
+    std::string directory_;
+};
+
+}  // namespace peacrab
