@@ -40,8 +40,7 @@ struct Situation {
     std::vector<Call> calls;
 };
 
-// The text of a message or tool result: a string, or text blocks one below the other. Blocks that
-// begin with a tag ("<context>…") are notes of the runtime, not words of the user.
+// The text of a message or tool result: a string, or text blocks one below the other.
 std::string text_of(const json::Value* content) {
     if (content == nullptr) return {};
     if (content->is_string()) return content->as_string();
@@ -50,7 +49,6 @@ std::string text_of(const json::Value* content) {
     for (const json::Value& block : content->items()) {
         if (block.text("type") != "text") continue;
         const std::string part = block.text("text");
-        if (part.starts_with('<')) continue;
         if (!text.empty()) text += '\n';
         text += part;
     }
