@@ -1,0 +1,86 @@
+// Speaks to a model: one dialect now, Anthropic Messages, streaming, with tools.
+//
+// Stricter than the vendors' own clients: a cut stream is a failure, a tool input that does not
+// parse never runs, silence ends by a clock, an unknown stop reason is not success. Facts:
+// https://docs.anthropic.com/en/api/messages-streaming.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "http.h"
+#include "json.h"
+#include "types.h"
+
+namespace peacrab {
+
+struct ModelOptions {
+    std::string model;     // e.g. "claude-sonnet-4-5"
+    std::string base_url;  // without /v1; e.g. "https://api.anthropic.com"
+    Secret key;            // empty: the sentinel is sent, for a gateway or a sandbox's proxy to replace
+    int64_t max_tokens = 8192;
+    int max_tries = 4;      // of one model call, first try included
+    Milliseconds retry_base{500};      // before the first retry; doubles, up to 8 s
+    Milliseconds retry_limit{60'000};  // a server that asks for a longer wait is a failure
+    HttpOptions http;
+};
+
+// What the model is asked: all of it already in the wire's own form (see prompt.h).
+struct ModelRequest {
+    json::Value system;    // array of text blocks
+    json::Value tools;     // array
+    json::Value messages;  // array
+};
+
+// What stands in ToolCall.arguments of a call that did not arrive whole (cut by the output limit, no
+// JSON, no object). It is no JSON, so that whoever opens the arguments refuses the call.
+constexpr const char* kDamagedArguments = "(the arguments of this call did not arrive whole)";
+
+struct [[nodiscard]] ModelReply {
+    enum class Stop {
+        Unknown,    // protocol failure: treat as failed
+        EndTurn,    // also stop_sequence
+        ToolUse,    // exactly when `calls` is not empty, whatever the server called it
+        MaxTokens,
+        PauseTurn,
+        Refusal,      // `error` is set, nothing is to be replayed
+        ContextFull,  // `error` is set
+    } stop = Stop::Unknown;
+    // Blocks as they must be replayed, in order; unknown ones kept, blank text left out. May be
+    // empty, and then there is no assistant message to replay. A `tool_use` block stands here
+    // exactly for each of `calls`, with ids that are new to the conversation.
+    json::Value content;
+    // In order; each must be answered by one tool_result. A damaged one must never run and is
+    // answered with an error: its `arguments` are kDamagedArguments.
+    std::vector<ToolCall> calls;
+    std::string text;             // all text blocks; after a failure, what had been shown
+    Usage usage;
+    std::string model;  // as the server named it
+    // Failure: empty when the reply is whole. One sentence for a person, with the next step.
+    std::string error;
+    // True when it was cancelled by `cancel_fd`: `stop` is Unknown, `error` empty, `text` is what
+    // had been shown.
+    bool cancelled = false;
+};
+
+struct ModelEvents {
+    std::function<void(std::string_view text)> delta;
+    std::function<void()> restart;  // a retry begins: what was streamed so far is void
+    std::function<void(std::string_view sentence)> notice;  // "the model is busy; trying again in 2 s"
+};
+
+class Model {
+  public:
+    explicit Model(ModelOptions options);
+    // One call, with retries (408, 409, 429, 5xx, 529, connection failures, cut streams; jitter;
+    // retry-after honoured up to 60 s). Never throws for what the server or network does; what an
+    // event's callback throws passes through.
+    ModelReply ask(const ModelRequest& request, const ModelEvents& events, int cancel_fd = -1);
+
+  private:
+    ModelOptions options_;
+    HttpClient http_;
+};
+
+}  // namespace peacrab
