@@ -48,6 +48,17 @@ bool this_machine(const std::string& host) {
     return name.starts_with("127.") && name.find_first_not_of("0123456789.") == std::string::npos;
 }
 
+// People write the base with and without "/v1"; the path of the messages brings its own.
+std::string clean_base(std::string base) {
+    const auto cut_slashes = [&] {
+        while (base.ends_with('/')) base.pop_back();
+    };
+    cut_slashes();
+    if (base.ends_with("/v1")) base.resize(base.size() - 3);
+    cut_slashes();
+    return base;
+}
+
 ModelChoice::Key choose_key(KeysPresent keys) {
     if (keys.stored) return ModelChoice::Key::Stored;
     return keys.environment ? ModelChoice::Key::Environment : ModelChoice::Key::None;
@@ -71,7 +82,7 @@ ModelChoice choose_model(const ModelConfig& config, KeysPresent keys) {
     choice.demo = false;
     choice.model = config.model.empty() ? kDefaultModel : config.model;
     choice.url = config.model_url.empty() ? kDefaultModelUrl : config.model_url;
-    while (choice.url.ends_with('/')) choice.url.pop_back();
+    choice.url = clean_base(choice.url);
     const Url url = parse_url(choice.url);
     if (choice.key != ModelChoice::Key::None && !url.https && !this_machine(url.host)) {
         choice.key = ModelChoice::Key::None;

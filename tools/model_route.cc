@@ -140,6 +140,8 @@ bool Route::serve(const ServedRequest& request) {
         body = json::parse(request.body, kBodyLimits);
     } catch (const Error& error) {
         return refuse({400, "invalid_request_error", error.what()});
+    } catch (const std::bad_alloc&) {  // millions of tiny values: see kMemory
+        return refuse({413, "request_too_large", "the request holds too many values"});
     }
     const std::string fault = body_fault(body);
     if (!fault.empty()) return refuse({.message = fault});

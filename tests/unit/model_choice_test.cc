@@ -39,6 +39,8 @@ TEST_CASE("model choice: a url is used without a key, and a slash at its end is 
     CHECK_FALSE(choice.demo);
     CHECK(choice.url == "http://127.0.0.1:4010");
     CHECK(choice.key == Key::None);
+    CHECK(choose_model({"m", "http://127.0.0.1:4010/v1/"}, {}).url == "http://127.0.0.1:4010");
+    CHECK(choose_model({"m", "https://h/api/v1"}, {}).url == "https://h/api");
 }
 
 TEST_CASE("model choice: a key never goes out in clear text") {

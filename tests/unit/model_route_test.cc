@@ -514,6 +514,31 @@ TEST_CASE("model route: a header or a body beyond the limit is refused in words"
                      std::string(100 << 10, 'e')) == "HTTP/1.1 400 Bad Request");
 }
 
+TEST_CASE("model route: a body of millions of values is refused within a bound of memory") {
+    SocketPair pair = SocketPair::stream();
+    const pid_t pid = fork();
+    if (pid == 0) {
+        pair.ours.reset();
+        set_log_level(LogLevel::Error);
+        ModelRouteOptions options;
+        options.fd = pair.theirs.get();
+        options.secrets = "/nonexistent/peacrab";
+        options.key_variable = "PEACRAB_TEST_NO_SUCH_KEY";
+        _exit(model_route_main(options));
+    }
+    Pidfd child = Pidfd::of_child(pid);
+    pair.theirs.reset();
+    std::string body = R"({"messages":[0)";
+    while (body.size() < (size_t{32} << 20) - 16) body += ",0";
+    write_all(pair.ours.get(), request(body + "]}"));
+    const std::string answer = receive_until(pair.ours.get(), "too many values");
+    CHECK(answer.starts_with("HTTP/1.1 413 "));
+    write_all(pair.ours.get(), request(kAsk));  // and it goes on
+    CHECK(has(receive_until(pair.ours.get(), kDemoFooter), kDemoFooter));
+    pair.ours.reset();
+    CHECK(child.wait().ok());
+}
+
 TEST_CASE("model route: a request that trickles is ended by the clock") {
     HttpServerLimits limits;
     limits.request = Milliseconds(50);
