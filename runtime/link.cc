@@ -195,7 +195,8 @@ void Link::take(const Header& header, std::string_view payload) {
     if (type == Type::Attach && side_ == Side::Guest) return take_attach(header, payload);
     if (header.epoch != epoch_) return;
     if (type == Type::Attached && side_ == Side::Host) return take_attached(header, payload);
-    if (type == Type::Attach || type == Type::Attached) breach(header.stream, "attach turned round");
+    if (type == Type::Attach || type == Type::Attached)
+        breach(header.stream, "attach turned round");
     if (type == Type::Open) return take_open(header.stream, payload);
 
     const StreamId id = header.stream;
@@ -204,10 +205,14 @@ void Link::take(const Header& header, std::string_view payload) {
     const auto it = streams_.find(id);
     if (it == streams_.end()) return;  // was on its way when the stream ended
     switch (type) {
-        case Type::Data: return take_data(id, it->second, payload);
-        case Type::Credit: return take_credit(id, it->second, payload);
-        case Type::Finish: return take_finish(it, payload);
-        default: return take_reset(it, payload);
+        case Type::Data:
+            return take_data(id, it->second, payload);
+        case Type::Credit:
+            return take_credit(id, it->second, payload);
+        case Type::Finish:
+            return take_finish(it, payload);
+        default:
+            return take_reset(it, payload);
     }
 }
 
@@ -258,7 +263,8 @@ void Link::take_data(StreamId id, Stream& stream, std::string_view payload) {
 void Link::take_credit(StreamId id, Stream& stream, std::string_view payload) {
     if (payload.size() != 4) breach(id, "bad credit frame");
     const uint32_t bytes = get_u32(payload);
-    if (bytes == 0 || bytes > kWindow - stream.credit - stream.queued()) breach(id, "credit for bytes never sent");
+    if (bytes == 0 || bytes > kWindow - stream.credit - stream.queued())
+        breach(id, "credit for bytes never sent");
     stream.credit += bytes;
     wake(id, stream);
 }

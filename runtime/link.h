@@ -92,9 +92,9 @@ class Link {
     // Opens a stream of a kind this side may open; throws Error at kMaxStreams or before attach.
     StreamId open(std::string_view kind, std::string_view meta = {});
     size_t send(StreamId stream, std::string_view bytes);  // how many bytes were taken
-    size_t window(StreamId stream) const;        // bytes send() would take now; 0 if gone
-    void consumed(StreamId stream, size_t bytes);  // lets the peer send as many again
-    void finish(StreamId stream);                  // half-close; gone when both have
+    size_t window(StreamId stream) const;                  // bytes send() would take now; 0 if gone
+    void consumed(StreamId stream, size_t bytes);          // lets the peer send as many again
+    void finish(StreamId stream);                          // half-close; gone when both have
     void reset(StreamId stream, std::string_view reason);
     bool attached() const { return attached_; }
     bool alive(StreamId stream) const { return streams_.count(stream) != 0; }
@@ -169,9 +169,9 @@ class Link {
     StreamId next_own_;
     StreamId last_peer_ = 0;
 
-    std::string in_;       // an incomplete frame
-    size_t excused_ = 0;   // coming bytes that are frames of no use to us, not garbage
-    size_t skipped_ = 0;   // garbage since the last good frame
+    std::string in_;      // an incomplete frame
+    size_t excused_ = 0;  // coming bytes that are frames of no use to us, not garbage
+    size_t skipped_ = 0;  // garbage since the last good frame
     uint64_t garbage_ = 0;
     std::deque<Event> events_;
     size_t event_bytes_ = 0;

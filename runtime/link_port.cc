@@ -26,7 +26,9 @@ constexpr Milliseconds kAttachAgain{250};
 constexpr Milliseconds kShortestPause{2};
 constexpr Milliseconds kLongestPause{50};
 
-bool would_block(int code) { return code == EAGAIN || code == EWOULDBLOCK || code == EINTR; }
+bool would_block(int code) {
+    return code == EAGAIN || code == EWOULDBLOCK || code == EINTR;
+}
 
 }  // namespace
 
@@ -41,7 +43,7 @@ struct LinkPort::State : std::enable_shared_from_this<LinkPort::State> {
         UniqueFd socket = {};
         std::string inbound = {};  // of the stream, not yet taken by the socket
         size_t inbound_at = 0;
-        short watched = 0;        // events of the socket; 0: not watched
+        short watched = 0;          // events of the socket; 0: not watched
         bool socket_ended = false;  // nothing more comes from the socket
         bool shut = false;          // nothing more goes to it
         std::function<void()> ended = {};
@@ -265,9 +267,12 @@ void LinkPort::State::take(Link::Event& event) {
             if (!handlers.opened) return link.reset(event.stream, "nobody takes streams here");
             locals.emplace(event.stream, Local{});
             return handlers.opened(event.stream, event.text, event.meta);
-        case Kind::Data: return take_data(event.stream, event.text);
-        case Kind::Finished: return take_finished(event.stream);
-        case Kind::Reset: return drop(event.stream, event.text);
+        case Kind::Data:
+            return take_data(event.stream, event.text);
+        case Kind::Finished:
+            return take_finished(event.stream);
+        case Kind::Reset:
+            return drop(event.stream, event.text);
         case Kind::Writable:
             if (it == locals.end()) return;
             push_backlog(event.stream, it->second);
@@ -483,15 +488,21 @@ LinkPort::LinkPort(Loop& loop, UniqueFd fd, Link::Side side, Handlers handlers)
     state_->start();
 }
 
-LinkPort::~LinkPort() { state_->close(); }
+LinkPort::~LinkPort() {
+    state_->close();
+}
 
 void LinkPort::attach(uint32_t epoch) {
     if (!state_->closed) state_->attach(epoch);
 }
 
-bool LinkPort::attached() const { return !state_->closed && state_->link.attached(); }
+bool LinkPort::attached() const {
+    return !state_->closed && state_->link.attached();
+}
 
-void LinkPort::set_hello(std::string hello) { state_->link.set_hello(std::move(hello)); }
+void LinkPort::set_hello(std::string hello) {
+    state_->link.set_hello(std::move(hello));
+}
 
 StreamId LinkPort::open(std::string_view kind, std::string_view meta) {
     if (state_->closed) throw Error("link: open: the link is broken");

@@ -28,7 +28,9 @@ void Loop::change(int fd, short events) {
     if (it != watched_.end()) it->second.events = events;
 }
 
-void Loop::forget(int fd) { watched_.erase(fd); }
+void Loop::forget(int fd) {
+    watched_.erase(fd);
+}
 
 Loop::TimerId Loop::after(Milliseconds span, std::function<void()> what) {
     const TimerId id = next_timer_++;
