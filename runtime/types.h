@@ -16,9 +16,15 @@ struct Bytes {
     uint64_t count = 0;
     constexpr auto operator<=>(const Bytes&) const = default;
 };
-constexpr Bytes KiB(uint64_t n) { return {n << 10}; }
-constexpr Bytes MiB(uint64_t n) { return {n << 20}; }
-constexpr Bytes GiB(uint64_t n) { return {n << 30}; }
+constexpr Bytes KiB(uint64_t n) {
+    return {n << 10};
+}
+constexpr Bytes MiB(uint64_t n) {
+    return {n << 20};
+}
+constexpr Bytes GiB(uint64_t n) {
+    return {n << 30};
+}
 
 // One call of a tool as the model asked for it. `arguments` is the model's text: hostile until
 // `policy` has opened it against the tool's schema.
@@ -55,6 +61,7 @@ struct Usage {
 };
 
 constexpr const char* kVersion = "0.1.0";
-constexpr const char* kSentinelKey = "proxy-managed";  // what stands where a key would; the gateway replaces it
+constexpr const char* kSentinelKey =
+    "proxy-managed";  // what stands where a key would; the gateway replaces it
 
 }  // namespace peacrab

@@ -1,0 +1,329 @@
+// Turns the tables of jail_tables.cc into BPF, and a child process into one that can do no more
+// than its class says.
+//
+// A filter has two parts. The first is written here: the architecture, unknown numbers, and the
+// calls whose arguments decide. The second is libseccomp's: a tree over the numbers that are
+// allowed whatever their arguments. libseccomp alone would not do: several conditions on one
+// argument do not compose, and what matches none of them could not have an errno of its own.
+// What runs between fork and exec must not allocate, log or throw.
+#include "jail.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <span>
+
+#include "error.h"
+#include "jail_tables.h"
+
+namespace peacrab {
+namespace {
+
+using Program = std::vector<sock_filter>;
+
+#if defined(__x86_64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+constexpr uint32_t kForeignEntry = 0x40000000;  // the bit of the x32 entry
+#elif defined(__aarch64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+constexpr uint32_t kForeignEntry = 0x80000000;  // no such entry; no number reaches it
+#else
+#error "jail: this architecture has no seccomp tables"
+#endif
+static_assert(std::endian::native == std::endian::little, "low words of arguments come first");
+
+constexpr uint32_t kAllowed = SECCOMP_RET_ALLOW;
+constexpr uint32_t kKill = SECCOMP_RET_KILL_PROCESS;
+constexpr int kHighestNumber = 1023;  // beyond any table libseccomp has
+
+constexpr uint32_t refuse(int code) { return SECCOMP_RET_ERRNO | static_cast<uint32_t>(code); }
+
+sock_filter statement(unsigned code, uint32_t k) {
+    return {static_cast<uint16_t>(code), 0, 0, k};
+}
+sock_filter jump(unsigned test, uint32_t k, size_t yes, size_t no) {
+    if (yes > 255 || no > 255) throw Error("jail: filter: a block is too long to jump over");
+    return {static_cast<uint16_t>(BPF_JMP | test | BPF_K), static_cast<uint8_t>(yes),
+            static_cast<uint8_t>(no), k};
+}
+sock_filter answer(uint32_t action) { return statement(BPF_RET | BPF_K, action); }
+sock_filter load(size_t offset) {
+    return statement(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset));
+}
+
+// The number of a call here, or nothing when this architecture or libseccomp does not have it.
+std::optional<uint32_t> number_of(const std::string& name) {
+    const int number = seccomp_syscall_resolve_name(name.c_str());
+    if (number < 0) return std::nullopt;
+    return static_cast<uint32_t>(number);
+}
+
+uint32_t highest_known() {
+    static const uint32_t highest = [] {
+        for (int number = kHighestNumber; number >= 0; --number) {
+            char* name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+            if (!name) continue;
+            std::free(name);
+            return static_cast<uint32_t>(number);
+        }
+        throw Error("jail: filter: libseccomp knows no system call");
+    }();
+    return highest;
+}
+
+// One argument row: its conditions, and the answer when all hold. Falls through to the next row.
+Program row_program(const jail_tables::ArgumentRow& row) {
+    // Backwards, so that each failed test knows how far the end is.
+    Program program{answer(row.verdict == jail_tables::kAllow ? kAllowed : refuse(row.verdict))};
+    for (unsigned i = row.count; i-- > 0;) {
+        const jail_tables::Condition& condition = row.when[i];
+        Program test{load(offsetof(seccomp_data, args) + condition.argument * sizeof(uint64_t))};
+        if (condition.mask != ~uint32_t{0})
+            test.push_back(statement(BPF_ALU | BPF_AND | BPF_K, condition.mask));
+        test.push_back(jump(BPF_JEQ, condition.value, 0, program.size()));
+        program.insert(program.begin(), test.begin(), test.end());
+    }
+    return program;
+}
+
+// What comes before libseccomp's part. The accumulator holds the call's number between blocks.
+Program prologue(unsigned bit) {
+    Program program{
+        load(offsetof(seccomp_data, arch)),
+        jump(BPF_JEQ, kArchitecture, 1, 0),
+        answer(kKill),
+        load(offsetof(seccomp_data, nr)),
+        jump(BPF_JEQ, ~uint32_t{0}, 2, 0),  // -1: a debugger skips a call
+        jump(BPF_JSET, kForeignEntry, 0, 2),
+        answer(kKill),
+        answer(refuse(ENOSYS)),
+        jump(BPF_JGT, highest_known(), 0, 1),
+        answer(refuse(ENOSYS)),
+    };
+    std::map<uint32_t, Program> blocks;
+    std::map<uint32_t, bool> closed;
+    for (const jail_tables::ArgumentRow& row : jail_tables::by_argument()) {
+        const std::optional<uint32_t> number = number_of(row.name);
+        if (!(row.classes & bit) || !number) continue;
+        const Program part = row_program(row);
+        blocks[*number].insert(blocks[*number].end(), part.begin(), part.end());
+        closed[*number] = row.count == 0;
+    }
+    for (const auto& [number, block] : blocks) {
+        if (!closed[number]) throw Error("jail: filter: argument rows without a last answer");
+        program.push_back(jump(BPF_JEQ, number, 0, block.size()));
+        program.insert(program.end(), block.begin(), block.end());
+    }
+    return program;
+}
+
+struct Released {
+    void operator()(void* context) const { seccomp_release(context); }
+};
+using Context = std::unique_ptr<void, Released>;
+
+void check(int result, const char* what) {
+    if (result < 0) throw ErrnoError(std::string("jail: filter: ") + what, -result);
+}
+
+void add(const Context& context, uint32_t action, const char* names) {
+    for (const std::string& name : split(names, ' ')) {
+        const std::optional<uint32_t> number = number_of(name);
+        if (!number) continue;
+        const int result =
+            seccomp_rule_add(context.get(), action, static_cast<int>(*number), 0);
+        if (result != -EEXIST) check(result, name.c_str());
+    }
+}
+
+Program exported(const Context& context) {
+    const UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
+    if (!file) throw ErrnoError("jail: filter: memfd");
+    check(seccomp_export_bpf(context.get(), file.get()), "export");
+    struct stat info;
+    if (::fstat(file.get(), &info) < 0) throw ErrnoError("jail: filter: memfd");
+    Program program(static_cast<size_t>(info.st_size) / sizeof(sock_filter));
+    const size_t bytes = program.size() * sizeof(sock_filter);
+    if (program.empty() ||
+        ::pread(file.get(), program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
+        throw Error("jail: filter: libseccomp gave no program");
+    return program;
+}
+
+unsigned bit_of(JailClass jail, JailFilter::Network network) {
+    const bool own = network == JailFilter::Network::Own;
+    switch (jail) {
+        case JailClass::File: return jail_tables::kFile;
+        case JailClass::Shell: return jail_tables::kShell;
+        case JailClass::Turn: return own ? jail_tables::kOwn : jail_tables::kTurn;
+        case JailClass::Reaper: return jail_tables::kReaper;
+    }
+    throw Error("jail: unknown class");
+}
+
+Program allow_list(unsigned bit) {
+    const uint32_t otherwise =
+        bit == jail_tables::kShell ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
+    const Context context(seccomp_init(otherwise));
+    if (!context) throw Error("jail: filter: seccomp is not available here");
+    check(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
+          "architecture");
+    check(seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "tree");
+    for (const jail_tables::AllowRow& row : jail_tables::allowed())
+        if (row.classes & bit) add(context, SCMP_ACT_ALLOW, row.names);
+    for (const jail_tables::AbsentRow& row : jail_tables::absent())
+        if (row.classes & bit) add(context, SCMP_ACT_ERRNO(ENOSYS), row.names);
+    return exported(context);
+}
+
+}  // namespace
+
+JailFilter JailFilter::compile(JailClass jail, Network network) {
+    const unsigned bit = bit_of(jail, network);
+    JailFilter filter;
+    filter.program_ = prologue(bit);
+    const Program tree = allow_list(bit);
+    filter.program_.insert(filter.program_.end(), tree.begin(), tree.end());
+    if (filter.program_.size() > BPF_MAXINSNS) throw Error("jail: filter: too long");
+    return filter;
+}
+
+namespace {
+
+bool load_filter(const sock_filter* program, size_t length) noexcept {
+    // The kernel only reads; its structure has no const.
+    const sock_fprog prog{static_cast<unsigned short>(length), const_cast<sock_filter*>(program)};
+    return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) == 0;
+}
+
+}  // namespace
+
+bool JailFilter::install() const noexcept {
+    if (program_.empty()) {  // the zero value refuses
+        errno = EINVAL;
+        return false;
+    }
+    return load_filter(program_.data(), program_.size());
+}
+
+bool forbid_new_code() noexcept {
+    static constexpr auto kLoad = static_cast<uint16_t>(BPF_LD | BPF_W | BPF_ABS);
+    static constexpr auto kEqual = static_cast<uint16_t>(BPF_JMP | BPF_JEQ | BPF_K);
+    static constexpr auto kSet = static_cast<uint16_t>(BPF_JMP | BPF_JSET | BPF_K);
+    static constexpr auto kReturn = static_cast<uint16_t>(BPF_RET | BPF_K);
+    static constexpr sock_filter kProgram[] = {
+        {kLoad, 0, 0, offsetof(seccomp_data, nr)},
+        {kEqual, 6, 0, SYS_execve},
+        {kEqual, 5, 0, SYS_execveat},
+        {kEqual, 1, 0, SYS_mmap},
+        {kEqual, 0, 2, SYS_mprotect},
+        {kLoad, 0, 0, offsetof(seccomp_data, args) + 2 * sizeof(uint64_t)},
+        {kSet, 1, 0, PROT_EXEC},
+        {kReturn, 0, 0, kAllowed},
+        {kReturn, 0, 0, kKill},
+    };
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return false;
+    return load_filter(kProgram, std::size(kProgram));
+}
+
+namespace {
+
+bool limit(__rlimit_resource resource, uint64_t wanted) noexcept {
+    rlimit now;
+    if (::getrlimit(resource, &now) < 0) return false;
+    // Never more than there was: an ordinary user may only lower.
+    now.rlim_max = std::min<rlim_t>(now.rlim_max, wanted);
+    now.rlim_cur = now.rlim_max;
+    return ::setrlimit(resource, &now) == 0;
+}
+
+bool set_limits(const JailOptions& options) noexcept {
+    return limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, options.max_open_files) &&
+           limit(RLIMIT_FSIZE, options.max_file_bytes) &&
+           limit(RLIMIT_NPROC, options.max_processes) && limit(RLIMIT_MEMLOCK, MiB(8).count) &&
+           limit(RLIMIT_MSGQUEUE, KiB(800).count) && limit(RLIMIT_SIGPENDING, 4096) &&
+           limit(RLIMIT_RTPRIO, 0) && limit(RLIMIT_NICE, 0);
+}
+
+struct Capabilities {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+};
+
+// Without CAP_SETPCAP the bounding set cannot be changed, and need not be: with no capability and
+// no-new-privs nothing can ever be taken from it.
+bool empty_bounding_set() noexcept {
+    Capabilities now;
+    if (::syscall(SYS_capget, &now.header, now.sets) < 0) return false;
+    if (!(now.sets[0].effective & (1u << CAP_SETPCAP))) return true;
+    for (int capability = 0; capability < 64; ++capability) {
+        const int present = ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+        if (present < 0) return errno == EINVAL;  // beyond the kernel's last
+        if (present == 1 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return false;
+    }
+    return true;
+}
+
+bool empty_capabilities() noexcept {
+    Capabilities none;
+    return ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+           ::syscall(SYS_capset, &none.header, none.sets) == 0;
+}
+
+bool take_ids(const Ids& ids) noexcept {
+    // Groups first: afterwards there is no right to change them. Raw calls: libc's would look for
+    // other threads, which a child made by clone3 has only in libc's books.
+    return ::syscall(SYS_setgroups, 0, nullptr) == 0 &&
+           ::syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) == 0 &&
+           ::syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) == 0;
+}
+
+bool change_directory(const char* path) noexcept {
+    open_how how{};
+    how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_MAGICLINKS;
+    const long fd = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    if (fd < 0) return false;
+    const bool done = ::fchdir(static_cast<int>(fd)) == 0;
+    const int code = errno;
+    ::close(static_cast<int>(fd));
+    errno = code;
+    return done;
+}
+
+}  // namespace
+
+const char* drop_privileges(const JailOptions& options) noexcept {
+    if (::setsid() < 0) return "session";
+    if (!set_limits(options)) return "limits";
+    if (!empty_bounding_set()) return "bounding set";
+    if (options.ids && !take_ids(*options.ids)) return "ids";
+    if (!empty_capabilities()) return "capabilities";
+    if (options.directory && !change_directory(options.directory)) return "working directory";
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return "no-new-privs";
+    return nullptr;
+}
+
+const char* enter_jail(const JailOptions& options, const JailFilter& filter) noexcept {
+    if (const char* step = drop_privileges(options)) return step;
+    if (!filter.install()) return "filter";
+    return nullptr;
+}
+
+}  // namespace peacrab

@@ -1,0 +1,70 @@
+// What is put on one child process before it runs anything: no-new-privileges, an empty bounding
+// set, resource limits, ids, and a seccomp allow-list, by class. The filter is compiled once in
+// the parent and only installed in the child, last before exec. A missing mechanism is an Error:
+// nothing here has a weaker fallback. Which calls a class has, and why: jail_tables.cc.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "os.h"
+
+namespace peacrab {
+
+enum class JailClass {
+    File,    // our own helper for read and write, its start included: kill by default
+    Shell,   // what real work needs: EPERM for what is refused, ENOSYS for what is unknown
+    Turn,    // the turn process: parses hostile model output; installed after exec, no exec in it
+    Reaper,  // pid 1 of a call: waits, reports, ends
+};
+
+// A compiled filter. Compile in the parent, before fork. In every class: a foreign architecture
+// and the x32 entry end the process; numbers newer than libseccomp knows get ENOSYS.
+class JailFilter {
+  public:
+    // With Network::Own the turn class may open INET sockets (no VM: it speaks to the model itself)
+    // and start threads (a shared libcurl resolves names in one).
+    enum class Network { None, Own };
+    static JailFilter compile(JailClass jail, Network network = Network::None);
+    // In the child: noexcept, no allocation. Needs no-new-privs. False: errno is set.
+    [[nodiscard]] bool install() const noexcept;
+    size_t instructions() const { return program_.size(); }
+
+  private:
+    std::vector<sock_filter> program_;
+};
+
+// For our own programs once they have started: from here on exec and executable mappings end the
+// process. Sets no-new-privs. noexcept, no allocation. False: errno is set.
+[[nodiscard]] bool forbid_new_code() noexcept;
+
+struct Ids {
+    uid_t uid;
+    gid_t gid;
+};
+
+struct JailOptions {
+    // Ids to take (needs root); nothing: stay who we are (posture shared).
+    std::optional<Ids> ids;
+    // Working directory, opened with the new ids and never through a magic link, so that a link
+    // the agent planted cannot lead to a descriptor of ours. Null: stay.
+    const char* directory = nullptr;
+    uint64_t max_open_files = 256;
+    uint64_t max_file_bytes = uint64_t{1} << 30;  // RLIMIT_FSIZE
+    uint64_t max_processes = 512;                 // RLIMIT_NPROC; counted per uid
+};
+
+// Child side of the fork, in this order: session, rlimits, capabilities out of the bounding set,
+// ids, empty capability sets, working directory, no-new-privs, the filter. noexcept, no allocation.
+// On failure gives the name of the step (errno is set); the caller reports it on the error pipe and
+// exits. Descriptors are the caller's: close what must not be inherited before.
+const char* enter_jail(const JailOptions& options, const JailFilter& filter) noexcept;
+
+// The same without the filter: only for our own programs that install theirs as their first act
+// (the turn process, whose class has no exec).
+const char* drop_privileges(const JailOptions& options) noexcept;
+
+}  // namespace peacrab
