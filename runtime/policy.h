@@ -1,0 +1,59 @@
+// Pure decisions. What may happen is decided here and nowhere else; the result is data.
+//
+// A tool runs only with a Permit, and only authorise() can mint one.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "json.h"
+#include "types.h"
+
+namespace peacrab {
+
+// Leave to run one tool call, once. Move-only; consumed by the run.
+class Permit {
+  public:
+    Permit(Permit&&) = default;
+    Permit& operator=(Permit&&) = default;
+    const std::string& call_id() const { return call_id_; }
+    const std::string& tool() const { return tool_; }
+    const json::Value& arguments() const { return arguments_; }  // checked against the schema
+
+  private:
+    friend std::variant<Permit, struct Denied> authorise(const ToolCall& call);
+    Permit(std::string call_id, std::string tool, json::Value arguments)
+        : call_id_(std::move(call_id)), tool_(std::move(tool)), arguments_(std::move(arguments)) {}
+    std::string call_id_;
+    std::string tool_;
+    json::Value arguments_;
+};
+
+struct Denied {
+    std::string why;  // for the model: what to do differently
+};
+
+// Opens the arguments against the tool's schema (tool_table in this layer's policy.cc): unknown
+// tool, bad JSON, unknown, missing or wrong-typed key, over-long text are denied.
+std::variant<Permit, Denied> authorise(const ToolCall& call);
+
+// The argument schema of each tool: name, and its keys. The same table makes the `input_schema`
+// the model is shown, so that the two cannot differ.
+struct ToolKey {
+    const char* name;
+    enum class Type { Text, Integer } type;
+    bool required;
+    const char* description;
+    int64_t least;  // Text: length in bytes; Integer: value
+    int64_t most;
+};
+struct ToolSchema {
+    const char* name;
+    const char* description;
+    std::vector<ToolKey> keys;
+};
+const std::vector<ToolSchema>& tool_table();  // sorted by name
+json::Value tools_for_model();                // the `tools` array of a request
+
+}  // namespace peacrab
