@@ -26,7 +26,7 @@ class TerminalSignals {
     TerminalSignals(const TerminalSignals&) = delete;
     TerminalSignals& operator=(const TerminalSignals&) = delete;
     int fd() const { return fd_.get(); }
-    int next();  // a signal's number, 0 when none waits
+    int next();  // a signal's number, 0 when none waits; never blocks
 
   private:
     sigset_t before_;
@@ -40,19 +40,24 @@ class LineSource {
             End,        // end of file (Ctrl-D), SIGHUP, SIGTERM
             Line,       // `line`, without its newline; may be empty
             Interrupt,  // Ctrl-C; `had_text`: something had been typed and is dropped
-            Woken,      // `arrived` said false
+            Woken,      // `arrived` said Leave
         } kind = Kind::End;
         std::string line;
         bool had_text = false;
+        bool broke_line = false;  // the echo of Enter ended a line print() had left open
     };
     // Hidden while the agent speaks: the screen is its, until the person types.
     enum class Prompt { Shown, Hidden };
 
     virtual ~LineSource() = default;
-    // Waits for the person. Whenever `fd` is readable (or at its end) `arrived` is called, which may
-    // print() and set_prompt(); when it says false, next() gives Woken.
-    virtual Input next(int fd, const std::function<bool()>& arrived) = 0;
-    // Prints text of ours, escapes already dealt with. It need not end in a newline.
+    // What is to be done after something arrived: Again is Wait with more to handle at once.
+    enum class Then { Wait, Again, Leave };
+
+    // Waits for the person. Whenever `fd` is readable (or at its end) `arrived` is called, which
+    // may print() and set_prompt().
+    virtual Input next(int fd, const std::function<Then()>& arrived) = 0;
+    // Prints text of ours, escapes already dealt with. It need not end in a newline. Never throws:
+    // a screen that has gone is noticed by next().
     virtual void print(std::string_view text) = 0;
     virtual void set_prompt(Prompt prompt) = 0;
 };

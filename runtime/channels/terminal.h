@@ -1,8 +1,8 @@
 // The terminal as a channel: `chat`, `ask` and `wait` speak Client↔Warden frames over one socket.
 //
 // Linked into `peacrab` (the socket leads through the gateway into the machine) and into `peacrabd`
-// (no VM: a socketpair to a forked warden). Everything that came from the model or a tool is hostile
-// and is escaped before it meets a terminal. Leaving never stops a turn; only `stop` does.
+// (no VM: a socketpair to a forked warden). Everything that came from the model or a tool is
+// hostile and is escaped before it meets a terminal. Leaving never stops a turn; only `stop` does.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ namespace peacrab {
 
 // Exit codes of all three.
 constexpr int kExitReplied = 0;
-constexpr int kExitTurnFailed = 1;   // the sentence is on stderr
+constexpr int kExitTurnFailed = 1;  // the sentence is on stderr
 constexpr int kExitUsage = 2;
 constexpr int kExitUnreachable = 3;  // no machine, or it ended under us
 constexpr int kExitStopped = 130;    // Ctrl-C
@@ -31,11 +31,14 @@ struct TerminalOptions {
     int in_fd = 0;
     int out_fd = 1;
     int err_fd = 2;
-    std::string model_note;   // footer: "claude-…", "demo model: no model at all; `peacrab setup`…"
+    std::string model_note;  // footer: "claude-…", "demo model: no model at all; `peacrab setup`…"
     std::string accelerator;  // footer: "KVM", "TCG (emulated)", "no VM"; empty: left out
     // What to do when the connection ends under us, e.g.
     // "run `peacrab up`, then `peacrab chat`: the conversation is kept".
     std::string next_step;
+    // What becomes of a running turn when the person leaves.
+    std::string detached = "the turn goes on; `peacrab chat` comes back to it";
+    std::string demo_hint = "`peacrab setup` sets a key";  // under a reply of the demo model
 };
 
 // plain and colour from --plain, NO_COLOR, TERM, the locale and whether `out_fd` is a terminal.

@@ -1,0 +1,819 @@
+// chat, ask and wait against a scripted warden: a forked child at the other end of a socketpair.
+#include "channels/terminal.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "channels/turn_view.h"
+#include "error.h"
+
+using namespace peacrab;
+
+namespace {
+
+json::Value frame(const char* type, std::initializer_list<json::Member> members) {
+    json::Value value = json::Value::object({{"type", type}});
+    for (const json::Member& member : members) value.set(member.first, member.second);
+    return value;
+}
+
+// The other end. Whatever it did not expect ends it with code 9, and the test fails.
+class Script {
+  public:
+    explicit Script(UniqueFd fd)
+        : socket_(std::move(fd), Dialect::ClientToWarden, Dialect::WardenToClient) {}
+
+    json::Value expect(const std::string& type) {
+        for (;;) {
+            const std::optional<json::Value> got = socket_.receive(Deadline::in(Seconds(10)));
+            if (!got) die("wanted " + type + ", got nothing");
+            const std::string is = got->text("type");
+            if (is == type) return *got;
+            if (is != "seen") die("wanted " + type + ", got " + is);
+            seen = got->integer("seq");
+        }
+    }
+    void say(const json::Value& value) { socket_.send(value); }
+    void raw(std::string_view bytes) { write_all(socket_.fd(), bytes); }
+    void expect_end() {
+        while (std::optional<json::Value> got = socket_.receive(Deadline::in(Seconds(10))))
+            if (got->text("type") == "seen")
+                seen = got->integer("seq");
+            else
+                die("wanted the end, got " + got->text("type"));
+        if (!socket_.closed()) die("wanted the end, got silence");
+    }
+    static void check(bool fine, const char* what) {
+        if (!fine) die(what);
+    }
+    [[noreturn]] static void die(const std::string& why) {
+        const std::string line = "script: " + why + "\n";
+        (void)!::write(2, line.data(), line.size());
+        ::_exit(9);
+    }
+
+    // The ways most scripts go.
+    json::Value attached() {
+        json::Value attach = expect("attach");
+        say(frame("attached", {{"agent", attach.text("agent")},
+                               {"session", "s1"},
+                               {"posture", "interim: no cells"},
+                               {"version", "0.1.0"},
+                               {"running", false}}));
+        return attach;
+    }
+    std::string take_message() {
+        say(frame("caught_up", {}));
+        const json::Value message = expect("message");
+        say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+        start(message.text("text"));
+        return message.text("text");
+    }
+    void start(const std::string& text) {
+        say(frame("turn_start", {{"seq", ++seq_}, {"turn", "t1"}, {"text", text}}));
+    }
+    void delta(const std::string& text) { say(frame("delta", {{"turn", "t1"}, {"text", text}})); }
+    void tool(const std::string& summary) {
+        say(frame("tool", {{"seq", ++seq_},
+                           {"turn", "t1"},
+                           {"call", "c1"},
+                           {"name", "shell"},
+                           {"summary", summary}}));
+    }
+    void tool_done(const std::string& outcome) {
+        say(frame("tool_done", {{"seq", ++seq_},
+                                {"turn", "t1"},
+                                {"call", "c1"},
+                                {"outcome", outcome},
+                                {"summary", "exit code 1"},
+                                {"ms", 140}}));
+    }
+    void reply(const std::string& text) {
+        say(frame("reply", {{"seq", ++seq_}, {"turn", "t1"}, {"text", text}}));
+    }
+    void done(const std::string& status, const std::string& error = {},
+              const std::string& model = "claude-x") {
+        json::Value value =
+            frame("turn_done", {{"seq", ++seq_}, {"turn", "t1"}, {"status", status}});
+        if (!error.empty()) value.set("error", error);
+        value.set("model", model);
+        value.set("input_tokens", 12);
+        value.set("output_tokens", 3);
+        value.set("ms", 1234);
+        say(value);
+    }
+    int64_t seen = 0;
+
+  private:
+    FrameSocket socket_;
+    int64_t seq_ = 0;
+};
+
+struct Warden {
+    FrameSocket client;
+    Pidfd child;
+};
+
+Warden start_warden(const std::function<void(Script&)>& script) {
+    SocketPair pair = SocketPair::stream();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        pair.ours.reset();
+        try {
+            Script run(std::move(pair.theirs));
+            script(run);
+        } catch (const std::exception& error) {
+            Script::die(error.what());
+        }
+        ::_exit(0);
+    }
+    return {FrameSocket(std::move(pair.ours), Dialect::WardenToClient, Dialect::ClientToWarden),
+            Pidfd::of_child(pid)};
+}
+
+struct Captured {
+    UniqueFd fd{::memfd_create("out", MFD_CLOEXEC)};
+    std::string text() const {
+        std::string all(1 << 20, '\0');
+        const ssize_t n = ::pread(fd.get(), all.data(), all.size(), 0);
+        all.resize(n < 0 ? 0 : static_cast<size_t>(n));
+        return all;
+    }
+};
+
+struct Ran {
+    int code = -1;
+    std::string out, err;
+};
+
+using Doing = std::function<int(const TerminalOptions&, FrameSocket&)>;
+
+Ran run(const std::function<void(Script&)>& script, const Doing& doing) {
+    Captured out, err;
+    TerminalOptions options;
+    options.out_fd = out.fd.get();
+    options.err_fd = err.fd.get();
+    options.next_step = "run `peacrab up`; the conversation is kept";
+    Warden warden = start_warden(script);
+    Ran ran;
+    ran.code = doing(options, warden.client);
+    warden.client.close();
+    CHECK(warden.child.wait().describe() == "exit code 0");
+    ran.out = out.text();
+    ran.err = err.text();
+    return ran;
+}
+
+Ran ask(const std::function<void(Script&)>& script, AskOptions what = {"hello"}) {
+    return run(script, [&](const TerminalOptions& options, FrameSocket& warden) {
+        return terminal_ask(options, warden, what);
+    });
+}
+
+bool has(const std::string& text, const std::string& part) {
+    const bool found = text.find(part) != std::string::npos;
+    if (!found) MESSAGE("not in: " << text);
+    return found;
+}
+
+// Gives each line once the screen shows `after`.
+class ScriptedLines : public LineSource {
+  public:
+    struct Step {
+        std::string after;
+        Input input;
+    };
+    explicit ScriptedLines(std::vector<Step> steps) : steps_(std::move(steps)) {}
+    Input next(int fd, const std::function<Then()>& arrived) override {
+        const Deadline limit = Deadline::in(Seconds(10));
+        for (;;) {
+            if (step_ == steps_.size()) return {};
+            const size_t at = screen.find(steps_[step_].after, from_);
+            if (at != std::string::npos) {
+                from_ = at + steps_[step_].after.size();
+                return steps_[step_++].input;
+            }
+            pollfd one{fd, POLLIN, 0};
+            REQUIRE_MESSAGE(::poll(&one, 1, limit.poll_timeout()) == 1,
+                            "waited for '" << steps_[step_].after << "' in: " << screen);
+            Then then = Then::Again;
+            while (then == Then::Again) then = arrived();
+            if (then == Then::Leave) {
+                Input woken;
+                woken.kind = Input::Kind::Woken;
+                return woken;
+            }
+        }
+    }
+    void print(std::string_view text) override { screen += text; }
+    void set_prompt(Prompt prompt) override { shown = prompt; }
+    std::string screen;
+    Prompt shown = Prompt::Hidden;
+
+  private:
+    std::vector<Step> steps_;
+    size_t step_ = 0, from_ = 0;
+};
+
+LineSource::Input line(const std::string& text) {
+    LineSource::Input input;
+    input.kind = LineSource::Input::Kind::Line;
+    input.line = text;
+    return input;
+}
+
+LineSource::Input ctrl_c() {
+    LineSource::Input input;
+    input.kind = LineSource::Input::Kind::Interrupt;
+    return input;
+}
+
+struct Chatted {
+    int code;
+    std::string screen;
+};
+
+Chatted chat(const std::function<void(Script&)>& script, std::vector<ScriptedLines::Step> steps) {
+    ScriptedLines lines(std::move(steps));
+    const Ran ran = run(script, [&](const TerminalOptions& options, FrameSocket& warden) {
+        return terminal_chat(options, warden, lines);
+    });
+    return {ran.code, lines.screen};
+}
+
+}  // namespace
+
+TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
+    const Ran ran = ask([](Script& warden) {
+        const json::Value attach = warden.attached();
+        Script::check(attach.text("channel") == "ask", "channel");
+        Script::check(attach.text("agent") == "main", "agent");
+        Script::check(warden.take_message() == "hello", "text");
+        warden.delta("let me look");
+        warden.tool("shell: uname -r");
+        warden.tool_done("ok");
+        warden.delta("6.");
+        warden.delta("12");
+        warden.reply("6.12");
+        warden.done("done");
+        warden.expect_end();
+        Script::check(warden.seen == 5, "seen");
+    });
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "6.12\n");
+    CHECK(has(ran.err, "  * shell: uname -r ... ok 0.1 s\n"));
+    CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out\n"));
+}
+
+TEST_CASE("ask: what a restart made void never reaches a stdout that is no terminal") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.delta("WRONG");
+        warden.say(frame("restart", {{"turn", "t1"}}));
+        warden.delta("right");
+        warden.reply("right");
+        warden.done("done");
+    });
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "right\n");
+}
+
+TEST_CASE("ask: a failed turn is code 1, its sentence on stderr, nothing on stdout") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.delta("half of");
+        warden.done("failed", "the key was refused: `peacrab setup` sets another");
+    });
+    CHECK(ran.code == 1);
+    CHECK(ran.out == "");
+    CHECK(has(ran.err, "error: the key was refused: `peacrab setup` sets another\n"));
+}
+
+TEST_CASE("ask: a status nobody knows is a failure") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.reply("x");
+        warden.done("splendid");
+    });
+    CHECK(ran.code == 1);
+    CHECK(ran.out == "");
+}
+
+TEST_CASE("ask: Ctrl-C stops the turn and is code 130") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.delta("a long");
+        ::kill(::getppid(), SIGINT);
+        warden.expect("stop");
+        warden.done("stopped");
+    });
+    CHECK(ran.code == 130);
+    CHECK(ran.out == "");
+    CHECK(has(ran.err, "stopping ..."));
+}
+
+TEST_CASE("ask: a second Ctrl-C leaves a turn that does not end") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        ::kill(::getppid(), SIGINT);
+        warden.expect("stop");
+        ::kill(::getppid(), SIGINT);
+        warden.expect_end();
+    });
+    CHECK(ran.code == 130);
+    CHECK(has(ran.err, "left turn t1: the turn goes on"));
+}
+
+TEST_CASE("ask: a machine that dies mid-turn is code 3 with the next step") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.delta("half");
+    });
+    CHECK(ran.code == 3);
+    CHECK(ran.out == "");
+    CHECK(has(ran.err, "the agent has gone: run `peacrab up`; the conversation is kept\n"));
+}
+
+TEST_CASE("ask: a machine that dies before the message is code 3") {
+    CHECK(ask([](Script& warden) { warden.expect("attach"); }).code == 3);
+}
+
+TEST_CASE("ask: a reply that was sent before the end of the connection is printed") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.reply("made it");
+        warden.done("done");
+    });
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "made it\n");
+}
+
+TEST_CASE("ask: a frame no warden may send ends the connection, code 3, escaped") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.raw("{\"type\":\"\\u001b[2Jevil\"}\n");
+        warden.expect_end();
+    });
+    CHECK(ran.code == 3);
+    CHECK(ran.err.find('\x1b') == std::string::npos);
+    CHECK(has(ran.err, "the agent has gone (frame: unknown type: \\x1b[2Jevil)"));
+}
+
+TEST_CASE("ask: events of earlier turns are not this one's reply") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.say(frame("reply", {{"seq", 1}, {"turn", "t0"}, {"text", "old"}}));
+        warden.say(frame("turn_done", {{"seq", 2},
+                                       {"turn", "t0"},
+                                       {"status", "failed"},
+                                       {"input_tokens", 0},
+                                       {"output_tokens", 0},
+                                       {"ms", 0}}));
+        warden.take_message();
+        warden.reply("new");
+        warden.done("done");
+    });
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "new\n");
+}
+
+TEST_CASE("ask: refused is code 1 with the reason") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.say(frame("caught_up", {}));
+        const json::Value message = warden.expect("message");
+        warden.say(frame("refused", {{"id", message.text("id")}, {"why", "the disk is full"}}));
+        warden.expect_end();
+    });
+    CHECK(ran.code == 1);
+    CHECK(has(ran.err, "refused: the disk is full\n"));
+}
+
+TEST_CASE("ask --detach: prints the turn once it is on disk, and leaves") {
+    const Ran ran = ask(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            const json::Value message = warden.expect("message");
+            warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t77"}}));
+            warden.expect_end();
+        },
+        {"hello", true});
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "t77\n");
+}
+
+TEST_CASE("ask: no escape sequence of a tool or an error reaches the terminal") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.tool("shell: \x1b]0;owned\x07 echo\nfake line");
+        warden.say(frame("notice", {{"turn", "t1"}, {"text", "\x1b[31mred"}}));
+        warden.tool_done("fai\x1bled");
+        warden.done("failed", "\x1b[1A\rgone");
+    });
+    CHECK(ran.err.find('\x1b') == std::string::npos);
+    CHECK(ran.err.find('\r') == std::string::npos);
+    CHECK(has(ran.err, "shell: \\x1b]0;owned\\x07 echo fake line"));
+}
+
+TEST_CASE("ask: a reply to a pipe is the text as it is") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.reply("a\x1b[1mb\u200bü\n");
+        warden.done("done");
+    });
+    CHECK(ran.out == "a\x1b[1mb\u200bü\n");
+}
+
+TEST_CASE("ask: the largest question fits into a frame whatever it is made of") {
+    for (const std::string part : {"\"", "\xff", "\x01", "ü", "\\"}) {
+        std::string text;
+        while (text.size() < (size_t{1} << 20)) text += part;
+        const Ran ran = ask(
+            [](Script& warden) {
+                warden.attached();
+                warden.take_message();
+                warden.reply("ok");
+                warden.done("done");
+            },
+            {"q" + text});
+        CHECK(ran.code == 0);
+    }
+}
+
+TEST_CASE("wait: prints the reply of a turn that has ended already") {
+    const Ran ran = run(
+        [](Script& warden) {
+            Script::check(warden.attached().text("watch") == "t1", "watch");
+            warden.start("hello");
+            warden.tool("shell: sleep 100");
+            warden.tool_done("timed out");
+            warden.reply("done it");
+            warden.done("done");
+            warden.say(frame("caught_up", {}));
+            warden.expect_end();
+        },
+        [](const TerminalOptions& options, FrameSocket& warden) {
+            return terminal_wait(options, warden, "t1");
+        });
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "done it\n");
+    CHECK(has(ran.err, "sleep 100 ... timed out 0.1 s (exit code 1)"));
+}
+
+TEST_CASE("wait: Ctrl-C leaves and stops nothing") {
+    const Ran ran = run(
+        [](Script& warden) {
+            warden.attached();
+            warden.start("hello");
+            warden.say(frame("caught_up", {{"turn", "t1"}, {"partial", "so far"}}));
+            ::kill(::getppid(), SIGINT);
+            warden.expect_end();
+        },
+        [](const TerminalOptions& options, FrameSocket& warden) {
+            return terminal_wait(options, warden, "t1");
+        });
+    CHECK(ran.code == 130);
+}
+
+TEST_CASE("wait: a turn nobody knows is code 1") {
+    const Ran ran = run(
+        [](Script& warden) {
+            warden.expect("attach");
+            warden.say(frame("refused", {{"why", "no such turn: t9"}}));
+        },
+        [](const TerminalOptions& options, FrameSocket& warden) {
+            return terminal_wait(options, warden, "t9");
+        });
+    CHECK(ran.code == 1);
+    CHECK(has(ran.err, "no such turn: t9"));
+}
+
+TEST_CASE("chat: streams, one line a call, and the reply's text once") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            Script::check(warden.attached().text("channel") == "terminal", "channel");
+            warden.take_message();
+            warden.delta("Looking.");
+            warden.tool("shell: uname -r");
+            warden.tool_done("ok");
+            warden.delta("It is ");
+            warden.reply("It is 6.12.");
+            warden.done("done");
+            warden.expect_end();
+            Script::check(warden.seen == 5, "seen");
+        },
+        {{"leaves\n", line("what kernel?")}, {" out\n", {}}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "interim: no cells\n"));
+    CHECK(has(chatted.screen, "leaves\nLooking.\n  * shell: uname -r ... ok 0.1 s\nIt is 6.12.\n"));
+    CHECK(chatted.screen.find("what kernel?") ==
+          std::string::npos);  // the echo stands there already
+}
+
+TEST_CASE("chat: a reply that is not what was streamed is said again whole") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            warden.delta("one");
+            warden.say(frame("restart", {{"turn", "t1"}}));
+            warden.delta("two");
+            warden.reply("three");
+            warden.done("done");
+            warden.expect_end();
+        },
+        {{"leaves\n", line("x")}, {" out\n", {}}});
+    CHECK(has(chatted.screen, "one\n  (what was said since the last step is void)\ntwo\nthree\n"));
+}
+
+TEST_CASE("chat: what was missed is shown and marked, then the running turn's text") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.start("earlier question");
+            warden.tool("shell: ls");
+            warden.say(frame("caught_up", {{"turn", "t1"}, {"partial", "so f"}}));
+            warden.delta("ar");
+            warden.tool_done("interrupted");
+            warden.reply("bye");
+            warden.done("done");
+            warden.expect_end();
+        },
+        {{" out\n", {}}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen,
+              "-- while you were away --\n> earlier question\n  * shell: ls ... \n"
+              "-- the turn is still running --\nso far\n"
+              "  * shell: ls ... interrupted 0.1 s (exit code 1)\nbye\n"));
+}
+
+TEST_CASE("chat: leaving while a turn runs says that it goes on, and stops nothing") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            warden.delta("working");
+            warden.expect_end();
+        },
+        {{"leaves\n", line("x")}, {"working", {}}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "working\ndetached: the turn goes on"));
+}
+
+TEST_CASE("chat: a message typed just before the end of input is on disk when chat leaves") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            const json::Value message = warden.expect("message");
+            warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+            warden.expect_end();
+        },
+        {{"", line("x")}, {"", {}}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "detached: "));
+}
+
+TEST_CASE("chat: what is typed while a turn runs is a message with an id of its own") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            const json::Value first = warden.expect("message");
+            warden.say(frame("ack", {{"id", first.text("id")}, {"turn", "t1"}}));
+            warden.start("one");
+            warden.delta("hm ");
+            const json::Value second = warden.expect("message");
+            Script::check(second.text("text") == "two" && second.text("id") != first.text("id"),
+                          "second message");
+            warden.say(frame("ack", {{"id", second.text("id")}, {"turn", "t1"}}));
+            warden.reply("hm both");
+            warden.done("done");
+            warden.expect_end();
+        },
+        {{"leaves\n", line("one")}, {"hm ", line("two")}, {" out\n", {}}});
+    CHECK(chatted.code == 0);
+}
+
+TEST_CASE("chat: Ctrl-C stops a running turn once; idle it leaves at the second") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            warden.delta("on and on");
+            warden.expect("stop");
+            warden.done("stopped");
+            warden.expect_end();
+        },
+        {{"leaves\n", line("x")},
+         {"on and on", ctrl_c()},
+         {"stopping", ctrl_c()},
+         {" out\n", ctrl_c()},
+         {"Ctrl-C again, or Ctrl-D, leaves\n", ctrl_c()}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "(stopped)\n"));
+}
+
+TEST_CASE("chat: commands; one that is unknown is said and not sent") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            warden.expect("status");
+            warden.say(frame("status", {{"agent", "main"},
+                                        {"session", "s1"},
+                                        {"posture", "p"},
+                                        {"running", false},
+                                        {"turns", 4},
+                                        {"model", "m"},
+                                        {"boot", "b"},
+                                        {"kernel", "6.12-\x1b[0m"}}));
+            warden.expect("new");
+            warden.say(frame("session", {{"session", "s2"}}));
+            Script::check(warden.expect("message").text("text") == "/etc/passwd is what?", "path");
+            warden.say(frame("refused", {{"why", "no"}}));
+            warden.expect_end();
+        },
+        {{"leaves\n", line("/frobnicate")},
+         {"no such command: /frobnicate\n", line("/stop")},
+         {"nothing is running\n", line("/status ")},
+         {"boot ", line("/new")},
+         {"new session s2\n", line("   ")},
+         {"", line("/etc/passwd is what?")},
+         {"refused: no\n", line("/quit")}});
+    CHECK(has(chatted.screen, "kernel   6.12-\\x1b[0m"));
+}
+
+TEST_CASE("chat: a machine that dies is code 3, and an unanswered message is named") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            warden.expect("message");
+        },
+        {{"leaves\n", line("x")}, {"never", {}}});
+    CHECK(chatted.code == 3);
+    CHECK(has(chatted.screen, "the agent has gone: run `peacrab up`"));
+    CHECK(has(chatted.screen, "may not have arrived"));
+}
+
+TEST_CASE("chat: escapes in text are shown, letters beyond ASCII are kept whole") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            for (const char* piece : {"gr", "ü", "ße \x1b]52;c;AAAA\x07", "\t漢\r字\n"})
+                warden.delta(piece);
+            warden.reply("grüße \x1b]52;c;AAAA\x07\t漢\r字\n");
+            warden.done("done", {}, "demo");
+            warden.expect_end();
+        },
+        {{"leaves\n", line("x")}, {"fixed answers", {}}});
+    CHECK(has(chatted.screen,
+              "grüße \\x1b]52;c;AAAA\\x07\t漢\\x0d字\n  -- demo model: no model at all"));
+    CHECK(chatted.screen.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("chat: the footer of the demo model says how to get another") {
+    std::string screen;
+    TurnView view({true, false, true, "`peacrab setup` sets a key"},
+                  [&](TurnView::Stream, std::string_view text) { screen += text; });
+    view.show(frame("turn_done", {{"seq", 1},
+                                  {"turn", "t"},
+                                  {"status", "done"},
+                                  {"model", "demo"},
+                                  {"input_tokens", 1},
+                                  {"output_tokens", 1},
+                                  {"ms", 1}}));
+    CHECK(screen ==
+          "  -- demo model: no model at all, fixed answers; `peacrab setup` sets a key\n");
+}
+
+TEST_CASE("view: calls that overlap are each ended by name") {
+    std::string screen;
+    TurnView view({}, [&](TurnView::Stream, std::string_view text) { screen += text; });
+    const auto tool = [&](const char* call) {
+        view.show(frame("tool", {{"seq", 1},
+                                 {"turn", "t"},
+                                 {"call", call},
+                                 {"name", "shell"},
+                                 {"summary", std::string("shell: ") + call}}));
+    };
+    const auto done = [&](const char* call) {
+        view.show(frame("tool_done", {{"seq", 1},
+                                      {"turn", "t"},
+                                      {"call", call},
+                                      {"outcome", "ok"},
+                                      {"summary", ""},
+                                      {"ms", 61'000}}));
+    };
+    tool("a");
+    tool("b");
+    done("a");
+    done("b");
+    CHECK(screen ==
+          "  * shell: a ... \n  * shell: b ... \n"
+          "  * shell: a ... ok 1 min 1 s\n  * shell: b ... ok 1 min 1 s\n");
+}
+
+TEST_CASE("one_line: bounded, flat, and never torn inside a letter") {
+    CHECK(one_line("a\nb\tc") == "a b c");
+    std::string many;
+    for (int i = 0; i < 1000; ++i) many += "ü";
+    const std::string cut = one_line(many, 9);
+    CHECK(cut == "üüüü...");
+    CHECK(one_line(std::string(5000, '\x1b'), 40).size() <= 43);
+}
+
+TEST_CASE("whole_question: the words, then the pipe; nothing when both are empty") {
+    const auto with_pipe = [](const std::string& words, const std::string& piped) {
+        Captured in, err;
+        write_all(in.fd.get(), piped);
+        ::lseek(in.fd.get(), 0, SEEK_SET);
+        return whole_question(words, in.fd.get(), err.fd.get());
+    };
+    CHECK(with_pipe("explain", "line 1\nline 2\n") == "explain\n\nline 1\nline 2");
+    CHECK(with_pipe("", "only this\n") == "only this");
+    CHECK(with_pipe("words", "") == "words");
+    CHECK(!with_pipe(" \n", "\n\n"));
+    CHECK(!whole_question("", -1, -1));
+    CHECK(with_pipe("x", "a\xff\x1b[0mb") == "x\n\na\xef\xbf\xbd[0mb");
+    const std::optional<std::string> big = with_pipe("x", std::string(300 << 10, 'y'));
+    REQUIRE(big);
+    CHECK(big->size() < (256u << 10) + 10);
+    const std::optional<std::string> worst = with_pipe("x", std::string(300 << 10, '\xff'));
+    REQUIRE(worst);
+    CHECK(worst->size() < (256u << 10) + 10);
+}
+
+TEST_CASE("plain lines: each line, the last without its newline, then the end") {
+    Captured in, out;
+    write_all(in.fd.get(), "one\n\ntwo");
+    ::lseek(in.fd.get(), 0, SEEK_SET);
+    const SocketPair quiet = SocketPair::stream();
+    const auto lines = plain_line_source(in.fd.get(), out.fd.get());
+    const auto never = [] { return LineSource::Then::Wait; };
+    CHECK(lines->next(quiet.ours.get(), never).line == "one");
+    CHECK(lines->next(quiet.ours.get(), never).line == "");
+    CHECK(lines->next(quiet.ours.get(), never).line == "two");
+    CHECK(lines->next(quiet.ours.get(), never).kind == LineSource::Input::Kind::End);
+    CHECK(out.text() == "");  // no prompt for a pipe
+}
+
+TEST_CASE("plain lines: what a line has beyond 256 KiB is dropped, the next line is whole") {
+    Captured in, out;
+    write_all(in.fd.get(), std::string(900 << 10, 'x') + "\nnext\n");
+    ::lseek(in.fd.get(), 0, SEEK_SET);
+    const SocketPair quiet = SocketPair::stream();
+    const auto lines = plain_line_source(in.fd.get(), out.fd.get());
+    const auto never = [] { return LineSource::Then::Wait; };
+    CHECK(lines->next(quiet.ours.get(), never).line.size() == 256u << 10);
+    CHECK(lines->next(quiet.ours.get(), never).line == "next");
+}
+
+TEST_CASE("plain lines: Ctrl-C is an input, and the process lives") {
+    Pipe in = Pipe::make();
+    Captured out;
+    const SocketPair quiet = SocketPair::stream();
+    const auto lines = plain_line_source(in.read.get(), out.fd.get());
+    ::kill(::getpid(), SIGINT);
+    const LineSource::Input input =
+        lines->next(quiet.ours.get(), [] { return LineSource::Then::Wait; });
+    CHECK(input.kind == LineSource::Input::Kind::Interrupt);
+    ::kill(::getpid(), SIGINT);  // one that nobody reads must not kill when the source goes
+}
+
+TEST_CASE("ask: a reply that cannot be written is code 1") {
+    const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+    const Ran ran = run(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            warden.reply("lost");
+            warden.done("done");
+        },
+        [&](TerminalOptions options, FrameSocket& warden) {
+            options.out_fd = full.get();
+            return terminal_ask(options, warden, {"hello"});
+        });
+    CHECK(ran.code == 1);
+    CHECK(has(ran.err, "standard output: write: No space left on device\n"));
+}
