@@ -52,7 +52,9 @@ constexpr uint32_t kAllowed = SECCOMP_RET_ALLOW;
 constexpr uint32_t kKill = SECCOMP_RET_KILL_PROCESS;
 constexpr int kHighestNumber = 1023;  // beyond any table libseccomp has
 
-constexpr uint32_t refuse(int code) { return SECCOMP_RET_ERRNO | static_cast<uint32_t>(code); }
+constexpr uint32_t refuse(int code) {
+    return SECCOMP_RET_ERRNO | static_cast<uint32_t>(code);
+}
 
 sock_filter statement(unsigned code, uint32_t k) {
     return {static_cast<uint16_t>(code), 0, 0, k};
@@ -62,7 +64,9 @@ sock_filter jump(unsigned test, uint32_t k, size_t yes, size_t no) {
     return {static_cast<uint16_t>(BPF_JMP | test | BPF_K), static_cast<uint8_t>(yes),
             static_cast<uint8_t>(no), k};
 }
-sock_filter answer(uint32_t action) { return statement(BPF_RET | BPF_K, action); }
+sock_filter answer(uint32_t action) {
+    return statement(BPF_RET | BPF_K, action);
+}
 sock_filter load(size_t offset) {
     return statement(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset));
 }
@@ -146,8 +150,7 @@ void add(const Context& context, uint32_t action, const char* names) {
     for (const std::string& name : split(names, ' ')) {
         const std::optional<uint32_t> number = number_of(name);
         if (!number) continue;
-        const int result =
-            seccomp_rule_add(context.get(), action, static_cast<int>(*number), 0);
+        const int result = seccomp_rule_add(context.get(), action, static_cast<int>(*number), 0);
         if (result != -EEXIST) check(result, name.c_str());
     }
 }
@@ -169,10 +172,14 @@ Program exported(const Context& context) {
 unsigned bit_of(JailClass jail, JailFilter::Network network) {
     const bool own = network == JailFilter::Network::Own;
     switch (jail) {
-        case JailClass::File: return jail_tables::kFile;
-        case JailClass::Shell: return jail_tables::kShell;
-        case JailClass::Turn: return own ? jail_tables::kOwn : jail_tables::kTurn;
-        case JailClass::Reaper: return jail_tables::kReaper;
+        case JailClass::File:
+            return jail_tables::kFile;
+        case JailClass::Shell:
+            return jail_tables::kShell;
+        case JailClass::Turn:
+            return own ? jail_tables::kOwn : jail_tables::kTurn;
+        case JailClass::Reaper:
+            return jail_tables::kReaper;
     }
     throw Error("jail: unknown class");
 }

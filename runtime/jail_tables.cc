@@ -1,9 +1,10 @@
 // Which system calls each jail class has, and why. An allow-list: what is not here is refused.
 //
 // Left out on purpose, so that nobody adds them unthinking: keyrings, bpf, perf, userfaultfd,
-// io_uring, the mount calls old and new, setns and unshare, open_by_handle_at, fanotify, pidfd_getfd,
-// kcmp, modify_ldt, vmsplice, memfd_secret, quotactl, syslog, swap, acct, reboot, setting clocks,
-// port access, modules, kexec. A row may be widened only with the program that needs it as reason.
+// io_uring, the mount calls old and new, setns and unshare, open_by_handle_at, fanotify,
+// pidfd_getfd, kcmp, modify_ldt, vmsplice, memfd_secret, quotactl, syslog, swap, acct, reboot,
+// setting clocks, port access, modules, kexec. A row may be widened only with the program that
+// needs it as reason.
 #include "jail_tables.h"
 
 #include <linux/sched.h>
@@ -25,6 +26,7 @@ constexpr unsigned kTurns = kTurn | kOwn;
 constexpr unsigned kOurs = kFile | kTurns;
 constexpr unsigned kAll = kOurs | kShell;
 
+// clang-format off: one row a line.
 constexpr AllowRow kAllowed[] = {
     // Files.
     {kAll, "read pread64 write writev lseek close", "streams and files"},
@@ -44,7 +46,7 @@ constexpr AllowRow kAllowed[] = {
     {kShell, "setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr", "cp -a, tar"},
     {kShell, "listxattr llistxattr flistxattr", "cp -a, ls"},
     {kShell, "removexattr lremovexattr fremovexattr", "cp -a, tar"},
-    {kShell, "link linkat symlink symlinkat mknod mknodat", "ln, mkfifo; devices need a capability"},
+    {kShell, "link linkat symlink symlinkat mknod mknodat", "ln, mkfifo; devices need a right"},
     {kShell, "chdir fchdir chroot", "cd; chroot needs a capability"},
     {kShell, "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch", "tail -f, watchers"},
     // Memory.
@@ -185,6 +187,7 @@ constexpr ArgumentRow kByArgument[] = {
     {kShell, "seccomp", 1, {{{0, kEvery, SECCOMP_GET_ACTION_AVAIL}}}, kAllow, "libseccomp asks"},
     {kShell | kOurs, "seccomp", 0, {}, EPERM, "a listener could answer for the kernel"},
 };
+// clang-format on
 
 }  // namespace
 

@@ -9,10 +9,10 @@ namespace peacrab::jail_tables {
 
 // One bit per filter that can be compiled.
 enum Class : unsigned {
-    kFile = 1,    // read and write: our own helper
-    kShell = 2,   // any program
-    kTurn = 4,    // the turn process with the model route as its only network
-    kOwn = 8,     // the turn process that opens its own connections
+    kFile = 1,     // read and write: our own helper
+    kShell = 2,    // any program
+    kTurn = 4,     // the turn process with the model route as its only network
+    kOwn = 8,      // the turn process that opens its own connections
     kReaper = 16,  // pid 1 of a call
 };
 
