@@ -53,7 +53,8 @@ const ToolKey* find_key(const ToolSchema& tool, std::string_view name) {
 
 std::string names_of(const ToolSchema& tool) {
     std::string names;
-    for (const ToolKey& key : tool.keys) names += (names.empty() ? "" : ", ") + std::string(key.name);
+    for (const ToolKey& key : tool.keys)
+        names += (names.empty() ? "" : ", ") + std::string(key.name);
     return names;
 }
 
@@ -118,7 +119,9 @@ std::variant<Permit, Denied> authorise(const ToolCall& call) {
     return Permit(call.id, call.name, std::move(arguments));
 }
 
-const std::vector<ToolSchema>& tool_table() { return table(); }
+const std::vector<ToolSchema>& tool_table() {
+    return table();
+}
 
 json::Value tools_for_model() {
     json::Value tools = json::Value::array();
@@ -126,8 +129,8 @@ json::Value tools_for_model() {
         json::Value properties = json::Value::object();
         json::Value required = json::Value::array();
         for (const ToolKey& key : tool.keys) {
-            json::Value property = json::Value::object(
-                {{"type", key.type == Type::Integer ? "integer" : "string"}});
+            json::Value property =
+                json::Value::object({{"type", key.type == Type::Integer ? "integer" : "string"}});
             if (*key.description) property.set("description", key.description);
             properties.set(key.name, std::move(property));
             if (key.required) required.push(key.name);
