@@ -1,0 +1,57 @@
+# Sourced by the tests that talk to the scripted model: starts it, asks, looks at what it was asked.
+# The one who sources sets `ask`, an array: the command that gets a question as its last argument.
+# `url` is the model's address, `folder` is thrown away at the end.
+set -uo pipefail
+support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$support/../.." && pwd)
+build=${PEACRAB_BUILD:-$root/build}
+folder=$(mktemp -d "${TMPDIR:-/tmp}/peacrab-aimock.XXXXXX")
+
+say_failed() {
+    echo "FAILED: $*"
+    for log in "$folder"/*.err; do [[ -s $log ]] && { echo "--- ${log##*/}"; tail -15 "$log"; }; done
+    exit 1
+}
+
+# More to do at the end: append to `at_end`.
+at_end=()
+clean_up() {
+    for step in "${at_end[@]}"; do $step; done
+    [[ -s $folder/aimock.pid ]] && kill "$(<"$folder/aimock.pid")" 2>/dev/null
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+start_model() {
+    "$support/aimock_start" "$folder" || exit $?
+    url=$(<"$folder/aimock.url")
+}
+
+# question NAME EXIT TEXT: asks, keeps NAME.out and NAME.err, wants that exit code.
+question() {
+    local code=0
+    timeout "${ask_limit:-120}" "${ask[@]}" "$3" >"$folder/$1.out" 2>"$folder/$1.err" </dev/null || code=$?
+    ((code == $2)) || say_failed "'$3' ended with $code, not $2"
+}
+
+wants() { # FILE TEXT
+    grep -qF -- "$2" "$folder/$1" || say_failed "$1 has no '$2'"
+}
+
+# The same conversation wherever it runs. Leaves what the tools told in $folder/told.
+two_chained_calls() {
+    question two_tools 0 'which kernel, and who are you?'
+    wants two_tools.out 'Both commands ran; I saw the kernel, then the user — fünf Zeichen, 世界.'
+    wants two_tools.err 'shell'
+    "$(<"$folder/aimock.node")" "$support/aimock_journal.mjs" "$url" >"$folder/told" 2>"$folder/journal.err" ||
+        say_failed "$(<"$folder/journal.err")"
+}
+
+# A failure is one sentence and exit code 1, and the next question is answered.
+failures_and_after() {
+    question refused 1 'please refuse the key'
+    wants refused.err '401'
+    question broken 1 'please break off'
+    question after 0 'now say hello'
+    wants after.out 'Hello from the scripted model.'
+}
