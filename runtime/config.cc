@@ -17,7 +17,8 @@ std::string xdg(const char* variable, const char* fallback) {
     const std::string value = env(variable);
     if (!value.empty() && value[0] == '/') return value + "/peacrab";
     const std::string home = env("HOME");
-    if (home.empty() || home[0] != '/') throw Error("config: HOME is not set: no folder for " + std::string(variable));
+    if (home.empty() || home[0] != '/')
+        throw Error("config: HOME is not set: no folder for " + std::string(variable));
     return home + "/" + fallback + "/peacrab";
 }
 
@@ -26,8 +27,8 @@ class Events {
   public:
     explicit Events(const std::string& text) {
         if (!yaml_parser_initialize(&parser_)) throw Error("config: out of memory");
-        yaml_parser_set_input_string(
-            &parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+        yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
+                                     text.size());
     }
     ~Events() {
         yaml_event_delete(&event_);
@@ -67,11 +68,16 @@ int parse_count(const std::string& text) {
 }
 
 void set(Config& config, const std::string& key, const std::string& value) {
-    if (key == "model") config.model = value;
-    else if (key == "model-url") config.model_url = value;
-    else if (key == "cpus") config.cpus = parse_count(value);
-    else if (key == "memory") config.memory = parse_size(value);
-    else if (key == "disk") config.disk = parse_size(value);
+    if (key == "model")
+        config.model = value;
+    else if (key == "model-url")
+        config.model_url = value;
+    else if (key == "cpus")
+        config.cpus = parse_count(value);
+    else if (key == "memory")
+        config.memory = parse_size(value);
+    else if (key == "disk")
+        config.disk = parse_size(value);
     else if (key == "accelerator") {
         if (value != "auto" && value != "kvm" && value != "tcg")
             throw Error("auto, kvm or tcg was expected");
@@ -89,7 +95,8 @@ Config read_events(Events& events) {
     if (events.next().type == YAML_STREAM_END_EVENT) return config;  // nothing but comments
     const yaml_event_t& root = events.next();
     if (root.type == YAML_SCALAR_EVENT && root.data.scalar.length == 0) return config;
-    if (root.type != YAML_MAPPING_START_EVENT) throw Error(where(root) + "`key: value` was expected");
+    if (root.type != YAML_MAPPING_START_EVENT)
+        throw Error(where(root) + "`key: value` was expected");
     for (;;) {
         const yaml_event_t& event = events.next();
         if (event.type == YAML_MAPPING_END_EVENT) break;
@@ -123,11 +130,21 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-std::string config_folder() { return xdg("XDG_CONFIG_HOME", ".config"); }
-std::string state_folder() { return xdg("XDG_STATE_HOME", ".local/state"); }
-std::string cache_folder() { return xdg("XDG_CACHE_HOME", ".cache"); }
-std::string data_folder() { return xdg("XDG_DATA_HOME", ".local/share"); }
-std::string config_file() { return config_folder() + "/config.yaml"; }
+std::string config_folder() {
+    return xdg("XDG_CONFIG_HOME", ".config");
+}
+std::string state_folder() {
+    return xdg("XDG_STATE_HOME", ".local/state");
+}
+std::string cache_folder() {
+    return xdg("XDG_CACHE_HOME", ".cache");
+}
+std::string data_folder() {
+    return xdg("XDG_DATA_HOME", ".local/share");
+}
+std::string config_file() {
+    return config_folder() + "/config.yaml";
+}
 
 Config parse_config(const std::string& yaml, const std::string& name) {
     try {
@@ -160,13 +177,14 @@ Bytes parse_size(const std::string& text) {
     const char* const last = text.data() + text.size();
     const auto [end, failure] = std::from_chars(text.data(), last, number);
     int shift = -1;
-    if (end == last) shift = 0;
+    if (end == last)
+        shift = 0;
     else if (end + 1 == last) {
         const size_t unit = std::string_view("KMGT").find(*end);
         if (unit != std::string_view::npos) shift = 10 * (static_cast<int>(unit) + 1);
     }
-    if (failure != std::errc() || shift < 0 || number == 0 || (number << shift >> shift) != number ||
-        number << shift > (uint64_t{1} << 50))
+    if (failure != std::errc() || shift < 0 || number == 0 ||
+        (number << shift >> shift) != number || number << shift > (uint64_t{1} << 50))
         throw Error("a size such as 512M or 8G was expected, not `" + printable(text) + "`");
     return {number << shift};
 }

@@ -19,9 +19,9 @@ namespace peacrab {
 struct Config {
     std::string model;
     std::string model_url;
-    int cpus = 0;       // 0: the launcher's default for its accelerator
-    Bytes memory;       // 0: likewise
-    Bytes disk;         // 0: likewise
+    int cpus = 0;             // 0: the launcher's default for its accelerator
+    Bytes memory;             // 0: likewise
+    Bytes disk;               // 0: likewise
     std::string accelerator;  // empty: auto
 };
 

@@ -44,8 +44,7 @@ const Table kWardenToClient = {
     {"tool_done", "seq:i turn:s call:s outcome:s summary:s ms:i"},
     {"notice", "turn:s? text:s"},
     {"reply", "seq:i turn:s text:s"},
-    {"turn_done",
-     "seq:i turn:s status:s error:s? model:s? input_tokens:i output_tokens:i ms:i"},
+    {"turn_done", "seq:i turn:s status:s error:s? model:s? input_tokens:i output_tokens:i ms:i"},
     {"status", "agent:s session:s posture:s running:b turns:i model:s boot:s kernel:s"},
 };
 const Table kTurnToWarden = {
@@ -53,6 +52,7 @@ const Table kTurnToWarden = {
     {"restart", ""},
     {"tool", "id:s name:s arguments:s"},
     {"notice", "text:s"},
+    {"took", "count:i"},
     {"reply", "text:s"},
     {"done", "status:s error:s? model:s? input_tokens:i output_tokens:i"},
 };
@@ -61,7 +61,6 @@ const Table kWardenToTurn = {
      "turn:s agent:s session:s journal:s workspace:s posture:s model:s base_url:s key:s? "
      "time_factor:i messages:a"},
     {"steer", "text:s"},
-    {"stop", ""},
     {"tool_result", "id:s outcome:s text:s"},
 };
 const Table kHostToGuest = {
@@ -76,13 +75,11 @@ const Table kGuestToHost = {
     {"stopped", ""},
 };
 const Table kClientToGateway = {
-    {"open", "what:s"},
-    {"ps", ""},
-    {"stop", ""},
-    {"inspect", ""},
+    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""},
 };
 const Table kGatewayToClient = {
     {"opened", "accelerator:s model:s demo:b"},
+    {"progress", "text:s"},
     {"machine", "report:o"},
     {"inspected", "report:o"},
     {"failed", "why:s"},
@@ -91,26 +88,40 @@ const Table kGatewayToClient = {
 
 const Table& table(Dialect dialect) {
     switch (dialect) {
-        case Dialect::ClientToWarden: return kClientToWarden;
-        case Dialect::WardenToClient: return kWardenToClient;
-        case Dialect::TurnToWarden: return kTurnToWarden;
-        case Dialect::WardenToTurn: return kWardenToTurn;
-        case Dialect::HostToGuest: return kHostToGuest;
-        case Dialect::GuestToHost: return kGuestToHost;
-        case Dialect::ClientToGateway: return kClientToGateway;
-        case Dialect::GatewayToClient: return kGatewayToClient;
+        case Dialect::ClientToWarden:
+            return kClientToWarden;
+        case Dialect::WardenToClient:
+            return kWardenToClient;
+        case Dialect::TurnToWarden:
+            return kTurnToWarden;
+        case Dialect::WardenToTurn:
+            return kWardenToTurn;
+        case Dialect::HostToGuest:
+            return kHostToGuest;
+        case Dialect::GuestToHost:
+            return kGuestToHost;
+        case Dialect::ClientToGateway:
+            return kClientToGateway;
+        case Dialect::GatewayToClient:
+            return kGatewayToClient;
     }
     throw Error("frame: unknown dialect");
 }
 
 bool is_kind(const json::Value& value, char kind) {
     switch (kind) {
-        case 's': return value.is_string();
-        case 'i': return value.is_integer();
-        case 'b': return value.is_bool();
-        case 'a': return value.is_array();
-        case 'o': return value.is_object();
-        default: return false;
+        case 's':
+            return value.is_string();
+        case 'i':
+            return value.is_integer();
+        case 'b':
+            return value.is_bool();
+        case 'a':
+            return value.is_array();
+        case 'o':
+            return value.is_object();
+        default:
+            return false;
     }
 }
 

@@ -57,7 +57,10 @@ class FrameSocket {
     // receive() with a passed deadline until it gives nothing.
     std::optional<json::Value> receive(Deadline deadline);
     bool closed() const { return closed_; }
-    void close() { fd_.reset(); closed_ = true; }
+    void close() {
+        fd_.reset();
+        closed_ = true;
+    }
 
   private:
     UniqueFd fd_;

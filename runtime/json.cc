@@ -109,8 +109,10 @@ bool Value::flag(std::string_view key) const {
 void Value::set(std::string_view key, Value value) {
     if (kind_ == Kind::Null) kind_ = Kind::Object;
     if (kind_ != Kind::Object) wrong_kind("an object");
-    if (Value* old = find(key)) *old = std::move(value);
-    else members_.emplace_back(std::string(key), std::move(value));
+    if (Value* old = find(key))
+        *old = std::move(value);
+    else
+        members_.emplace_back(std::string(key), std::move(value));
 }
 
 void Value::push(Value value) {
@@ -138,12 +140,18 @@ void refuse_duplicates(const std::vector<Member>& members) {
 Value copy(simdjson::dom::element element) {
     using Type = simdjson::dom::element_type;
     switch (element.type()) {
-        case Type::NULL_VALUE: return {};
-        case Type::BOOL: return bool(element);
-        case Type::INT64: return static_cast<long long>(int64_t(element));
-        case Type::UINT64: return static_cast<double>(uint64_t(element));  // beyond int64
-        case Type::DOUBLE: return double(element);
-        case Type::STRING: return std::string_view(element);
+        case Type::NULL_VALUE:
+            return {};
+        case Type::BOOL:
+            return bool(element);
+        case Type::INT64:
+            return static_cast<long long>(int64_t(element));
+        case Type::UINT64:
+            return static_cast<double>(uint64_t(element));  // beyond int64
+        case Type::DOUBLE:
+            return double(element);
+        case Type::STRING:
+            return std::string_view(element);
         case Type::ARRAY: {
             Value value = Value::array();
             for (simdjson::dom::element item : simdjson::dom::array(element))
@@ -157,7 +165,8 @@ Value copy(simdjson::dom::element element) {
             refuse_duplicates(value.members());
             return value;
         }
-        default: break;  // later versions know further kinds (numbers beyond 64 bits)
+        default:
+            break;  // later versions know further kinds (numbers beyond 64 bits)
     }
     throw Error("json: number too large");
 }
@@ -169,8 +178,8 @@ Value parse(std::string_view text, Limits limits) {
     // A local parser: its buffers are freed with it, and nothing is shared. simdjson wants room
     // for a document's levels plus one for the document itself.
     simdjson::dom::parser parser(limits.max_bytes + simdjson::SIMDJSON_PADDING);
-    simdjson::error_code failure = parser.allocate(
-        std::max<size_t>(text.size(), 64), static_cast<size_t>(limits.max_depth) + 1);
+    simdjson::error_code failure = parser.allocate(std::max<size_t>(text.size(), 64),
+                                                   static_cast<size_t>(limits.max_depth) + 1);
     simdjson::dom::element root;
     if (!failure) failure = parser.parse(text.data(), text.size()).get(root);
     if (failure) throw Error(std::string("json: ") + simdjson::error_message(failure));
@@ -236,14 +245,24 @@ void dump_number(std::string& out, Number number) {
 void dump_to(std::string& out, const Value& value) {
     using Kind = Value::Kind;
     switch (value.kind()) {
-        case Kind::Null: out += "null"; return;
-        case Kind::Bool: out += value.as_bool() ? "true" : "false"; return;
-        case Kind::Integer: dump_number(out, value.as_integer()); return;
-        case Kind::Real:
-            if (std::isfinite(value.as_real())) dump_number(out, value.as_real());
-            else out += "null";  // JSON has no word for it
+        case Kind::Null:
+            out += "null";
             return;
-        case Kind::String: dump_string(out, value.as_string()); return;
+        case Kind::Bool:
+            out += value.as_bool() ? "true" : "false";
+            return;
+        case Kind::Integer:
+            dump_number(out, value.as_integer());
+            return;
+        case Kind::Real:
+            if (std::isfinite(value.as_real()))
+                dump_number(out, value.as_real());
+            else
+                out += "null";  // JSON has no word for it
+            return;
+        case Kind::String:
+            dump_string(out, value.as_string());
+            return;
         case Kind::Array: {
             char before = '[';
             for (const Value& item : value.items()) {

@@ -52,14 +52,21 @@ SocketPair make_socket_pair(int type) {
 
 }  // namespace
 
-SocketPair SocketPair::stream() { return make_socket_pair(SOCK_STREAM); }
-SocketPair SocketPair::seqpacket() { return make_socket_pair(SOCK_SEQPACKET); }
+SocketPair SocketPair::stream() {
+    return make_socket_pair(SOCK_STREAM);
+}
+SocketPair SocketPair::seqpacket() {
+    return make_socket_pair(SOCK_SEQPACKET);
+}
 
 std::string ChildExit::describe() const {
     switch (how) {
-        case How::Exited: return "exit code " + std::to_string(code);
-        case How::Signalled: return "killed by signal " + std::to_string(code);
-        case How::Unknown: break;
+        case How::Exited:
+            return "exit code " + std::to_string(code);
+        case How::Signalled:
+            return "killed by signal " + std::to_string(code);
+        case How::Unknown:
+            break;
     }
     return "end unknown";
 }
@@ -144,7 +151,9 @@ Deadline Deadline::never() {
     return deadline;
 }
 
-bool Deadline::passed() const { return !never_ && std::chrono::steady_clock::now() >= at_; }
+bool Deadline::passed() const {
+    return !never_ && std::chrono::steady_clock::now() >= at_;
+}
 
 Milliseconds Deadline::left() const {
     if (never_) return Milliseconds::max();
@@ -157,7 +166,9 @@ int Deadline::poll_timeout() const {
     return static_cast<int>(std::min<int64_t>(left().count(), INT_MAX));
 }
 
-Secret::Secret(Secret&& other) noexcept : text_(std::move(other.text_)) { other.wipe(); }
+Secret::Secret(Secret&& other) noexcept : text_(std::move(other.text_)) {
+    other.wipe();
+}
 
 Secret& Secret::operator=(Secret&& other) noexcept {
     if (this != &other) {
@@ -257,8 +268,8 @@ UniqueFd open_beneath(int directory, const std::string& path, int flags, mode_t 
     how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     how.mode = mode;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    UniqueFd fd(static_cast<int>(
-        ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
+    UniqueFd fd(
+        static_cast<int>(::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
     if (!fd) throw ErrnoError("open: " + printable(path));
     struct stat info;
     if (::fstat(fd.get(), &info) < 0) throw ErrnoError("open: " + printable(path));
@@ -336,8 +347,9 @@ namespace {
 // Code points that change how a terminal or a reader sees the rest: C1 controls, line separators,
 // bidirectional overrides and isolates, zero-width joiners and the byte order mark.
 bool is_deceptive(char32_t c) {
-    return (c >= 0x80 && c <= 0x9f) || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f);
+    return (c >= 0x80 && c <= 0x9f) || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+           (c >= 0xe0000 && c <= 0xe007f);
 }
 
 // Length of the UTF-8 sequence at `text`, with its code point; 0 when it is not valid.
@@ -374,8 +386,10 @@ std::string printable(std::string_view text) {
         if (byte >= 0x80) {
             char32_t code = byte;
             length = decode(text, code);
-            if (length == 0 || is_deceptive(code)) append_escape(out, length ? code : byte);
-            else out.append(text.substr(0, length));
+            if (length == 0 || is_deceptive(code))
+                append_escape(out, length ? code : byte);
+            else
+                out.append(text.substr(0, length));
             length = std::max<size_t>(length, 1);
         } else if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f) {
             append_escape(out, byte);
@@ -405,8 +419,12 @@ const char* log_name = "peacrab";
 
 }  // namespace
 
-void set_log_level(LogLevel level) { log_level = level; }
-void set_log_name(const char* name) { log_name = name; }
+void set_log_level(LogLevel level) {
+    log_level = level;
+}
+void set_log_name(const char* name) {
+    log_name = name;
+}
 
 void log(LogLevel level, std::string_view text) {
     if (level > log_level) return;

@@ -61,8 +61,7 @@ class Pidfd {
   public:
     Pidfd() = default;
     Pidfd(pid_t pid, UniqueFd fd) : pid_(pid), fd_(std::move(fd)) {}
-    Pidfd(Pidfd&& other) noexcept
-        : pid_(std::exchange(other.pid_, 0)), fd_(std::move(other.fd_)) {}
+    Pidfd(Pidfd&& other) noexcept : pid_(std::exchange(other.pid_, 0)), fd_(std::move(other.fd_)) {}
     Pidfd& operator=(Pidfd&& other) noexcept;
     ~Pidfd() { kill_and_reap(); }
     static Pidfd of_child(pid_t pid);  // pidfd_open on a child not yet reaped
@@ -70,7 +69,7 @@ class Pidfd {
     pid_t pid() const { return pid_; }
     int fd() const { return fd_.get(); }  // readable when the child has ended
     void signal(int number) const noexcept;
-    ChildExit wait();                    // blocks, reaps
+    ChildExit wait();                     // blocks, reaps
     std::optional<ChildExit> try_wait();  // reaps when ended, else nothing
     void kill_and_reap() noexcept;
 
@@ -134,7 +133,7 @@ UniqueFd open_beneath(int directory, const std::string& path, int flags, mode_t 
 void send_fd(int socket, int fd);
 UniqueFd receive_fd(int socket);
 
-std::string env(const char* name);  // "" when unset
+std::string env(const char* name);     // "" when unset
 std::string random_hex(size_t bytes);  // getrandom(2)
 // Control bytes, ESC, DEL, C1 and bidi overrides become visible escapes; newlines are kept.
 // For anything hostile that is printed on a terminal.

@@ -25,7 +25,8 @@ TEST_CASE("json: depth, size, trailing bytes, bad UTF-8 and double keys are refu
 }
 
 TEST_CASE("json: control bytes are escaped and broken UTF-8 is replaced when written") {
-    CHECK(json::dump(json::Value(std::string("a\x1b\x01\xff"))) == "\"a\\u001b\\u0001\xef\xbf\xbd\"");
+    CHECK(json::dump(json::Value(std::string("a\x1b\x01\xff"))) ==
+          "\"a\\u001b\\u0001\xef\xbf\xbd\"");
     CHECK(json::valid_utf8("\xc0\xaf") == "\xef\xbf\xbd\xef\xbf\xbd");
     CHECK(json::valid_utf8("\xed\xa0\x80") != "\xed\xa0\x80");
     CHECK(json::valid_utf8("gr\xc3\xbc\xc3\x9f") == "gr\xc3\xbc\xc3\x9f");

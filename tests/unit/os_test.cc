@@ -36,7 +36,7 @@ TEST_CASE("os: an open beneath a folder cannot leave it, follow a link out, or b
     CHECK(open_beneath(directory.get(), "inside", O_RDONLY));
     CHECK(open_beneath(directory.get(), "in", O_RDONLY));
     CHECK_THROWS_AS((void)open_beneath(directory.get(), "out", O_RDONLY), ErrnoError);
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), "../" , O_RDONLY), ErrnoError);
+    CHECK_THROWS_AS((void)open_beneath(directory.get(), "../", O_RDONLY), ErrnoError);
     CHECK_THROWS_AS((void)open_beneath(directory.get(), "/etc/passwd", O_RDONLY), ErrnoError);
     CHECK_THROWS_AS((void)open_beneath(directory.get(), "fifo", O_RDONLY), Error);
     CHECK_THROWS_AS((void)open_beneath(directory.get(), ".", O_RDONLY), Error);
@@ -88,8 +88,10 @@ TEST_CASE("os: a child's exit code and its signal are told apart") {
 TEST_CASE("os: hostile bytes become visible before they reach a terminal") {
     CHECK(printable("a\x1b[2Jb\r") == "a\\x1b[2Jb\\x0d");
     CHECK(printable("gr\xc3\xbcn\n\t") == "gr\xc3\xbcn\n\t");
-    CHECK(printable("\xe2\x80\xae" "evil") == "\\u{202e}evil");
-    CHECK(printable("\xc2\x9b" "1m") == "\\x9b1m");
+    CHECK(printable("\xe2\x80\xae"
+                    "evil") == "\\u{202e}evil");
+    CHECK(printable("\xc2\x9b"
+                    "1m") == "\\x9b1m");
     CHECK(printable("\xff") == "\\xff");
 }
 

@@ -1,0 +1,286 @@
+// The loop. Every step is journaled before the next begins: what the person said, what the model
+// answered, what each call came to. A call the model made always gets exactly one result; one that
+// was never finished is made up as "interrupted" by prompt.cc when the journal is read again.
+// Must not execute anything: a call is a frame to the warden.
+#include "agent.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+
+#include "error.h"
+#include "jail.h"
+#include "llm.h"
+#include "prompt.h"
+#include "store.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int kSameCallLimit = 5;  // the same call with the same arguments, in a row
+constexpr int kPauseLimit = 5;     // continuations of a server-side pause
+constexpr size_t kMaxDelta = size_t{64} << 10;
+
+UniqueFd next_model_connection() {
+    const char byte = 0;
+    write_all(kTurnModelRoute, {&byte, 1});
+    UniqueFd fd = receive_fd(kTurnModelRoute);
+    if (!fd) throw Error("model route: closed");
+    return fd;
+}
+
+ModelOptions model_options(const json::Value& start, TurnNetwork network) {
+    ModelOptions options;
+    options.model = start.text("model");
+    options.base_url = start.text("base_url");
+    options.key = Secret(start.text("key"));
+    if (network == TurnNetwork::ModelRoute)
+        options.http.connector = next_model_connection;
+    else
+        options.http.environment = true;
+    return options;
+}
+
+// How a turn ends, as the warden is told.
+struct End {
+    std::string status;  // done, failed, stopped
+    std::string error;
+};
+
+class Turn {
+  public:
+    Turn(FrameSocket& warden, const json::Value& start, TurnNetwork network)
+        : warden_(warden),
+          id_(start.text("turn")),
+          prompt_{start.text("agent"), start.text("workspace"), network == TurnNetwork::ModelRoute},
+          journal_(start.text("journal"), network == TurnNetwork::ModelRoute
+                                              ? Durability::PowerLoss
+                                              : Durability::ProcessCrash),
+          model_(model_options(start, network)) {
+        std::vector<Entry> said;
+        for (const json::Value& text : start.at("messages").items())
+            said.push_back(user_entry(text.as_string()));
+        entries_ = journal_.entries();
+        record(said);
+        took(said.size());
+    }
+
+    End run();
+    const Usage& usage() const { return usage_; }
+    const std::string& model_name() const { return model_name_; }
+
+  private:
+    Entry user_entry(const std::string& text) const {
+        return {Entry::Kind::User, id_, {}, text, {}, Outcome::Failed};
+    }
+    void record(const std::vector<Entry>& entries);
+    void took(size_t messages);
+    void say(const json::Value& frame) { warden_.send(frame); }
+    void delta(std::string_view text);
+    ModelReply ask();
+    std::optional<End> settle(const ModelReply& reply);
+    void reply(const std::string& text);
+    void run_calls(const std::vector<ToolCall>& calls);
+    ToolResult run_call(const ToolCall& call);
+    void note_progress(const std::vector<ToolCall>& calls);
+    bool stop_wanted() const;
+    bool take_steering(Deadline deadline);
+    std::optional<json::Value> receive_result(const std::string& call);
+
+    FrameSocket& warden_;
+    std::string id_;
+    PromptOptions prompt_;
+    Journal journal_;
+    Model model_;
+    std::vector<Entry> entries_;
+    std::vector<std::string> steering_;  // said while the turn ran, not yet journaled
+    Usage usage_;
+    std::string model_name_;
+    std::string last_calls_;
+    int same_calls_ = 0;
+    int pauses_ = 0;
+};
+
+void Turn::record(const std::vector<Entry>& entries) {
+    if (entries.empty()) return;
+    journal_.append(entries);
+    entries_.insert(entries_.end(), entries.begin(), entries.end());
+}
+
+void Turn::took(size_t messages) {
+    say(json::Value::object({{"type", "took"}, {"count", messages}}));
+}
+
+void Turn::delta(std::string_view text) {
+    while (!text.empty()) {
+        size_t length = std::min(text.size(), kMaxDelta);
+        while (length < text.size() && length > 1 && (text[length] & 0xc0) == 0x80) --length;
+        say(json::Value::object({{"type", "delta"}, {"text", text.substr(0, length)}}));
+        text.remove_prefix(length);
+    }
+}
+
+ModelReply Turn::ask() {
+    ModelEvents events;
+    events.delta = [this](std::string_view text) { delta(text); };
+    events.restart = [this] { say(json::Value::object({{"type", "restart"}})); };
+    events.notice = [this](std::string_view text) {
+        say(json::Value::object({{"type", "notice"}, {"text", text}}));
+    };
+    ModelReply reply = model_.ask(build_prompt(prompt_, entries_), events, kTurnStop);
+    usage_ += reply.usage;
+    if (!reply.model.empty()) model_name_ = reply.model;
+    return reply;
+}
+
+bool Turn::stop_wanted() const {
+    pollfd stop{kTurnStop, POLLIN, 0};
+    return ::poll(&stop, 1, 0) > 0;
+}
+
+// Moves what arrived meanwhile into steering_. True when there is any.
+bool Turn::take_steering(Deadline deadline) {
+    while (std::optional<json::Value> frame = warden_.receive(deadline)) {
+        if (frame->text("type") != "steer") throw Error("turn: unexpected frame from the warden");
+        steering_.push_back(frame->text("text"));
+    }
+    if (warden_.closed()) throw Error("turn: the warden has gone");
+    return !steering_.empty();
+}
+
+// The result of `call`; steering that comes before it is kept. Nothing: the warden has gone.
+std::optional<json::Value> Turn::receive_result(const std::string& call) {
+    for (;;) {
+        std::optional<json::Value> frame = warden_.receive(Deadline::never());
+        if (!frame && warden_.closed()) throw Error("turn: the warden has gone");
+        if (!frame) continue;
+        if (frame->text("type") == "steer")
+            steering_.push_back(frame->text("text"));
+        else if (frame->text("type") == "tool_result" && frame->text("id") == call)
+            return frame;
+        else
+            throw Error("turn: unexpected frame from the warden");
+    }
+}
+
+ToolResult Turn::run_call(const ToolCall& call) {
+    if (stop_wanted()) return {Outcome::Interrupted, "stopped by the user before it ran", {}};
+    if (call.arguments.size() > kMaxFrame / 2)
+        return {Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
+    say(json::Value::object(
+        {{"type", "tool"}, {"id", call.id}, {"name", call.name}, {"arguments", call.arguments}}));
+    const json::Value frame = *receive_result(call.id);
+    return {outcome_from(frame.text("outcome")), frame.text("text"), {}};
+}
+
+void Turn::run_calls(const std::vector<ToolCall>& calls) {
+    for (const ToolCall& call : calls) {
+        const ToolResult result = run_call(call);
+        record({{Entry::Kind::Result, id_, call.id, result.text, {}, result.outcome}});
+    }
+}
+
+void Turn::note_progress(const std::vector<ToolCall>& calls) {
+    std::string all;
+    for (const ToolCall& call : calls) all += call.name + '\n' + call.arguments + '\n';
+    same_calls_ = all == last_calls_ ? same_calls_ + 1 : 1;
+    last_calls_ = std::move(all);
+}
+
+void Turn::reply(const std::string& text) {
+    // A frame holds 1 MiB and a byte may take six in JSON: what is longer is cut, and says so.
+    constexpr size_t kMaxReply = size_t{160} << 10;
+    std::string shown = text.substr(0, kMaxReply);
+    if (text.size() > kMaxReply) shown = json::valid_utf8(shown) + "\n[cut: the reply was longer]";
+    say(json::Value::object({{"type", "reply"}, {"text", shown}}));
+}
+
+// What a model's answer means for the turn. Nothing: it goes on.
+std::optional<End> Turn::settle(const ModelReply& answer) {
+    using Stop = ModelReply::Stop;
+    if (answer.cancelled || stop_wanted()) return End{"stopped", {}};
+    if (!answer.error.empty()) return End{"failed", answer.error};
+    if (!answer.calls.empty()) {
+        note_progress(answer.calls);
+        run_calls(answer.calls);
+        if (stop_wanted()) return End{"stopped", {}};
+        if (same_calls_ >= kSameCallLimit)
+            return End{"failed", "the model repeated the same call " +
+                                     std::to_string(kSameCallLimit) +
+                                     " times without progress; the turn was ended"};
+        return std::nullopt;
+    }
+    if (answer.stop == Stop::PauseTurn) {
+        if (++pauses_ <= kPauseLimit) return std::nullopt;
+        return End{"failed", "the model paused too often without an answer; ask again"};
+    }
+    if (answer.stop == Stop::MaxTokens)
+        say(json::Value::object(
+            {{"type", "notice"},
+             {"text", "the reply reached the length limit; say \"go on\" for more"}}));
+    if (answer.stop == Stop::Unknown) return End{"failed", "the model's answer could not be read"};
+    reply(answer.text);
+    return take_steering(Deadline()) ? std::optional<End>() : End{"done", {}};
+}
+
+End Turn::run() {
+    for (;;) {
+        const ModelReply answer = ask();
+        // A stopped answer keeps the text that was shown; a failed one leaves no trace.
+        json::Value content = answer.content;
+        if (answer.cancelled) {
+            content = json::Value::array();
+            if (answer.text.find_first_not_of(" \t\r\n") != std::string::npos)
+                content.push(json::Value::object(
+                    {{"type", "text"}, {"text", answer.text + " [stopped by the user]"}}));
+        }
+        if (answer.error.empty() && content.is_array() && !content.items().empty())
+            record({{Entry::Kind::Assistant, id_, {}, {}, content, Outcome::Ok}});
+        if (std::optional<End> end = settle(answer)) return *end;
+        take_steering(Deadline());
+        std::vector<Entry> said;
+        for (const std::string& text : steering_) said.push_back(user_entry(text));
+        steering_.clear();
+        record(said);
+        if (!said.empty()) took(said.size());
+    }
+}
+
+json::Value done_frame(const End& end, const Usage& usage, const std::string& model) {
+    json::Value frame = json::Value::object({{"type", "done"}, {"status", end.status}});
+    if (!end.error.empty()) frame.set("error", json::valid_utf8(end.error.substr(0, 4000)));
+    if (!model.empty()) frame.set("model", json::valid_utf8(model.substr(0, 200)));
+    frame.set("input_tokens", usage.input_tokens + usage.cache_creation_input_tokens +
+                                  usage.cache_read_input_tokens);
+    frame.set("output_tokens", usage.output_tokens);
+    return frame;
+}
+
+void confine(TurnNetwork network) {
+    const JailFilter filter = JailFilter::compile(JailClass::Turn, network == TurnNetwork::Own
+                                                                       ? JailFilter::Network::Own
+                                                                       : JailFilter::Network::None);
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("turn: set dumpable");
+    if (!filter.install()) throw ErrnoError("turn: install filter");
+}
+
+}  // namespace
+
+int turn_main(TurnNetwork network) {
+    confine(network);
+    FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
+    const std::optional<json::Value> start = warden.receive(Deadline::never());
+    if (!start || start->text("type") != "start") throw Error("turn: no start frame");
+    try {
+        Turn turn(warden, *start, network);
+        const End end = turn.run();
+        warden.send(done_frame(end, turn.usage(), turn.model_name()));
+        return end.status == "failed" ? 1 : 0;
+    } catch (const Error& error) {
+        warden.send(done_frame({"failed", error.what()}, {}, {}));
+        return 1;
+    }
+}
+
+}  // namespace peacrab

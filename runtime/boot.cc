@@ -1,0 +1,183 @@
+// PID 1 before it is the warden. The guest's root holds our binary, kernel modules and mount points
+// and nothing else, so everything is done here by system call. Order matters and is explained.
+// Source: mount(2), init_module(2), reboot(2), Linux Documentation/ABI sysfs-class-virtio-ports.
+#include "boot.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/module.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+void mount_or_throw(const char* source, const char* target, const char* type, unsigned long flags,
+                    const char* data = nullptr) {
+    if (::mount(source, target, type, flags, data) < 0)
+        throw ErrnoError(std::string("boot: mount ") + target);
+}
+
+// A setting that hardens; a kernel without the file has nothing to harden there.
+void set_kernel(const char* path, std::string_view value, Booted& booted) {
+    UniqueFd fd(::open(path, O_WRONLY | O_CLOEXEC));
+    if (!fd && errno == ENOENT) return;
+    try {
+        if (!fd) throw ErrnoError("open");
+        write_all(fd.get(), value);
+    } catch (const Error& error) {
+        booted.complaints.push_back(std::string("boot: ") + path + ": " + error.what());
+    }
+}
+
+void mount_kernel_file_systems() {
+    constexpr unsigned long kQuiet = MS_NOSUID | MS_NOEXEC | MS_NODEV;
+    mount_or_throw("proc", "/proc", "proc", kQuiet);
+    mount_or_throw("sysfs", "/sys", "sysfs", kQuiet | MS_RDONLY);
+    // The kernel may have mounted it already (CONFIG_DEVTMPFS_MOUNT does so only without
+    // initramfs).
+    mount_or_throw("devtmpfs", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755");
+    mount_or_throw("tmpfs", "/run", "tmpfs", kQuiet, "mode=0755,size=16m");
+}
+
+// stderr is the console, which the host keeps in a bounded file.
+void open_console() {
+    UniqueFd console(::open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC));
+    UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null) throw ErrnoError("boot: open /dev/null");
+    const int out = console ? console.get() : null.get();
+    if (::dup2(null.get(), 0) < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0)
+        throw ErrnoError("boot: console");
+}
+
+void load_modules(Booted& booted) {
+    for (const std::string& name : list_folder("/modules")) {
+        UniqueFd fd(::open(("/modules/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+        if (fd && ::syscall(SYS_finit_module, fd.get(), "", 0) == 0) continue;
+        if (errno != EEXIST)
+            booted.complaints.push_back("boot: load " + name + ": " + std::strerror(errno));
+    }
+    // What is loaded is all there will ever be.
+    set_kernel("/proc/sys/kernel/modules_disabled", "1", booted);
+}
+
+// The block device whose virtio serial is `serial`: names depend on the order of probing.
+std::string find_disk(const std::string& serial) {
+    for (const std::string& name : list_folder("/sys/block")) {
+        std::string found =
+            read_file_if_exists("/sys/block/" + name + "/serial", KiB(1)).value_or("");
+        while (!found.empty() && found.back() == '\n') found.pop_back();
+        if (found == serial) return "/dev/" + name;
+    }
+    throw Error("boot: no disk with serial " + serial);
+}
+
+template <typename Work>
+bool complain_unless(Booted& booted, Work work) {
+    try {
+        work();
+        return true;
+    } catch (const Error& error) {
+        booted.complaints.push_back(error.what());
+        return false;
+    }
+}
+
+}  // namespace
+
+bool is_guest_init() {
+    return ::getpid() == 1 && ::access("/proc/self", F_OK) < 0;
+}
+
+Booted boot_guest() {
+    Booted booted;
+    ::umask(022);
+    mount_kernel_file_systems();
+    open_console();
+    // Nobody may read or trace the warden, and a crash leaves no image of its memory.
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("boot: set dumpable");
+    set_kernel("/proc/sys/kernel/core_pattern", "\n", booted);
+    set_kernel("/proc/sys/fs/suid_dumpable", "0", booted);
+    set_kernel("/proc/sys/kernel/dmesg_restrict", "1", booted);
+    set_kernel("/proc/sys/kernel/kptr_restrict", "2", booted);
+    set_kernel("/proc/sys/kernel/unprivileged_bpf_disabled", "2", booted);
+    set_kernel("/proc/sys/kernel/perf_event_paranoid", "3", booted);
+    set_kernel("/proc/sys/kernel/io_uring_disabled", "2", booted);
+    set_kernel("/proc/sys/kernel/sysrq", "0", booted);
+    set_kernel("/proc/sys/kernel/yama/ptrace_scope", "1", booted);
+    load_modules(booted);
+    booted.base_mounted = complain_unless(booted, [] {
+        mount_or_throw(find_disk("base").c_str(), "/base", "erofs",
+                       MS_RDONLY | MS_NODEV | MS_NOSUID);
+    });
+    booted.state_mounted = complain_unless(booted, [] {
+        mount_or_throw(find_disk("state").c_str(), "/state", "ext4",
+                       MS_NODEV | MS_NOSUID | MS_NOATIME, "discard");
+    });
+    for (const std::string& complaint : booted.complaints) log(LogLevel::Error, complaint);
+    return booted;
+}
+
+UniqueFd open_link_port(Deadline deadline) {
+    const std::string folder = "/sys/class/virtio-ports";
+    do {
+        for (const std::string& port : list_folder(folder)) {
+            const std::string name =
+                read_file_if_exists(folder + "/" + port + "/name", KiB(1)).value_or("");
+            if (name != "peacrab.link\n") continue;
+            UniqueFd fd(::open(("/dev/" + port).c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+            if (!fd) throw ErrnoError("boot: open the link's port");
+            return fd;
+        }
+        // The port is announced by the device asynchronously; there is no event to wait for here.
+        std::this_thread::sleep_for(Milliseconds(2));
+    } while (!deadline.passed());
+    throw Error("boot: no port named peacrab.link");
+}
+
+void set_clock(int64_t unix_milliseconds) {
+    timeval now{};
+    now.tv_sec = unix_milliseconds / 1000;
+    now.tv_usec = (unix_milliseconds % 1000) * 1000;
+    if (::settimeofday(&now, nullptr) < 0) throw ErrnoError("boot: set the clock");
+}
+
+std::vector<std::string> list_folder(const std::string& path) {
+    std::vector<std::string> names;
+    DIR* const folder = ::opendir(path.c_str());
+    if (!folder) return names;
+    while (const dirent* entry = ::readdir(folder)) {
+        const std::string name = entry->d_name;
+        if (name != "." && name != "..") names.push_back(name);
+    }
+    ::closedir(folder);
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+std::string boot_id() {
+    std::string id =
+        read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
+    while (!id.empty() && id.back() == '\n') id.pop_back();
+    return id;
+}
+
+void power_off() {
+    ::sync();
+    ::umount2("/state", 0);
+    ::sync();
+    ::reboot(RB_POWER_OFF);
+    ::_exit(1);  // a kernel that cannot power off panics here, and the launcher sees the end
+}
+
+}  // namespace peacrab

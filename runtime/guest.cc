@@ -1,0 +1,203 @@
+// Joins the link to the warden; nothing is decided here. The host may end at any time and come
+// back with a new epoch: streams die with it, turns go on.
+#include "guest.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <map>
+
+#include "boot.h"
+#include "error.h"
+#include "link.h"
+#include "loop.h"
+#include "warden.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int kProtocol = 1;
+constexpr Ids kTurnIds{2000, 2000};
+
+WardenOptions warden_options(LinkPort& port) {
+    WardenOptions options;
+    options.state = "/state";
+    options.durability = Durability::PowerLoss;
+    options.cell.place = CellOptions::Place::Vm;
+    options.cell.base = "/base";
+    options.cell.workspace = "/home/agent/workspace";
+    options.turn_ids = kTurnIds;
+    // The host names nothing by this; it is an address so that no resolver is ever asked.
+    options.base_url = "http://127.0.0.1";
+    options.open_model = [&port](const std::string& agent, const std::string& session) {
+        SocketPair pair = SocketPair::stream();
+        const json::Value meta = json::Value::object({{"agent", agent}, {"session", session}});
+        port.join(port.open("model", json::dump(meta)), std::move(pair.ours));
+        return std::move(pair.theirs);
+    };
+    return options;
+}
+
+json::Value names(const std::vector<std::string>& list) {
+    json::Value array = json::Value::array();
+    for (const std::string& name : list) array.push(name);
+    return array;
+}
+
+class Guest {
+  public:
+    explicit Guest(Booted booted)
+        : booted_(std::move(booted)),
+          port_(loop_, open_link_port(Deadline::in(Seconds(10))), Link::Side::Guest, handlers()),
+          warden_(loop_, warden_options(port_)) {
+        port_.set_hello(json::dump(json::Value::object({{"version", kVersion},
+                                                        {"protocol", kProtocol},
+                                                        {"boot", boot_id()},
+                                                        {"kernel", kernel()}})));
+    }
+    void run() { loop_.run(); }
+
+  private:
+    static std::string kernel() {
+        utsname name;
+        return ::uname(&name) == 0 ? name.release : "unknown";
+    }
+
+    LinkPort::Handlers handlers() {
+        LinkPort::Handlers handlers;
+        handlers.attached = [this](const std::string&) { forget_streams(); };
+        handlers.opened = [this](StreamId id, const std::string& kind, const std::string&) {
+            opened(id, kind);
+        };
+        handlers.data = [this](StreamId id, std::string_view bytes) { data(id, bytes); };
+        handlers.finished = [this](StreamId id) { gone(id); };
+        handlers.reset = [this](StreamId id, const std::string&) { gone(id); };
+        handlers.broken = [](const std::string& why) { throw Error("guest: link: " + why); };
+        return handlers;
+    }
+
+    // A new epoch: the host was restarted, every stream of the old one is dead.
+    void forget_streams() {
+        for (const auto& [stream, client] : chats_) warden_.disconnect(client);
+        chats_.clear();
+        control_ = 0;
+        control_buffer_ = {};
+    }
+
+    void opened(StreamId id, const std::string& kind) {
+        if (kind == "control" && control_ == 0) {
+            control_ = id;
+        } else if (kind == "chat") {
+            chats_[id] =
+                warden_.connect({[this, id](std::string_view line) { port_.send(id, line); },
+                                 [this, id](const std::string& why) {
+                                     chats_.erase(id);
+                                     port_.reset(id, why);
+                                 }});
+        } else {
+            port_.reset(id, "no such stream here");
+        }
+    }
+
+    void data(StreamId id, std::string_view bytes) {
+        if (const auto chat = chats_.find(id); chat != chats_.end())
+            return warden_.receive(chat->second, bytes);
+        if (id != control_) return;
+        control_buffer_.append(bytes);
+        while (std::optional<std::string> line = control_buffer_.next())
+            on_control(parse_frame(Dialect::HostToGuest, *line));
+    }
+
+    void gone(StreamId id) {
+        const auto chat = chats_.find(id);
+        if (chat == chats_.end()) return;
+        warden_.disconnect(chat->second);
+        chats_.erase(chat);
+        port_.finish(id);
+    }
+
+    void say(const json::Value& frame) {
+        port_.send(control_, write_frame(Dialect::GuestToHost, frame));
+    }
+
+    void on_control(const json::Value& frame) {
+        const std::string type = frame.text("type");
+        if (type == "settings") {
+            settings(frame);
+        } else if (type == "inspect") {
+            say(json::Value::object(
+                {{"type", "inspected"}, {"id", frame.text("id")}, {"report", report()}}));
+        } else if (type == "power_off") {
+            warden_.stop_all();
+            say(json::Value::object({{"type", "stopped"}}));
+            // One more round of the loop, so that the words above reach the host.
+            loop_.after(Milliseconds(20), [] { power_off(); });
+        }
+    }
+
+    void settings(const json::Value& frame) {
+        set_clock(frame.integer("clock"));
+        warden_.set_model(frame.text("model"));
+        warden_.set_time_factor(
+            static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));
+        say(json::Value::object({{"type", "ready"}, {"ms", since_boot()}, {"posture", posture()}}));
+    }
+
+    std::string posture() {
+        std::string text = warden_.posture();
+        for (const std::string& complaint : booted_.complaints) text += "; " + complaint;
+        return text;
+    }
+
+    static int64_t since_boot() {
+        timespec now;
+        ::clock_gettime(CLOCK_BOOTTIME, &now);
+        return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+    }
+
+    json::Value report() {
+        json::Value mounts = json::Value::array();
+        for (const std::string& line : split(read_file("/proc/self/mounts", MiB(1)), '\n')) {
+            const std::vector<std::string> fields = split(line, ' ');
+            if (fields.size() > 2) mounts.push(fields[1] + " " + fields[2]);
+        }
+        std::string peak;
+        for (const std::string& line : split(read_file("/proc/self/status", KiB(64)), '\n'))
+            if (line.starts_with("VmHWM:") || line.starts_with("VmRSS:")) peak += line + " ";
+        return json::Value::object({{"version", kVersion},
+                                    {"boot", boot_id()},
+                                    {"kernel", kernel()},
+                                    {"posture", posture()},
+                                    {"root", names(list_folder("/"))},
+                                    {"modules", names(list_folder("/modules"))},
+                                    {"mounts", mounts},
+                                    {"warden_memory", peak}});
+    }
+
+    Booted booted_;
+    Loop loop_;
+    LinkPort port_;
+    Warden warden_;
+    StreamId control_ = 0;
+    FrameBuffer control_buffer_;
+    std::map<StreamId, Warden::ClientId> chats_;
+};
+
+}  // namespace
+
+void guest_main() {
+    set_log_name("warden");
+    try {
+        Guest guest(boot_guest());
+        guest.run();
+    } catch (const std::exception& error) {
+        // PID 1 must not just end: say why where the launcher keeps the console, then go down
+        // cleanly, so that the state disk is.
+        log(LogLevel::Error, error.what());
+    }
+    power_off();
+}
+
+}  // namespace peacrab

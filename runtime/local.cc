@@ -1,0 +1,145 @@
+// Options from flags, config and environment, in this order; then fork. The key is taken out of
+// the environment before anything else runs, so that no child inherits it.
+#include "local.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+
+#include "config.h"
+#include "error.h"
+#include "frame_port.h"
+#include "loop.h"
+#include "warden.h"
+
+namespace peacrab {
+namespace {
+
+constexpr const char* kDefaultModel = "claude-sonnet-4-5";
+constexpr const char* kDefaultUrl = "https://api.anthropic.com";
+
+struct Choice {
+    std::string model;
+    std::string url;
+    Secret key;
+};
+
+Choice choose(const LocalOptions& options) {
+    const Config config = load_config(config_file());
+    Choice choice;
+    choice.model = !options.model.empty() ? options.model : config.model;
+    choice.url = !options.model_url.empty() ? options.model_url : config.model_url;
+    choice.key = Secret(env("ANTHROPIC_API_KEY"));
+    ::unsetenv("ANTHROPIC_API_KEY");
+    if (choice.url.empty() && choice.key.empty())
+        throw Error(
+            "no model: set ANTHROPIC_API_KEY, or name a server with --model-url (the demo model is "
+            "only there in the microVM: `peacrab ask`)");
+    if (choice.url.empty()) choice.url = kDefaultUrl;
+    if (choice.model.empty()) choice.model = kDefaultModel;
+    while (!choice.url.empty() && choice.url.back() == '/') choice.url.pop_back();
+    return choice;
+}
+
+std::string current_folder() {
+    char path[PATH_MAX];
+    if (!::getcwd(path, sizeof path)) throw ErrnoError("local: working directory");
+    return path;
+}
+
+WardenOptions warden_options(const std::string& state, Choice choice) {
+    WardenOptions options;
+    options.state = state;
+    options.durability = Durability::ProcessCrash;
+    options.cell.place = CellOptions::Place::Here;
+    options.cell.workspace = current_folder();
+    options.cell.hidden = {state_folder(), config_folder()};
+    options.model = std::move(choice.model);
+    options.base_url = std::move(choice.url);
+    options.key = std::move(choice.key);
+    return options;
+}
+
+UniqueFd lock_file(const std::string& path, int operation) {
+    UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd) throw ErrnoError("local: " + path);
+    if (::flock(fd.get(), operation | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK) throw ErrnoError("local: lock " + path);
+        fd.reset();
+    }
+    return fd;
+}
+
+// Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
+// then.
+void serve(WardenOptions options, UniqueFd socket, WardenOptions::Recovery recovery) {
+    options.recovery = recovery;
+    Loop loop;
+    Warden warden(loop, std::move(options));
+    bool connected = true;
+    Warden::ClientId client = 0;
+    const auto leave = [&](const std::string&) {
+        connected = false;
+        warden.disconnect(client);
+    };
+    FramePort port(loop, std::move(socket), Dialect::ClientToWarden, Dialect::WardenToClient,
+                   {[&](const json::Value& frame) { warden.handle(client, frame); }, leave});
+    client = warden.connect({[&](std::string_view line) { port.send_line(line); }, leave});
+    while (connected || !warden.idle()) loop.run_once(Milliseconds(60'000));
+}
+
+}  // namespace
+
+std::string local_model(const LocalOptions& options) {
+    if (!options.model.empty()) return options.model;
+    const Config config = load_config(config_file());
+    return config.model.empty() ? kDefaultModel : config.model;
+}
+
+FrameSocket start_local_warden(const LocalOptions& options) {
+    if (::geteuid() == 0)
+        throw Error(
+            "refuses to run as root outside its VM, where nothing would separate it from this "
+            "machine: run it as an ordinary user, or use `peacrab ask`");
+    Choice choice = choose(options);
+    // Neither a tool child of the same user nor a core file may read our memory: the key is there.
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("local: set dumpable");
+    const std::string state = state_folder() + "/local";
+    make_directories(state);
+    UniqueFd conversation;
+    if (options.use == LocalOptions::Use::Conversation) {
+        conversation = lock_file(state + "/conversation.lock", LOCK_EX);
+        if (!conversation)
+            throw Error("another `peacrabd` is at work on this conversation: wait for it to end");
+    }
+    // Alone, we may say of running turns that they were interrupted; beside others they may be
+    // theirs.
+    UniqueFd alive = lock_file(state + "/lock", LOCK_EX);
+    const auto recovery = alive ? WardenOptions::Recovery::Report : WardenOptions::Recovery::Leave;
+    if (!alive) alive = lock_file(state + "/lock", LOCK_SH);
+    SocketPair pair = SocketPair::stream();
+    const pid_t pid = ::fork();
+    if (pid < 0) throw ErrnoError("local: fork");
+    if (pid == 0) {
+        int code = 1;
+        try {
+            pair.ours.reset();
+            ::setsid();  // Ctrl-C is the client's to turn into "stop"
+            ::signal(SIGPIPE, SIG_IGN);
+            set_log_name("warden");
+            serve(warden_options(state, std::move(choice)), std::move(pair.theirs), recovery);
+            code = 0;
+        } catch (const std::exception& error) {
+            log(LogLevel::Error, error.what());
+        }
+        ::_exit(code);
+    }
+    return {std::move(pair.ours), Dialect::WardenToClient, Dialect::ClientToWarden};
+}
+
+}  // namespace peacrab

@@ -1,0 +1,394 @@
+// SQLite, and nothing above it: tables, transactions, and the order in which things become
+// durable. Must not decide anything: what a row means is the warden's and the turn's business.
+#include "store.h"
+
+#include <sqlite3.h>
+
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+[[noreturn]] void fail(sqlite3* handle, const char* what) {
+    throw Error(std::string("store: ") + what + ": " +
+                (handle ? sqlite3_errmsg(handle) : "out of memory"));
+}
+
+const char* kWardenSchema = R"(
+CREATE TABLE IF NOT EXISTS sessions(id INTEGER PRIMARY KEY, agent TEXT NOT NULL,
+    channel TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS turns(id INTEGER PRIMARY KEY, session INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'running', input_tokens INTEGER, output_tokens INTEGER,
+    started INTEGER NOT NULL DEFAULT (unixepoch()), ended INTEGER);
+CREATE INDEX IF NOT EXISTS turns_of_session ON turns(session);
+CREATE TABLE IF NOT EXISTS inbox(arrival INTEGER PRIMARY KEY, channel TEXT NOT NULL,
+    id TEXT NOT NULL, turn INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE(channel, id));
+CREATE INDEX IF NOT EXISTS inbox_of_turn ON inbox(turn);
+CREATE TABLE IF NOT EXISTS calls(row INTEGER PRIMARY KEY, turn INTEGER NOT NULL, call TEXT NOT NULL, name TEXT NOT NULL,
+    arguments TEXT NOT NULL, summary TEXT NOT NULL, outcome TEXT,
+    started INTEGER NOT NULL DEFAULT (unixepoch()), ended INTEGER);
+CREATE INDEX IF NOT EXISTS calls_of_turn ON calls(turn);
+CREATE TABLE IF NOT EXISTS events(seq INTEGER PRIMARY KEY, session INTEGER NOT NULL,
+    turn INTEGER NOT NULL, frame TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_of_session ON events(session, seq);
+CREATE INDEX IF NOT EXISTS events_of_turn ON events(turn, seq);
+PRAGMA user_version = 1;
+)";
+
+const char* kJournalSchema = R"(
+CREATE TABLE IF NOT EXISTS entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL,
+    kind TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, body TEXT NOT NULL,
+    at INTEGER NOT NULL DEFAULT (unixepoch()));
+PRAGMA user_version = 1;
+)";
+
+// Creates the tables once; a file of a later version is refused, never "upgraded" downwards.
+void prepare_schema(Database& database, const char* schema) {
+    Statement version = database.prepare("PRAGMA user_version");
+    version.step();
+    const int64_t found = version.integer(0);
+    version.run();
+    if (found > 1) throw Error("store: written by a newer version of peacrab");
+    if (found == 0) database.transaction([&] { database.run(schema); });
+}
+
+}  // namespace
+
+Statement::Statement(Statement&& other) noexcept
+    : statement_(std::exchange(other.statement_, nullptr)), next_(other.next_) {}
+
+Statement::~Statement() {
+    sqlite3_finalize(statement_);
+}
+
+Statement& Statement::bind(std::string_view text) {
+    if (sqlite3_bind_text64(statement_, next_++, text.data() ? text.data() : "", text.size(),
+                            SQLITE_TRANSIENT, SQLITE_UTF8) != SQLITE_OK)
+        fail(sqlite3_db_handle(statement_), "bind");
+    return *this;
+}
+
+Statement& Statement::bind(int64_t number) {
+    if (sqlite3_bind_int64(statement_, next_++, number) != SQLITE_OK)
+        fail(sqlite3_db_handle(statement_), "bind");
+    return *this;
+}
+
+bool Statement::step() {
+    const int result = sqlite3_step(statement_);
+    if (result == SQLITE_ROW) return true;
+    if (result != SQLITE_DONE) fail(sqlite3_db_handle(statement_), sqlite3_sql(statement_));
+    return false;
+}
+
+void Statement::run() {
+    while (step()) {
+    }
+}
+
+std::string Statement::text(int column) const {
+    const unsigned char* bytes = sqlite3_column_text(statement_, column);
+    if (!bytes) return {};
+    return {reinterpret_cast<const char*>(bytes),
+            static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+int64_t Statement::integer(int column) const {
+    return sqlite3_column_int64(statement_, column);
+}
+
+bool Statement::is_null(int column) const {
+    return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+Database::Database(const std::string& path, Durability durability) {
+    // Private cache, our own thread only: no mutexes. NOFOLLOW: a journal's folder belongs to a
+    // less trusted id.
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    if (sqlite3_open_v2(path.c_str(), &handle_, flags, nullptr) != SQLITE_OK) {
+        const Error error(std::string("store: open: ") + path + ": " +
+                          (handle_ ? sqlite3_errmsg(handle_) : "out of memory"));
+        sqlite3_close(handle_);
+        throw error;
+    }
+    sqlite3_busy_timeout(handle_, 5000);
+    sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, 64 << 20);
+    run("PRAGMA journal_mode=WAL; PRAGMA cache_size=-512; PRAGMA trusted_schema=OFF;");
+    run(durability == Durability::PowerLoss ? "PRAGMA synchronous=FULL"
+                                            : "PRAGMA synchronous=NORMAL");
+}
+
+Database::~Database() {
+    sqlite3_close_v2(handle_);
+}
+
+Statement Database::prepare(const char* sql) {
+    sqlite3_stmt* statement = nullptr;
+    if (sqlite3_prepare_v2(handle_, sql, -1, &statement, nullptr) != SQLITE_OK) fail(handle_, sql);
+    return Statement(statement);
+}
+
+void Database::run(const char* sql) {
+    if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail(handle_, "run");
+}
+
+int64_t Database::last_row() const {
+    return sqlite3_last_insert_rowid(handle_);
+}
+int64_t Database::changed_rows() const {
+    return sqlite3_changes(handle_);
+}
+
+void Database::transaction(const std::function<void()>& work) {
+    run("BEGIN IMMEDIATE");
+    try {
+        work();
+        run("COMMIT");
+    } catch (...) {
+        sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
+        throw;
+    }
+}
+
+WardenStore::WardenStore(const std::string& path, Durability durability)
+    : database_(path, durability) {
+    prepare_schema(database_, kWardenSchema);
+}
+
+SessionRow WardenStore::current_session(const std::string& agent, const std::string& channel) {
+    Statement query = database_.prepare(
+        "SELECT id FROM sessions WHERE agent = ? AND channel = ? ORDER BY id DESC LIMIT 1");
+    query.bind(agent).bind(channel);
+    if (query.step()) return {query.integer(0), agent, channel};
+    return new_session(agent, channel);
+}
+
+SessionRow WardenStore::new_session(const std::string& agent, const std::string& channel) {
+    database_.prepare("INSERT INTO sessions(agent, channel) VALUES(?, ?)")
+        .bind(agent)
+        .bind(channel)
+        .run();
+    return {database_.last_row(), agent, channel};
+}
+
+std::optional<SessionRow> WardenStore::session(int64_t id) {
+    Statement query = database_.prepare("SELECT agent, channel FROM sessions WHERE id = ?");
+    query.bind(id);
+    if (!query.step()) return std::nullopt;
+    return SessionRow{id, query.text(0), query.text(1)};
+}
+
+int64_t WardenStore::turn_count(int64_t session) {
+    Statement query = database_.prepare("SELECT count(*) FROM turns WHERE session = ?");
+    query.bind(session).step();
+    return query.integer(0);
+}
+
+std::optional<int64_t> WardenStore::known_message(const std::string& channel,
+                                                  const std::string& id) {
+    Statement query = database_.prepare("SELECT turn FROM inbox WHERE channel = ? AND id = ?");
+    query.bind(channel).bind(id);
+    if (!query.step()) return std::nullopt;
+    return query.integer(0);
+}
+
+int64_t WardenStore::begin_turn(int64_t session) {
+    database_.prepare("INSERT INTO turns(session) VALUES(?)").bind(session).run();
+    return database_.last_row();
+}
+
+void WardenStore::add_message(int64_t turn, const std::string& channel, const std::string& id,
+                              const std::string& text) {
+    database_.prepare("INSERT INTO inbox(channel, id, turn, text) VALUES(?, ?, ?, ?)")
+        .bind(channel)
+        .bind(id)
+        .bind(turn)
+        .bind(text)
+        .run();
+}
+
+std::vector<MessageRow> WardenStore::messages(int64_t turn) {
+    Statement query =
+        database_.prepare("SELECT id, text FROM inbox WHERE turn = ? ORDER BY arrival");
+    query.bind(turn);
+    std::vector<MessageRow> rows;
+    while (query.step()) rows.push_back({query.text(0), query.text(1), turn});
+    return rows;
+}
+
+void WardenStore::move_message(const std::string& id, int64_t from_turn, int64_t to_turn) {
+    database_.prepare("UPDATE inbox SET turn = ? WHERE id = ? AND turn = ?")
+        .bind(to_turn)
+        .bind(id)
+        .bind(from_turn)
+        .run();
+}
+
+std::optional<TurnRow> WardenStore::turn(int64_t id) {
+    Statement query = database_.prepare("SELECT session, status FROM turns WHERE id = ?");
+    query.bind(id);
+    if (!query.step()) return std::nullopt;
+    return TurnRow{id, query.integer(0), query.text(1)};
+}
+
+void WardenStore::end_turn(int64_t turn, const std::string& status, const Usage& usage) {
+    database_
+        .prepare(
+            "UPDATE turns SET status = ?, input_tokens = ?, output_tokens = ?, "
+            "ended = unixepoch() WHERE id = ?")
+        .bind(status)
+        .bind(static_cast<int64_t>(usage.input_tokens))
+        .bind(static_cast<int64_t>(usage.output_tokens))
+        .bind(turn)
+        .run();
+}
+
+std::vector<TurnRow> WardenStore::running_turns() {
+    Statement query =
+        database_.prepare("SELECT id, session, status FROM turns WHERE status = 'running'");
+    std::vector<TurnRow> rows;
+    while (query.step()) rows.push_back({query.integer(0), query.integer(1), query.text(2)});
+    return rows;
+}
+
+int64_t WardenStore::call_started(int64_t turn, const std::string& call, const std::string& name,
+                                  const std::string& arguments, const std::string& summary) {
+    database_
+        .prepare("INSERT INTO calls(turn, call, name, arguments, summary) VALUES(?, ?, ?, ?, ?)")
+        .bind(turn)
+        .bind(call)
+        .bind(name)
+        .bind(arguments)
+        .bind(summary)
+        .run();
+    return database_.last_row();
+}
+
+void WardenStore::call_done(int64_t row, Outcome outcome) {
+    database_
+        .prepare(
+            "UPDATE calls SET outcome = ?, ended = unixepoch() WHERE row = ? AND outcome IS NULL")
+        .bind(outcome_name(outcome))
+        .bind(row)
+        .run();
+}
+
+std::vector<CallRow> WardenStore::open_calls(int64_t turn) {
+    Statement query = database_.prepare(
+        "SELECT row, call, name, summary FROM calls WHERE turn = ? AND outcome IS NULL ORDER BY "
+        "row");
+    query.bind(turn);
+    std::vector<CallRow> rows;
+    while (query.step())
+        rows.push_back({query.integer(0), query.text(1), query.text(2), query.text(3)});
+    return rows;
+}
+
+int64_t WardenStore::add_event(int64_t session, int64_t turn, json::Value& frame) {
+    int64_t seq = 0;
+    database_.transaction([&] {
+        Statement highest = database_.prepare("SELECT coalesce(max(seq), 0) + 1 FROM events");
+        highest.step();
+        seq = highest.integer(0);
+        auto& members = frame.members();
+        members.insert(members.begin() + 1, {"seq", seq});
+        database_.prepare("INSERT INTO events(seq, session, turn, frame) VALUES(?, ?, ?, ?)")
+            .bind(seq)
+            .bind(session)
+            .bind(turn)
+            .bind(json::dump(frame))
+            .run();
+    });
+    return seq;
+}
+
+std::vector<json::Value> WardenStore::events(int64_t session, int64_t after, int limit) {
+    Statement query = database_.prepare(
+        "SELECT frame FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?");
+    query.bind(session).bind(after).bind(int64_t{limit});
+    std::vector<json::Value> frames;
+    while (query.step()) frames.push_back(json::parse(query.text(0)));
+    return frames;
+}
+
+int64_t WardenStore::first_event_of(int64_t turn) {
+    Statement query = database_.prepare("SELECT coalesce(min(seq), 0) FROM events WHERE turn = ?");
+    query.bind(turn).step();
+    return query.integer(0);
+}
+
+int64_t WardenStore::seen(int64_t session) {
+    Statement query = database_.prepare("SELECT seen FROM sessions WHERE id = ?");
+    query.bind(session);
+    return query.step() ? query.integer(0) : 0;
+}
+
+void WardenStore::set_seen(int64_t session, int64_t seq) {
+    database_.prepare("UPDATE sessions SET seen = max(seen, ?) WHERE id = ?")
+        .bind(seq)
+        .bind(session)
+        .run();
+}
+
+Journal::Journal(const std::string& path, Durability durability) : database_(path, durability) {
+    prepare_schema(database_, kJournalSchema);
+}
+
+namespace {
+
+const char* kind_name(Entry::Kind kind) {
+    switch (kind) {
+        case Entry::Kind::User:
+            return "user";
+        case Entry::Kind::Assistant:
+            return "assistant";
+        case Entry::Kind::Result:
+            return "result";
+    }
+    return "user";
+}
+
+Entry read_entry(const Statement& row) {
+    Entry entry;
+    entry.turn = row.text(0);
+    const std::string kind = row.text(1);
+    entry.call = row.text(2);
+    entry.outcome = outcome_from(row.text(3));
+    if (kind == "assistant") {
+        entry.kind = Entry::Kind::Assistant;
+        entry.content = json::parse(row.text(4), {size_t{64} << 20, 66});
+        return entry;
+    }
+    entry.kind = kind == "result" ? Entry::Kind::Result : Entry::Kind::User;
+    entry.text = row.text(4);
+    return entry;
+}
+
+}  // namespace
+
+void Journal::append(const Entry& entry) {
+    database_.prepare("INSERT INTO entries(turn, kind, call, outcome, body) VALUES(?, ?, ?, ?, ?)")
+        .bind(entry.turn)
+        .bind(kind_name(entry.kind))
+        .bind(entry.call)
+        .bind(entry.kind == Entry::Kind::Result ? outcome_name(entry.outcome) : "")
+        .bind(entry.kind == Entry::Kind::Assistant ? json::dump(entry.content) : entry.text)
+        .run();
+}
+
+void Journal::append(const std::vector<Entry>& entries) {
+    database_.transaction([&] {
+        for (const Entry& entry : entries) append(entry);
+    });
+}
+
+std::vector<Entry> Journal::entries() {
+    Statement query =
+        database_.prepare("SELECT turn, kind, call, outcome, body FROM entries ORDER BY seq");
+    std::vector<Entry> entries;
+    while (query.step()) entries.push_back(read_entry(query));
+    return entries;
+}
+
+}  // namespace peacrab

@@ -1,0 +1,150 @@
+// What must survive: SQLite in two shapes. `WardenStore` is the warden's own book (who said what,
+// which turn runs, which call was started and done); `Journal` is one session's conversation, one
+// file, written by that session's turn process alone. The warden never trusts a journal.
+//
+// Append-only but for status columns. Every public call is one transaction. Failures throw Error
+// ("store: …"); a full disk is such a failure, and what was committed before stays readable.
+// Source: https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "json.h"
+#include "types.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace peacrab {
+
+// What a commit survives. In our VM the "power" goes whenever the VM is killed, so it is PowerLoss
+// there; without a VM the kernel outlives us.
+enum class Durability { PowerLoss, ProcessCrash };
+
+class Statement {
+  public:
+    Statement(Statement&& other) noexcept;
+    ~Statement();
+    Statement& bind(std::string_view text);
+    Statement& bind(int64_t number);
+    bool step();  // a row?
+    void run();   // to the end
+    std::string text(int column) const;
+    int64_t integer(int column) const;
+    bool is_null(int column) const;
+
+  private:
+    friend class Database;
+    explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
+    sqlite3_stmt* statement_;
+    int next_ = 1;
+};
+
+class Database {
+  public:
+    Database(const std::string& path, Durability durability);
+    ~Database();
+    Database(const Database&) = delete;
+    Database& operator=(const Database&) = delete;
+    Statement prepare(const char* sql);
+    void run(const char* sql);
+    int64_t last_row() const;
+    int64_t changed_rows() const;
+    // Commits when `work` returns, rolls back when it throws.
+    void transaction(const std::function<void()>& work);
+
+  private:
+    sqlite3* handle_ = nullptr;
+};
+
+struct SessionRow {
+    int64_t id = 0;
+    std::string agent;
+    std::string channel;
+};
+
+struct MessageRow {
+    std::string id;
+    std::string text;
+    int64_t turn = 0;
+};
+
+struct CallRow {
+    int64_t row = 0;
+    std::string id;
+    std::string name;
+    std::string summary;
+};
+
+struct TurnRow {
+    int64_t id = 0;
+    int64_t session = 0;
+    std::string status;  // running, done, failed, stopped, interrupted
+};
+
+class WardenStore {
+  public:
+    WardenStore(const std::string& path, Durability durability);
+
+    // Sessions. current_session makes the first one.
+    SessionRow current_session(const std::string& agent, const std::string& channel);
+    SessionRow new_session(const std::string& agent, const std::string& channel);
+    std::optional<SessionRow> session(int64_t id);
+    int64_t turn_count(int64_t session);
+
+    // Turns and their messages. A message is unique by (channel, id): the second arrival gives the
+    // first one's turn and says so.
+    std::optional<int64_t> known_message(const std::string& channel, const std::string& id);
+    int64_t begin_turn(int64_t session);
+    void add_message(int64_t turn, const std::string& channel, const std::string& id,
+                     const std::string& text);
+    std::vector<MessageRow> messages(int64_t turn);  // in order of arrival
+    void move_message(const std::string& id, int64_t from_turn, int64_t to_turn);
+    std::optional<TurnRow> turn(int64_t id);
+    void end_turn(int64_t turn, const std::string& status, const Usage& usage);
+    std::vector<TurnRow> running_turns();
+
+    // Effects: a row before, a row after.
+    int64_t call_started(int64_t turn, const std::string& call, const std::string& name,
+                         const std::string& arguments, const std::string& summary);
+    void call_done(int64_t row, Outcome outcome);
+    std::vector<CallRow> open_calls(int64_t turn);
+
+    // What a channel is to be shown. The frame lacks its `seq`; it is put second, after `type`.
+    int64_t add_event(int64_t session, int64_t turn, json::Value& frame);
+    // Frames with seq > after, oldest first, at most `limit`.
+    std::vector<json::Value> events(int64_t session, int64_t after, int limit);
+    int64_t first_event_of(int64_t turn);  // 0 when it has none
+    int64_t seen(int64_t session);
+    void set_seen(int64_t session, int64_t seq);  // only upwards
+
+  private:
+    Database database_;
+};
+
+// One entry of a conversation.
+struct Entry {
+    enum class Kind { User, Assistant, Result } kind = Kind::User;
+    std::string turn;
+    std::string call;                   // Result: the tool_use id
+    std::string text;                   // User: what was said; Result: what came out
+    json::Value content;                // Assistant: the blocks, as they must be replayed
+    Outcome outcome = Outcome::Failed;  // Result
+};
+
+class Journal {
+  public:
+    Journal(const std::string& path, Durability durability);
+    void append(const Entry& entry);
+    void append(const std::vector<Entry>& entries);  // all or none
+    std::vector<Entry> entries();
+
+  private:
+    Database database_;
+};
+
+}  // namespace peacrab

@@ -1,0 +1,100 @@
+// The steps between fork and exec, in their order, each with its reason. The class filter of the
+// turn is installed by the program itself, first thing (agent.cc): it forbids exec.
+#include "turn_process.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "agent.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+struct ChildEnds {
+    int frames;
+    int model;  // -1: none
+    int stop;
+    int report;
+    int program;
+};
+
+[[noreturn]] void give_up(int report, const char* step) noexcept {
+    char text[160];
+    const int n = ::snprintf(text, sizeof text, "%s: %s", step, ::strerrordesc_np(errno));
+    [[maybe_unused]] const ssize_t written = ::write(report, text, static_cast<size_t>(n));
+    ::_exit(127);
+}
+
+// Child side: noexcept, no allocation. `report` is CLOEXEC: its end of file means exec happened.
+[[noreturn]] void run_child(const ChildEnds& ends, const std::optional<Ids>& ids, pid_t parent,
+                            char* const* arguments) noexcept {
+    // High first, so that no dup2 below overwrites a source.
+    const int report = ::fcntl(ends.report, F_DUPFD_CLOEXEC, 20);
+    const int program = ::fcntl(ends.program, F_DUPFD_CLOEXEC, 20);
+    const int frames = ::fcntl(ends.frames, F_DUPFD_CLOEXEC, 20);
+    const int stop = ::fcntl(ends.stop, F_DUPFD_CLOEXEC, 20);
+    const int model = ends.model < 0 ? -1 : ::fcntl(ends.model, F_DUPFD_CLOEXEC, 20);
+    if (report < 0 || program < 0 || frames < 0 || stop < 0) give_up(ends.report, "descriptors");
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(null, 1) < 0) give_up(report, "standard streams");
+    if (::dup2(frames, kTurnFrames) < 0 || ::dup2(stop, kTurnStop) < 0)
+        give_up(report, "descriptors");
+    if (model >= 0 ? ::dup2(model, kTurnModelRoute) < 0
+                   : ::close(kTurnModelRoute) < 0 && errno != EBADF)
+        give_up(report, "descriptors");
+    // With a given route no network is needed at all: an empty one of its own.
+    if (ids && ::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+        give_up(report, "namespaces");
+    JailOptions jail;
+    jail.ids = ids;
+    if (const char* step = drop_privileges(jail)) give_up(report, step);
+    // Dies with the warden. After the change of ids, which clears it; the check closes the gap.
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) give_up(report, "death signal");
+    if (::getppid() != parent) ::_exit(127);
+    ::execveat(program, "", arguments, environ, AT_EMPTY_PATH);
+    give_up(report, "exec");
+}
+
+std::string read_report(int fd) {
+    std::array<char, 160> text;
+    std::string all;
+    while (const std::optional<size_t> n = read_some(fd, text)) {
+        if (*n == 0) break;
+        all.append(text.data(), *n);
+    }
+    return all;
+}
+
+}  // namespace
+
+TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route) {
+    SocketPair frames = SocketPair::stream();
+    SocketPair model = route == TurnRoute::Given ? SocketPair::seqpacket() : SocketPair();
+    Pipe stop = Pipe::make();
+    Pipe report = Pipe::make();
+    UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (!program) throw ErrnoError("turn: open our own program");
+    std::string name = "peacrabd", verb = "turn", network = "--own-network";
+    char* arguments[] = {name.data(), verb.data(),
+                         route == TurnRoute::Own ? network.data() : nullptr, nullptr};
+    const ChildEnds ends{frames.theirs.get(), route == TurnRoute::Given ? model.theirs.get() : -1,
+                         stop.read.get(), report.write.get(), program.get()};
+    const pid_t parent = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0) throw ErrnoError("turn: fork");
+    if (pid == 0) run_child(ends, ids, parent, arguments);
+    Pidfd process = Pidfd::of_child(pid);
+    report.write.reset();
+    const std::string failure = read_report(report.read.get());
+    if (!failure.empty()) throw Error("turn: " + failure);
+    return {std::move(process), std::move(frames.ours), std::move(model.ours),
+            std::move(stop.write)};
+}
+
+}  // namespace peacrab

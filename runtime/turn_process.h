@@ -1,0 +1,24 @@
+// Spawns `peacrabd turn`: our own binary, executed anew so that it starts with an empty memory, on
+// ids of its own, without capabilities, without a network where the model route is ours.
+#pragma once
+
+#include <optional>
+
+#include "jail.h"
+#include "os.h"
+
+namespace peacrab {
+
+struct TurnProcess {
+    Pidfd process;
+    UniqueFd frames;  // our end of kTurnFrames
+    UniqueFd model;   // our end of kTurnModelRoute; empty without one
+    UniqueFd stop;    // write a byte, or drop it: the turn stops
+};
+
+// `ids`: whom it runs as (needs root); nothing: as we are. `own_network`: it connects by itself.
+// Throws when a step fails; the step's name is in the text.
+enum class TurnRoute { Given, Own };
+TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route);
+
+}  // namespace peacrab

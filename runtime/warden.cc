@@ -1,0 +1,331 @@
+// The warden's clients: who is attached where, what they said, what they are shown. What each frame
+// means stands in runtime/README.md. Callbacks of ports and commands never destroy what they were
+// called from: ends are carried out by a timer of 0 ms (warden_turns.cc).
+#include "warden.h"
+
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "warden_state.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int kReplayLimit = 500;  // events shown to a client that comes back
+
+}  // namespace
+
+std::string turn_name(int64_t id) {
+    return "t" + std::to_string(id);
+}
+std::string session_name(int64_t id) {
+    return "s" + std::to_string(id);
+}
+
+int64_t parse_name(const std::string& name, char letter) {
+    if (name.size() < 2 || name.size() > 16 || name[0] != letter) return 0;
+    int64_t number = 0;
+    for (size_t i = 1; i < name.size(); ++i) {
+        if (name[i] < '0' || name[i] > '9') return 0;
+        number = number * 10 + (name[i] - '0');
+    }
+    return number;
+}
+
+std::string one_line(const std::string& text, size_t limit) {
+    std::string line = printable(json::valid_utf8(text.substr(0, limit)));
+    for (char& c : line)
+        if (c == '\n') c = ' ';
+    return line;
+}
+
+Warden::State::State(Loop& the_loop, WardenOptions the_options)
+    : loop(the_loop),
+      options(std::move(the_options)),
+      store(options.state + "/warden.db", options.durability) {
+    boot_id = read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
+    while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
+    utsname name;
+    if (::uname(&name) == 0) kernel = name.release;
+    if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
+}
+
+std::string Warden::State::agent_folder(const std::string& agent) const {
+    return options.state + "/agents/" + agent;
+}
+
+void Warden::State::send(Client& client, const json::Value& frame) {
+    client.end.send(write_frame(Dialect::WardenToClient, frame));
+}
+
+void Warden::State::prepare_agent(const std::string& agent) {
+    const std::string folder = agent_folder(agent);
+    make_directories(folder, 0711);
+    const std::string sessions = folder + "/sessions";
+    make_directories(sessions, 0700);
+    if (options.turn_ids &&
+        ::chown(sessions.c_str(), options.turn_ids->uid, options.turn_ids->gid) < 0)
+        throw ErrnoError("warden: give the journals to their turn process");
+    if (options.cell.place != CellOptions::Place::Vm) return;
+    const std::string home = folder + "/home";
+    for (const std::string& path : {home, home + "/workspace"}) {
+        // Only what we have just made is given away, and never through a link: the agent owns its
+        // home and could put one where the workspace was.
+        if (::mkdir(path.c_str(), 0755) == 0 && ::lchown(path.c_str(), 1000, 1000) < 0)
+            throw ErrnoError("warden: give home to the agent");
+    }
+}
+
+Cell& Warden::State::cell(const std::string& agent) {
+    std::unique_ptr<Cell>& cell = cells[agent];
+    if (!cell) {
+        CellOptions own = options.cell;
+        if (own.place == CellOptions::Place::Vm) own.home = agent_folder(agent) + "/home";
+        cell = std::make_unique<Cell>(own);
+    }
+    return *cell;
+}
+
+std::string Warden::State::posture(const std::string& agent) {
+    try {
+        return cell(agent).posture();
+    } catch (const Error& error) {
+        return std::string("no tools: ") + error.what();
+    }
+}
+
+void Warden::State::broadcast(int64_t session, const json::Value& frame) {
+    const std::string line = write_frame(Dialect::WardenToClient, frame);
+    for (auto& [id, client] : clients)
+        if (client.session == session) client.end.send(line);
+}
+
+// Never throws: when the store cannot take it (a full disk), who listens now is told all the same.
+void Warden::State::show(int64_t session, int64_t turn, json::Value frame) {
+    json::Value stored = frame;
+    if (!kept([&] { store.add_event(session, turn, stored); })) {
+        stored = std::move(frame);
+        stored.members().insert(stored.members().begin() + 1, {"seq", 0});
+    }
+    broadcast(session, stored);
+}
+
+bool Warden::State::kept(const std::function<void()>& write) {
+    try {
+        write();
+        return true;
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return false;
+    }
+}
+
+void Warden::State::drop(ClientId id, const std::string& why) {
+    const auto found = clients.find(id);
+    if (found == clients.end()) return;
+    const auto drop = found->second.end.drop;
+    clients.erase(found);
+    drop(why);
+}
+
+void Warden::State::on_client(ClientId id, const json::Value& frame) {
+    Client& client = clients.at(id);
+    const std::string type = frame.text("type");
+    if (type == "attach") return attach(client, frame);
+    if (client.session == 0) throw Error("frame: attach comes first");
+    const auto running = turns.find(client.session);
+    if (type == "message") {
+        take_message(client, frame);
+    } else if (type == "stop") {
+        if (running != turns.end()) ask_stop(running->second);
+    } else if (type == "new") {
+        client.session = store.new_session(client.agent, client.channel).id;
+        send(client,
+             json::Value::object({{"type", "session"}, {"session", session_name(client.session)}}));
+    } else if (type == "status") {
+        status(client);
+    } else if (type == "seen") {
+        store.set_seen(client.session, frame.integer("seq"));
+    }
+}
+
+void Warden::State::choose_session(Client& client, const json::Value& frame,
+                                   int64_t& replay_after) {
+    if (const std::string watch = frame.text("watch"); !watch.empty()) {
+        const std::optional<TurnRow> turn = store.turn(parse_name(watch, 't'));
+        if (!turn) throw Error("no such turn: " + one_line(watch, 40));
+        client.session = turn->session;
+        replay_after = store.first_event_of(turn->id) - 1;
+        return;
+    }
+    if (const std::string name = frame.text("session"); !name.empty()) {
+        const std::optional<SessionRow> session = store.session(parse_name(name, 's'));
+        if (!session || session->agent != client.agent)
+            throw Error("no such session: " + one_line(name, 40));
+        client.session = session->id;
+    } else if (frame.flag("fresh")) {
+        client.session = store.new_session(client.agent, client.channel).id;
+    } else {
+        client.session = store.current_session(client.agent, client.channel).id;
+    }
+    replay_after = store.seen(client.session);
+}
+
+void Warden::State::attach(Client& client, const json::Value& frame) {
+    client.agent = frame.text("agent");
+    client.channel = frame.text("channel").substr(0, 32);
+    int64_t replay_after = 0;
+    try {
+        if (client.agent != "main")
+            throw Error("no such agent: " + one_line(client.agent, 40) + "; there is only `main`");
+        choose_session(client, frame, replay_after);
+    } catch (const Error& error) {
+        return send(client, json::Value::object({{"type", "refused"}, {"why", error.what()}}));
+    }
+    const auto running = turns.find(client.session);
+    const bool runs = running != turns.end();
+    send(client, json::Value::object({{"type", "attached"},
+                                      {"agent", client.agent},
+                                      {"session", session_name(client.session)},
+                                      {"posture", posture(client.agent)},
+                                      {"version", kVersion},
+                                      {"running", runs}}));
+    for (const json::Value& event : store.events(client.session, replay_after, kReplayLimit))
+        send(client, event);
+    json::Value caught_up = json::Value::object({{"type", "caught_up"}});
+    if (runs) {
+        caught_up.set("turn", turn_name(running->second.id));
+        caught_up.set("partial", running->second.partial);
+    }
+    send(client, caught_up);
+}
+
+void Warden::State::status(Client& client) {
+    send(client, json::Value::object({{"type", "status"},
+                                      {"agent", client.agent},
+                                      {"session", session_name(client.session)},
+                                      {"posture", posture(client.agent)},
+                                      {"running", turns.contains(client.session)},
+                                      {"turns", store.turn_count(client.session)},
+                                      {"model", options.model},
+                                      {"boot", boot_id},
+                                      {"kernel", kernel}}));
+}
+
+void Warden::State::on_message(Client& client, const json::Value& frame) {
+    const std::string id = frame.text("id").substr(0, 128);
+    const std::string text = frame.text("text");
+    const auto refuse = [&](const std::string& why) {
+        send(client, json::Value::object({{"type", "refused"}, {"id", id}, {"why", why}}));
+    };
+    const auto ack = [&](int64_t turn, bool duplicate) {
+        json::Value answer =
+            json::Value::object({{"type", "ack"}, {"id", id}, {"turn", turn_name(turn)}});
+        if (duplicate) answer.set("duplicate", true);
+        send(client, answer);
+    };
+    if (id.empty() || text.find_first_not_of(" \t\r\n") == std::string::npos)
+        return refuse("an empty message");
+    if (json::dump(text).size() > kMaxMessage)
+        return refuse("the message is too long: put it into a file of at most 1 MiB instead");
+    if (const std::optional<int64_t> known = store.known_message(client.channel, id))
+        return ack(*known, true);
+    const auto running = turns.find(client.session);
+    if (running != turns.end() && !running->second.ending) {
+        RunningTurn& turn = running->second;
+        store.add_message(turn.id, client.channel, id, text);
+        ack(turn.id, false);
+        return steer(turn, {id, text, turn.id});
+    }
+    if (turns.size() >= kMaxTurns)
+        return refuse("too many turns run at once; wait for one to end, or stop it");
+    const int64_t turn = store.begin_turn(client.session);
+    store.add_message(turn, client.channel, id, text);
+    ack(turn, false);
+    start_turn(client.session, client.agent, turn);
+}
+
+void Warden::State::take_message(Client& client, const json::Value& frame) {
+    try {
+        on_message(client, frame);
+    } catch (const Error& error) {
+        send(client, json::Value::object(
+                         {{"type", "refused"},
+                          {"id", frame.text("id").substr(0, 128)},
+                          {"why", std::string("it could not be stored: ") + error.what()}}));
+    }
+}
+
+Warden::Warden(Loop& loop, WardenOptions options)
+    : state_(std::make_unique<State>(loop, std::move(options))) {}
+Warden::~Warden() = default;
+
+Warden::ClientId Warden::connect(ClientEnd end) {
+    if (state_->clients.size() >= kMaxClients) throw Error("warden: too many clients");
+    const ClientId id = state_->next_client++;
+    Client& client = state_->clients[id];
+    client.end = std::move(end);
+    return id;
+}
+
+void Warden::receive(ClientId id, std::string_view bytes) {
+    try {
+        const auto found = state_->clients.find(id);
+        if (found == state_->clients.end()) return;
+        found->second.buffer.append(bytes);
+        // Looked up anew each time: a frame may end its client.
+        for (auto client = found; client != state_->clients.end();
+             client = state_->clients.find(id)) {
+            const std::optional<std::string> line = client->second.buffer.next();
+            if (!line) return;
+            handle(id, parse_frame(Dialect::ClientToWarden, *line));
+        }
+    } catch (const Error& error) {
+        state_->drop(id, error.what());
+    }
+}
+
+void Warden::handle(ClientId id, const json::Value& frame) {
+    if (!state_->clients.contains(id)) return;
+    try {
+        state_->on_client(id, frame);
+    } catch (const Error& error) {
+        state_->drop(id, error.what());
+    }
+}
+
+void Warden::disconnect(ClientId id) {
+    state_->clients.erase(id);
+}
+void Warden::set_model(const std::string& model) {
+    state_->options.model = model;
+}
+
+void Warden::set_time_factor(int factor) {
+    if (factor == state_->options.cell.time_factor) return;
+    state_->options.cell.time_factor = factor;
+    if (idle()) state_->cells.clear();  // rebuilt with the factor at the next call
+}
+
+std::string Warden::posture() {
+    return state_->posture("main");
+}
+bool Warden::idle() const {
+    return state_->turns.empty();
+}
+
+void Warden::stop_all() {
+    for (auto& [session, turn] : state_->turns)
+        state_->end_turn(turn, "stopped", "the machine was stopped", {});
+    std::vector<int64_t> sessions;
+    for (auto& [session, turn] : state_->turns) sessions.push_back(session);
+    for (const int64_t session : sessions) {
+        RunningTurn& turn = state_->turns.at(session);
+        turn.handed.resize(std::min<size_t>(turn.handed.size(), 1));  // nothing new is started
+        state_->bury(session);
+    }
+}
+
+}  // namespace peacrab

@@ -1,0 +1,76 @@
+// Supervise, route, authorise, execute, deliver: one poll loop over frames. It holds no feature.
+//
+// - A client (a person's terminal) says something: stored, then acknowledged; then one turn process
+//   per session works on it. What is said while that runs is handed to it at its next step.
+// - A turn asks for a tool: authorised by `policy`, written down as started, run in the cell,
+//   written down as done, answered. The turn process never runs anything itself.
+// - Every frame of both is checked as if its sender were hostile; one that breaks the protocol is
+//   cut off, and its turn fails with a sentence.
+// Never parses SSE, TLS, HTML or Markdown.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cell.h"
+#include "frame_port.h"
+#include "loop.h"
+#include "store.h"
+
+namespace peacrab {
+
+struct WardenOptions {
+    std::string state;  // folder for warden.db and agents/<name>/
+    Durability durability = Durability::PowerLoss;
+    CellOptions cell;  // `home` is filled in per agent when cell.place is Vm
+    // Ids of the turn process; needs root. Nothing: our own (posture shared).
+    std::optional<Ids> turn_ids;
+    // A fresh connected model stream for an agent's session. Absent: the turn process connects by
+    // itself, with the key.
+    std::function<UniqueFd(const std::string& agent, const std::string& session)> open_model;
+    std::string model;
+    std::string base_url;
+    Secret key;  // only where open_model is absent
+    // What to do with turns that are marked as running: they are the last warden's, unless others
+    // may be at work on the same store.
+    enum class Recovery { Report, Leave } recovery = Recovery::Report;
+};
+
+class Warden {
+  public:
+    // Opens the store, and reports every turn that was running when the last warden ended as
+    // interrupted, with the calls that were started and not finished.
+    Warden(Loop& loop, WardenOptions options);
+    ~Warden();
+
+    // Clients. `send` takes whole frame lines; `drop` is called when the client is to be cut off
+    // (never from inside connect or receive's caller's destructor; disconnect() need not follow).
+    using ClientId = uint64_t;
+    struct ClientEnd {
+        std::function<void(std::string_view line)> send;
+        std::function<void(const std::string& why)> drop;
+    };
+    ClientId connect(ClientEnd end);
+    void receive(ClientId client, std::string_view bytes);   // as they come off a stream
+    void handle(ClientId client, const json::Value& frame);  // one frame, checked already
+    void disconnect(ClientId client);
+
+    void set_model(const std::string& model);  // for turns that start from now on
+    void set_time_factor(int factor);
+    std::string posture();
+    bool idle() const;  // no turn runs
+    void stop_all();    // ends every turn as stopped, before power-off
+
+    static constexpr size_t kMaxTurns = 8;
+    static constexpr size_t kMaxClients = 64;
+    static constexpr size_t kMaxMessage = size_t{256} << 10;  // as written in JSON
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace peacrab

@@ -1,0 +1,116 @@
+// The warden's inside, shared by its two files: warden.cc (clients, sessions, what is shown) and
+// warden_turns.cc (turn processes and their tool calls). Nobody else includes it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools.h"
+#include "warden.h"
+
+namespace peacrab {
+
+struct Client {
+    Warden::ClientEnd end;
+    FrameBuffer buffer;
+    int64_t session = 0;  // 0: not attached yet
+    std::string agent;
+    std::string channel;
+};
+
+// A tool call under way.
+struct RunningCall {
+    std::string id;
+    std::string name;
+    int64_t row = 0;
+    std::chrono::steady_clock::time_point since;
+    std::optional<ToolRun> run;
+    Loop::TimerId timer = 0;
+};
+
+struct RunningTurn {
+    int64_t id = 0;
+    int64_t session = 0;
+    std::string agent;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    Pidfd process;
+    std::unique_ptr<FramePort> frames;
+    UniqueFd model;
+    UniqueFd stop;
+    std::vector<MessageRow> handed;  // messages given to the turn process
+    size_t took = 0;                 // of these, journaled by it
+    std::string partial;             // text shown since the last tool or reply
+    std::optional<RunningCall> call;
+    Loop::TimerId kill_timer = 0;
+    bool stopping = false;
+    bool ending = false;
+};
+
+struct Warden::State {
+    Loop& loop;
+    WardenOptions options;
+    WardenStore store;
+    std::map<ClientId, Client> clients;
+    std::map<int64_t, RunningTurn> turns;  // by session
+    std::map<std::string, std::unique_ptr<Cell>> cells;
+    ClientId next_client = 1;
+    std::string boot_id;
+    std::string kernel;
+
+    State(Loop& the_loop, WardenOptions the_options);
+
+    // Agents and their folders.
+    std::string agent_folder(const std::string& agent) const;
+    void prepare_agent(const std::string& agent);
+    Cell& cell(const std::string& agent);
+    std::string posture(const std::string& agent);  // never throws: what fails is the posture
+
+    // Clients.
+    void send(Client& client, const json::Value& frame);
+    void broadcast(int64_t session, const json::Value& frame);
+    void show(int64_t session, int64_t turn, json::Value frame);  // stored, then broadcast
+    bool kept(const std::function<void()>& write);                // logs a failure of the store
+    void on_client(ClientId id, const json::Value& frame);
+    void drop(ClientId id, const std::string& why);
+    void attach(Client& client, const json::Value& frame);
+    void choose_session(Client& client, const json::Value& frame, int64_t& replay_after);
+    void take_message(Client& client, const json::Value& frame);
+    void on_message(Client& client, const json::Value& frame);
+    void status(Client& client);
+
+    // Turns.
+    void report_interrupted();
+    void interrupt(const TurnRow& turn);
+    void start_turn(int64_t session, const std::string& agent, int64_t id);
+    json::Value start_frame(const RunningTurn& turn) const;
+    void steer(RunningTurn& turn, const MessageRow& message);
+    void on_turn(RunningTurn& turn, const json::Value& frame);
+    void on_delta(RunningTurn& turn, const json::Value& frame);
+    void on_model(int64_t session);
+    void ask_stop(RunningTurn& turn);
+    void end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
+                  const json::Value& done);
+    void bury(int64_t session);
+    void requeue(const RunningTurn& turn);
+
+    // Tool calls.
+    void on_tool(RunningTurn& turn, const json::Value& frame);
+    void watch_call(RunningTurn& turn);
+    void step_call(int64_t session);
+    void unwatch_call(RunningTurn& turn);
+    void finish_call(RunningTurn& turn, const ToolResult& result);
+    void show_call_done(RunningTurn& turn, const ToolResult& result);
+};
+
+// "t17", "s3": how turns and sessions are named outside; 0 when it is no such name.
+std::string turn_name(int64_t id);
+std::string session_name(int64_t id);
+int64_t parse_name(const std::string& name, char letter);
+// What a hostile process wrote, fit to be shown: visible bytes, one line, at most `limit` of them.
+std::string one_line(const std::string& text, size_t limit);
+
+}  // namespace peacrab

@@ -1,0 +1,329 @@
+// Turns and their tool calls: spawn, hand over, authorise, write down, execute, write down, answer,
+// end. What is allowed is decided in policy.cc; what runs, runs in a cell. An end is only marked in
+// a callback and carried out by a timer of 0 ms, because it destroys what the callback came from.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "error.h"
+#include "turn_process.h"
+#include "warden_state.h"
+
+namespace peacrab {
+namespace {
+
+constexpr Seconds kStopGrace{10};  // from "stop" to SIGKILL of the turn process
+
+}  // namespace
+
+void Warden::State::report_interrupted() {
+    for (const TurnRow& turn : store.running_turns()) interrupt(turn);
+}
+
+void Warden::State::interrupt(const TurnRow& turn) {
+    std::string what;
+    for (const CallRow& call : store.open_calls(turn.id)) {
+        store.call_done(call.row, Outcome::Interrupted);
+        what += (what.empty() ? "; not finished, and not run again: " : ", ") + call.summary;
+        json::Value done = json::Value::object({{"type", "tool_done"},
+                                                {"turn", turn_name(turn.id)},
+                                                {"call", call.id},
+                                                {"outcome", outcome_name(Outcome::Interrupted)},
+                                                {"summary", call.summary},
+                                                {"ms", 0}});
+        store.add_event(turn.session, turn.id, done);
+    }
+    json::Value end =
+        json::Value::object({{"type", "turn_done"},
+                             {"turn", turn_name(turn.id)},
+                             {"status", "interrupted"},
+                             {"error", "the machine or its agent stopped while this turn ran" +
+                                           what + ". Say what should happen next"},
+                             {"input_tokens", 0},
+                             {"output_tokens", 0},
+                             {"ms", 0}});
+    store.add_event(turn.session, turn.id, end);
+    store.end_turn(turn.id, "interrupted", {});
+}
+
+json::Value Warden::State::start_frame(const RunningTurn& turn) const {
+    const bool vm = options.cell.place == CellOptions::Place::Vm;
+    json::Value frame = json::Value::object(
+        {{"type", "start"},
+         {"turn", turn_name(turn.id)},
+         {"agent", turn.agent},
+         {"session", session_name(turn.session)},
+         {"journal", agent_folder(turn.agent) + "/sessions/" + session_name(turn.session) + ".db"},
+         {"workspace", options.cell.workspace},
+         {"posture", vm ? "vm" : "shared"},
+         {"model", options.model},
+         {"base_url", options.base_url}});
+    if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
+    frame.set("time_factor", options.cell.time_factor);
+    frame.set("messages", json::Value::array({turn.handed.front().text}));
+    return frame;
+}
+
+void Warden::State::start_turn(int64_t session, const std::string& agent, int64_t id) {
+    std::vector<MessageRow> messages;
+    kept([&] { messages = store.messages(id); });
+    if (messages.empty()) return;
+    RunningTurn& turn = turns[session];
+    turn.id = id;
+    turn.session = session;
+    turn.agent = agent;
+    turn.handed = {messages.front()};
+    show(session, id,
+         json::Value::object(
+             {{"type", "turn_start"}, {"turn", turn_name(id)}, {"text", messages.front().text}}));
+    try {
+        prepare_agent(agent);
+        TurnProcess process =
+            spawn_turn(options.turn_ids, options.open_model ? TurnRoute::Given : TurnRoute::Own);
+        turn.process = std::move(process.process);
+        turn.stop = std::move(process.stop);
+        turn.model = std::move(process.model);
+        turn.frames = std::make_unique<FramePort>(
+            loop, std::move(process.frames), Dialect::TurnToWarden, Dialect::WardenToTurn,
+            FramePort::Handlers{
+                [this, session](const json::Value& frame) { on_turn(turns.at(session), frame); },
+                [this, session](const std::string& why) {
+                    end_turn(turns.at(session), "failed",
+                             "the turn process ended unexpectedly (" + one_line(why, 200) +
+                                 "); the conversation is kept, say it again",
+                             {});
+                }});
+        if (turn.model)
+            loop.watch(turn.model.get(), POLLIN, [this, session](short) { on_model(session); });
+        turn.frames->send(start_frame(turn));
+    } catch (const Error& error) {
+        return end_turn(turn, "failed", std::string("the turn could not start: ") + error.what(),
+                        {});
+    }
+    for (size_t i = 1; i < messages.size(); ++i) steer(turn, messages[i]);
+}
+
+void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
+    turn.handed.push_back(message);
+    turn.frames->send(json::Value::object({{"type", "steer"}, {"text", message.text}}));
+}
+
+// The turn process wants one more connection to the model.
+void Warden::State::on_model(int64_t session) {
+    RunningTurn& turn = turns.at(session);
+    char byte;
+    const ssize_t n = ::read(turn.model.get(), &byte, 1);
+    try {
+        if (n == 1) {
+            const UniqueFd stream = options.open_model(turn.agent, session_name(session));
+            return send_fd(turn.model.get(), stream.get());
+        }
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+    }
+    loop.forget(turn.model.get());  // closed: the turn sees that the route has gone
+    turn.model.reset();
+}
+
+void Warden::State::on_delta(RunningTurn& turn, const json::Value& frame) {
+    const std::string text = frame.text("text");
+    // A client that comes back sees this; beyond the bound it sees the end of it in the reply.
+    if (turn.partial.size() + text.size() <= size_t{128} << 10) turn.partial += text;
+    broadcast(turn.session, json::Value::object(
+                                {{"type", "delta"}, {"turn", turn_name(turn.id)}, {"text", text}}));
+}
+
+void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
+    const std::string type = frame.text("type");
+    const std::string name = turn_name(turn.id);
+    if (turn.ending) return;
+    if (type == "delta") {
+        on_delta(turn, frame);
+    } else if (type == "restart") {
+        turn.partial.clear();
+        broadcast(turn.session, json::Value::object({{"type", "restart"}, {"turn", name}}));
+    } else if (type == "tool") {
+        on_tool(turn, frame);
+    } else if (type == "notice") {
+        broadcast(turn.session, json::Value::object({{"type", "notice"},
+                                                     {"turn", name},
+                                                     {"text", one_line(frame.text("text"), 500)}}));
+    } else if (type == "took") {
+        const int64_t count = frame.integer("count");
+        if (count < 0 || turn.took + static_cast<size_t>(count) > turn.handed.size())
+            throw Error("frame: took: more messages than were handed over");
+        turn.took += static_cast<size_t>(count);
+    } else if (type == "reply") {
+        turn.partial.clear();
+        show(
+            turn.session, turn.id,
+            json::Value::object({{"type", "reply"}, {"turn", name}, {"text", frame.text("text")}}));
+    } else if (type == "done") {
+        const std::string status = frame.text("status");
+        const bool known = status == "done" || status == "stopped";
+        end_turn(turn, known ? status : "failed", one_line(frame.text("error"), 4000), frame);
+    }
+}
+
+void Warden::State::ask_stop(RunningTurn& turn) {
+    if (turn.stopping || turn.ending) return;
+    turn.stopping = true;
+    const char byte = 0;
+    if (turn.stop) write_all(turn.stop.get(), {&byte, 1});
+    if (turn.call && turn.call->run) turn.call->run->command().cancel();
+    const int64_t session = turn.session;
+    turn.kill_timer = loop.after(kStopGrace * options.cell.time_factor, [this, session] {
+        const auto running = turns.find(session);
+        if (running == turns.end() || running->second.ending) return;
+        running->second.kill_timer = 0;
+        end_turn(running->second, "stopped", {}, {});
+    });
+    // The command may have ended in the cancel itself.
+    loop.after(Milliseconds(0), [this, session] { step_call(session); });
+}
+
+void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
+                             const json::Value& done) {
+    if (turn.ending) return;
+    turn.ending = true;
+    if (turn.call) {  // the turn ended under its own call
+        if (turn.call->run) {
+            turn.call->run->command().cancel();
+            unwatch_call(turn);
+        }
+        show_call_done(turn, {Outcome::Interrupted, {}, {}});
+    }
+    Usage usage;
+    usage.input_tokens = static_cast<uint64_t>(std::max<int64_t>(done.integer("input_tokens"), 0));
+    usage.output_tokens =
+        static_cast<uint64_t>(std::max<int64_t>(done.integer("output_tokens"), 0));
+    kept([&] { store.end_turn(turn.id, status, usage); });
+    const auto span = std::chrono::steady_clock::now() - turn.since;
+    json::Value frame = json::Value::object(
+        {{"type", "turn_done"}, {"turn", turn_name(turn.id)}, {"status", status}});
+    if (!error.empty()) frame.set("error", error);
+    if (const std::string model = done.text("model"); !model.empty())
+        frame.set("model", one_line(model, 200));
+    frame.set("input_tokens", usage.input_tokens);
+    frame.set("output_tokens", usage.output_tokens);
+    frame.set("ms", std::chrono::duration_cast<Milliseconds>(span).count());
+    show(turn.session, turn.id, frame);
+    const int64_t session = turn.session;
+    loop.after(Milliseconds(0), [this, session] { bury(session); });
+}
+
+// Frees an ended turn; what was said to it and not taken becomes the next one.
+void Warden::State::bury(int64_t session) {
+    const auto found = turns.find(session);
+    if (found == turns.end() || !found->second.ending) return;
+    RunningTurn turn = std::move(found->second);
+    turns.erase(found);
+    if (turn.kill_timer) loop.cancel(turn.kill_timer);
+    if (turn.model) loop.forget(turn.model.get());
+    turn.frames.reset();
+    turn.process.kill_and_reap();
+    requeue(turn);
+}
+
+void Warden::State::requeue(const RunningTurn& turn) {
+    // The message a turn began with is answered by its end, however it ended.
+    const size_t first = std::max<size_t>(turn.took, 1);
+    if (first >= turn.handed.size()) return;
+    int64_t next = 0;
+    const bool moved = kept([&] {
+        next = store.begin_turn(turn.session);
+        for (size_t i = first; i < turn.handed.size(); ++i)
+            store.move_message(turn.handed[i].id, turn.id, next);
+    });
+    if (moved) start_turn(turn.session, turn.agent, next);
+}
+
+void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
+    if (turn.call) throw Error("frame: tool: one call at a time");
+    const ToolCall call{frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
+                        frame.text("arguments")};
+    const std::string summary = describe_call(call);
+    turn.partial.clear();
+    turn.call.emplace();
+    turn.call->id = call.id;
+    turn.call->name = call.name;
+    turn.call->since = std::chrono::steady_clock::now();
+    std::variant<Permit, Denied> decision = authorise(call);
+    // Written down before anything happens; what cannot be written down does not happen.
+    const bool written = kept([&] {
+        turn.call->row = store.call_started(turn.id, call.id, call.name, call.arguments, summary);
+    });
+    show(turn.session, turn.id,
+         json::Value::object({{"type", "tool"},
+                              {"turn", turn_name(turn.id)},
+                              {"call", call.id},
+                              {"name", one_line(call.name, 128)},
+                              {"summary", summary}}));
+    if (!written)
+        return finish_call(turn,
+                           {Outcome::Failed, "not run: the journal cannot be written", summary});
+    if (const Denied* denied = std::get_if<Denied>(&decision))
+        return finish_call(turn, {Outcome::Denied, denied->why, summary});
+    try {
+        turn.call->run.emplace(cell(turn.agent), std::move(std::get<Permit>(decision)));
+    } catch (const Error& error) {
+        return finish_call(turn, {Outcome::Failed, error.what(), summary});
+    }
+    watch_call(turn);
+}
+
+void Warden::State::watch_call(RunningTurn& turn) {
+    const int64_t session = turn.session;
+    Command& command = turn.call->run->command();
+    const auto step = [this, session](short) { step_call(session); };
+    if (command.output_fd() >= 0) loop.watch(command.output_fd(), POLLIN, step);
+    if (command.exit_fd() >= 0) loop.watch(command.exit_fd(), POLLIN, step);
+    turn.call->timer = loop.after(command.deadline().left() + Milliseconds(1),
+                                  [this, session] { step_call(session); });
+}
+
+void Warden::State::unwatch_call(RunningTurn& turn) {
+    Command& command = turn.call->run->command();
+    if (command.output_fd() >= 0) loop.forget(command.output_fd());
+    if (command.exit_fd() >= 0) loop.forget(command.exit_fd());
+    loop.cancel(turn.call->timer);
+}
+
+void Warden::State::step_call(int64_t session) {
+    const auto found = turns.find(session);
+    if (found == turns.end() || found->second.ending) return;
+    RunningTurn& turn = found->second;
+    if (!turn.call || !turn.call->run) return;
+    unwatch_call(turn);  // its descriptors may close in the step
+    try {
+        if (!turn.call->run->command().step()) return watch_call(turn);
+        finish_call(turn, turn.call->run->finish());
+    } catch (const Error& error) {
+        finish_call(turn, {Outcome::Failed, error.what(), {}});
+    }
+}
+
+void Warden::State::show_call_done(RunningTurn& turn, const ToolResult& result) {
+    const auto span = std::chrono::steady_clock::now() - turn.call->since;
+    kept([&] { store.call_done(turn.call->row, result.outcome); });
+    show(turn.session, turn.id,
+         json::Value::object({{"type", "tool_done"},
+                              {"turn", turn_name(turn.id)},
+                              {"call", turn.call->id},
+                              {"outcome", outcome_name(result.outcome)},
+                              {"summary", one_line(result.summary, 200)},
+                              {"ms", std::chrono::duration_cast<Milliseconds>(span).count()}}));
+}
+
+void Warden::State::finish_call(RunningTurn& turn, const ToolResult& result) {
+    show_call_done(turn, result);
+    const std::string id = turn.call->id;
+    turn.call.reset();
+    if (turn.frames)
+        turn.frames->send(json::Value::object({{"type", "tool_result"},
+                                               {"id", id},
+                                               {"outcome", outcome_name(result.outcome)},
+                                               {"text", result.text}}));
+}
+
+}  // namespace peacrab

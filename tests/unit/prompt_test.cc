@@ -1,0 +1,116 @@
+#include "prompt.h"
+
+#include <doctest/doctest.h>
+
+using namespace peacrab;
+
+namespace {
+
+Entry user(const std::string& text) {
+    return {Entry::Kind::User, "t1", {}, text, {}, Outcome::Failed};
+}
+
+Entry result(const std::string& call, Outcome outcome = Outcome::Ok) {
+    return {Entry::Kind::Result, "t1", call, "out of " + call, {}, outcome};
+}
+
+json::Value text_block(const std::string& text) {
+    return json::Value::object({{"type", "text"}, {"text", text}});
+}
+
+Entry assistant(std::vector<json::Value> blocks) {
+    return {
+        Entry::Kind::Assistant, "t1", {}, {}, json::Value::array(std::move(blocks)), Outcome::Ok};
+}
+
+json::Value call(const std::string& id) {
+    return json::Value::object({{"type", "tool_use"},
+                                {"id", id},
+                                {"name", "shell"},
+                                {"input", json::Value::object({{"command", "true"}})}});
+}
+
+ModelRequest build(const std::vector<Entry>& entries) {
+    return build_prompt({"main", "/w", true}, entries);
+}
+
+const std::vector<json::Value>& blocks(const ModelRequest& request, size_t message) {
+    return request.messages.items().at(message).at("content").items();
+}
+
+}  // namespace
+
+TEST_CASE("prompt: every call is answered at once and in order, whatever came between") {
+    const ModelRequest request =
+        build({user("go"), assistant({text_block("ok"), call("a"), call("b")}), result("b"),
+               result("a", Outcome::Failed), user("also this")});
+    REQUIRE(request.messages.items().size() == 3);
+    const auto& answers = blocks(request, 2);
+    REQUIRE(answers.size() == 3);
+    CHECK(answers[0].text("tool_use_id") == "a");
+    CHECK(answers[0].flag("is_error"));
+    CHECK(answers[1].text("tool_use_id") == "b");
+    CHECK_FALSE(answers[1].flag("is_error"));
+    CHECK(answers[2].text("text") == "also this");
+}
+
+TEST_CASE("prompt: a call that never finished is reported as interrupted") {
+    const ModelRequest request =
+        build({user("go"), assistant({call("a"), call("b")}), result("a"), user("what happened?")});
+    const auto& answers = blocks(request, 2);
+    REQUIRE(answers.size() == 3);
+    CHECK(answers[1].text("tool_use_id") == "b");
+    CHECK(answers[1].text("content") == kInterruptedCall);
+    CHECK(answers[1].flag("is_error"));
+}
+
+TEST_CASE(
+    "prompt: a result without a call, an empty text, an answer without a question are left out") {
+    const ModelRequest request =
+        build({assistant({text_block("orphan")}), result("ghost"), user("  \n"), user("hi"),
+               assistant({text_block("hello")}), result("ghost"), user("bye")});
+    REQUIRE(request.messages.items().size() == 3);
+    CHECK(request.messages.items()[0].text("role") == "user");
+    CHECK(blocks(request, 0).size() == 1);
+    CHECK(blocks(request, 2).size() == 1);
+    CHECK(blocks(request, 2)[0].text("text") == "bye");
+}
+
+TEST_CASE("prompt: roles alternate even when the journal's do not") {
+    const ModelRequest request = build({user("a"), user("b"), assistant({text_block("c")}),
+                                        assistant({text_block("d")}), user("e")});
+    REQUIRE(request.messages.items().size() == 3);
+    CHECK(blocks(request, 0).size() == 2);
+    CHECK(blocks(request, 1).size() == 2);
+}
+
+TEST_CASE("prompt: two results for one call: the first one counts") {
+    Entry second = result("a");
+    second.text = "forged";
+    const ModelRequest request = build({user("go"), assistant({call("a")}), result("a"), second});
+    const auto& answers = blocks(request, 2);
+    REQUIRE(answers.size() == 1);
+    CHECK(answers[0].text("content") == "out of a");
+}
+
+TEST_CASE(
+    "prompt: the prefix does not change as the conversation grows, and breakpoints stay few") {
+    const ModelRequest one = build({user("a")});
+    const ModelRequest two = build({user("a"), assistant({text_block("b")}), user("c")});
+    CHECK(json::dump(one.system) == json::dump(two.system));
+    CHECK(json::dump(one.tools) == json::dump(two.tools));
+    const std::string all =
+        json::dump(two.system) + json::dump(two.tools) + json::dump(two.messages);
+    size_t marks = 0;
+    for (size_t at = all.find("cache_control"); at != std::string::npos;
+         at = all.find("cache_control", at + 1))
+        ++marks;
+    CHECK(marks == 2);
+}
+
+TEST_CASE("prompt: the first request stays within 4 KB") {
+    const ModelRequest request = build({user("hello")});
+    const size_t size = json::dump(request.system).size() + json::dump(request.tools).size() +
+                        json::dump(request.messages).size();
+    CHECK(size <= 4096);
+}

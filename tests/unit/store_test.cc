@@ -1,0 +1,165 @@
+#include "store.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "error.h"
+#include "os.h"
+
+using namespace peacrab;
+
+namespace {
+
+struct Folder {
+    std::string path;
+    Folder() {
+        char name[] = "/tmp/peacrab-store-XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~Folder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+    std::string file() const { return path + "/w.db"; }
+};
+
+Entry assistant(const std::string& text) {
+    Entry entry;
+    entry.kind = Entry::Kind::Assistant;
+    entry.turn = "t1";
+    entry.content = json::Value::array({json::Value::object({{"type", "text"}, {"text", text}})});
+    return entry;
+}
+
+}  // namespace
+
+TEST_CASE("store: a message is known by channel and id, and only there") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const SessionRow session = store.current_session("main", "terminal");
+    const int64_t turn = store.begin_turn(session.id);
+    store.add_message(turn, "terminal", "m1", "hello");
+    CHECK(store.known_message("terminal", "m1") == turn);
+    CHECK_FALSE(store.known_message("telegram", "m1").has_value());
+    CHECK_THROWS_AS(store.add_message(turn, "terminal", "m1", "again"), Error);
+    CHECK(store.messages(turn).size() == 1);
+}
+
+TEST_CASE("store: a session is kept until a new one is begun") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const int64_t first = store.current_session("main", "terminal").id;
+    CHECK(store.current_session("main", "terminal").id == first);
+    const int64_t second = store.new_session("main", "terminal").id;
+    CHECK(second != first);
+    CHECK(store.current_session("main", "terminal").id == second);
+    CHECK(store.current_session("main", "ask").id != second);
+    CHECK(store.session(first)->agent == "main");
+    CHECK_FALSE(store.session(999).has_value());
+}
+
+TEST_CASE("store: events come back in order with their seq, after what was seen") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const int64_t session = store.current_session("main", "terminal").id;
+    for (int i = 0; i < 3; ++i) {
+        json::Value frame = json::Value::object({{"type", "reply"}, {"text", std::to_string(i)}});
+        CHECK(store.add_event(session, 7, frame) == i + 1);
+        CHECK(json::dump(frame).starts_with("{\"type\":\"reply\",\"seq\":"));
+    }
+    store.set_seen(session, 1);
+    store.set_seen(session, 0);  // never downwards
+    CHECK(store.seen(session) == 1);
+    const std::vector<json::Value> events = store.events(session, 1, 100);
+    REQUIRE(events.size() == 2);
+    CHECK(events[0].text("text") == "1");
+    CHECK(events[1].integer("seq") == 3);
+    CHECK(store.first_event_of(7) == 1);
+    CHECK(store.first_event_of(8) == 0);
+}
+
+TEST_CASE("store: a call that was started and not done is still open after a crash") {
+    Folder folder;
+    // The child commits "started" and dies without any end of its own.
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        WardenStore store(folder.file(), Durability::PowerLoss);
+        const int64_t session = store.current_session("main", "terminal").id;
+        const int64_t turn = store.begin_turn(session);
+        const int64_t done = store.call_started(turn, "c0", "shell", "{}", "shell: true");
+        store.call_done(done, Outcome::Ok);
+        store.call_started(turn, "c1", "shell", "{}", "shell: sleep 100");
+        ::kill(::getpid(), SIGKILL);
+    }
+    REQUIRE(Pidfd::of_child(pid).wait().how == ChildExit::How::Signalled);
+    WardenStore store(folder.file(), Durability::PowerLoss);
+    const std::vector<TurnRow> running = store.running_turns();
+    REQUIRE(running.size() == 1);
+    const std::vector<CallRow> open = store.open_calls(running[0].id);
+    REQUIRE(open.size() == 1);
+    CHECK(open[0].summary == "shell: sleep 100");
+    store.end_turn(running[0].id, "interrupted", {});
+    CHECK(store.running_turns().empty());
+    CHECK(store.turn(running[0].id)->status == "interrupted");
+}
+
+TEST_CASE("store: what was said to an ended turn moves to the next one, in order") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const int64_t session = store.current_session("main", "terminal").id;
+    const int64_t one = store.begin_turn(session);
+    for (const char* id : {"a", "b", "c"}) store.add_message(one, "terminal", id, id);
+    const int64_t two = store.begin_turn(session);
+    store.move_message("b", one, two);
+    store.move_message("c", one, two);
+    CHECK(store.messages(one).size() == 1);
+    REQUIRE(store.messages(two).size() == 2);
+    CHECK(store.messages(two)[0].text == "b");
+    CHECK(store.known_message("terminal", "c") == two);
+}
+
+TEST_CASE("store: a journal reads back what was written, whole batches or nothing of them") {
+    Folder folder;
+    {
+        Journal journal(folder.file(), Durability::ProcessCrash);
+        journal.append({Entry::Kind::User, "t1", {}, "hi", {}, Outcome::Failed});
+        journal.append(assistant("hello \xf0\x9f\xa6\x80"));
+        journal.append({Entry::Kind::Result, "t1", "c1", "out", {}, Outcome::TimedOut});
+    }
+    Journal journal(folder.file(), Durability::ProcessCrash);
+    const std::vector<Entry> entries = journal.entries();
+    REQUIRE(entries.size() == 3);
+    CHECK(entries[0].kind == Entry::Kind::User);
+    CHECK(json::dump(entries[1].content) ==
+          json::dump(assistant("hello \xf0\x9f\xa6\x80").content));
+    CHECK(entries[2].call == "c1");
+    CHECK(entries[2].outcome == Outcome::TimedOut);
+}
+
+TEST_CASE("store: a file of a later version is refused, not touched") {
+    Folder folder;
+    {
+        Database database(folder.file(), Durability::ProcessCrash);
+        database.run("PRAGMA user_version = 2");
+    }
+    CHECK_THROWS_AS(WardenStore(folder.file(), Durability::ProcessCrash), Error);
+    CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);
+}
+
+TEST_CASE("store: a journal that is a link is not followed") {
+    Folder folder;
+    { Journal journal(folder.path + "/real.db", Durability::ProcessCrash); }
+    REQUIRE(::symlink((folder.path + "/real.db").c_str(), folder.file().c_str()) == 0);
+    CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);
+}
+
+TEST_CASE("store: a full disk is an error, and what was committed stays readable") {
+    Folder folder;
+    Database database(folder.file(), Durability::ProcessCrash);
+    database.run("CREATE TABLE t(x TEXT); PRAGMA max_page_count = 8; INSERT INTO t VALUES('kept')");
+    const std::string large(100'000, 'x');
+    CHECK_THROWS_AS(database.prepare("INSERT INTO t VALUES(?)").bind(large).run(), Error);
+    Statement query = database.prepare("SELECT x FROM t");
+    REQUIRE(query.step());
+    CHECK(query.text(0) == "kept");
+}
