@@ -1,0 +1,589 @@
+// The life of one machine, as an event loop. The order of a start is the order of what may fail
+// cheaply first; the socket is there before the boot, so that whoever comes meanwhile waits for the
+// same boot instead of starting another. Must not read a key (that is the model route's child), and
+// must not let the guest decide anything but which bytes are relayed.
+#include "gateway.h"
+
+#include <signal.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <functional>
+#include <set>
+
+#include "bounded_log.h"
+#include "error.h"
+#include "frame_port.h"
+#include "gateway_clients.h"
+#include "image.h"
+#include "link.h"
+#include "loop.h"
+#include "model_route.h"
+#include "model_streams.h"
+#include "qemu.h"
+#include "secrets.h"
+
+namespace peacrab {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string seconds(Clock::duration span) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(span).count());
+    return text;
+}
+
+// What is known once the checks have passed.
+struct Prepared {
+    MachinePlace place;
+    MachineOptions options;  // with the config
+    UniqueFd lock;
+    Image image;
+    Bytes disk;
+    BoundedLog log;
+};
+
+class Gateway : GatewayClients::Owner {
+  public:
+    Gateway(const GatewayOptions& options, Prepared prepared, MachineDriver& driver);
+    ~Gateway();
+    int run(const std::function<void()>& listening);
+
+  private:
+    enum class Phase { Booting, Ready, Stopping, Ended };
+
+    // GatewayClients::Owner
+    json::Value report() override;
+    void chat_wanted(UniqueFd client) override;
+    void inspect_wanted(const std::string& id) override;
+    void stop_wanted() override { begin_stop("stopped"); }
+
+    void watch_signals();
+    void watch_config();
+    void config_changed();
+    void choose();
+    void say(const std::string& text);
+
+    void decide_accelerator();
+    void fill_spec();
+    LinkPort::Handlers link_handlers();
+    void launch();
+    void watch_output(UniqueFd& fd, void (Gateway::*took)(std::string_view));
+    bool read_output(UniqueFd& fd, void (Gateway::*took)(std::string_view));
+    void from_console(std::string_view bytes);
+    void from_vmm(std::string_view bytes);
+    void progress();
+    void boot_failed(BootFailure failure, const std::string& why);
+    void drop_machine();
+
+    void attached();
+    void stream_opened(StreamId stream, const std::string& kind);
+    void from_guest(const json::Value& frame);
+    void send_settings();
+    void process_ended();
+    void link_broken(const std::string& why);
+
+    void begin_stop(const std::string& why);
+    void end(const std::string& why, int code);
+    int time_factor() const { return verdict_.accelerator == Accelerator::Kvm ? 1 : 10; }
+
+    const MachineOptions flags_;
+    Prepared prepared_;
+    MachineDriver& driver_;
+    Loop loop_;
+    BoundedLog& log_;
+    BoundedLog console_log_;
+    GatewayClients clients_;
+    ModelStreams models_;
+    UniqueFd signals_;
+    UniqueFd inotify_;
+
+    Phase phase_ = Phase::Booting;
+    Verdict verdict_;
+    AcceleratorOptions accelerator_;
+    ModelChoice choice_;
+    MachineSpec spec_;
+    BootAttempt attempt_;
+    uint32_t epoch_ = 0;
+    Machine machine_;
+    std::unique_ptr<LinkPort> link_;
+    std::unique_ptr<FramePort> control_;
+    std::set<StreamId> logs_;
+    Loop::TimerId silence_ = 0;
+    Loop::TimerId whole_ = 0;
+    Loop::TimerId stop_timer_ = 0;
+    Clock::time_point begun_ = Clock::now();   // of the first attempt
+    Clock::time_point launched_ = Clock::now();  // of this attempt
+    Clock::duration boot_time_{};
+    std::string posture_;
+    std::string stop_reason_;
+    std::string last_words_;  // of the VMM's stderr
+    int chats_ = 0;
+    int exit_code_ = 0;
+};
+
+// Only what was asked for on the command line: the rest is in the config, which the child reads.
+std::vector<std::string> model_command(const GatewayOptions& options) {
+    MachineOptions only;
+    only.model = options.flags.model;
+    only.model_url = options.flags.model_url;
+    std::vector<std::string> command = options.model_route;
+    const std::vector<std::string> flags = machine_flags(only);
+    command.insert(command.end(), flags.begin() + 2, flags.end());  // without --name
+    return command;
+}
+
+Gateway::Gateway(const GatewayOptions& options, Prepared prepared, MachineDriver& driver)
+    : flags_(options.flags),
+      prepared_(std::move(prepared)),
+      driver_(driver),
+      log_(prepared_.log),
+      console_log_(prepared_.place.console_log, KiB(256)),
+      clients_(loop_, prepared_.place, *this),
+      models_(loop_, model_command(options)) {
+    accelerator_.cache_file = options.accelerator_cache;
+}
+
+Gateway::~Gateway() { drop_machine(); }
+
+int Gateway::run(const std::function<void()>& listening) {
+    watch_signals();
+    watch_config();
+    clients_.listen();
+    write_record(prepared_.place, {::getpid(), prepared_.place.socket, ""});
+    listening();
+    decide_accelerator();
+    launch();
+    loop_.run();
+    return exit_code_;
+}
+
+void Gateway::watch_signals() {
+    ::signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, number);
+    if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) throw ErrnoError("gateway: signals");
+    signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_) throw ErrnoError("gateway: signals");
+    loop_.watch(signals_.get(), POLLIN, [this](short) {
+        signalfd_siginfo info;
+        while (::read(signals_.get(), &info, sizeof info) == sizeof info) begin_stop("stopped");
+    });
+}
+
+// A key or a model set while the machine runs works at the next message.
+void Gateway::watch_config() {
+    make_directories(config_folder());
+    inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!inotify_) throw ErrnoError("gateway: watch the configuration");
+    loop_.watch(inotify_.get(), POLLIN, [this](short) {
+        std::array<char, 4096> events;
+        while (::read(inotify_.get(), events.data(), events.size()) > 0) {
+        }
+        config_changed();
+    });
+    config_changed();
+}
+
+void Gateway::config_changed() {
+    constexpr uint32_t kChanges =
+        IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE;
+    // The folder of the keys may have been made only now; watching one twice is the same watch.
+    ::inotify_add_watch(inotify_.get(), config_folder().c_str(), kChanges);
+    ::inotify_add_watch(inotify_.get(), SecretStore::default_directory().c_str(), kChanges);
+    const std::string before = choice_.model;
+    choose();
+    if (choice_.model != before && phase_ == Phase::Ready) send_settings();
+}
+
+// A configuration that cannot be read changes nothing: the last good one stays.
+void Gateway::choose() {
+    try {
+        const MachineOptions now = with_config(flags_, load_config(config_file()));
+        ModelRouteOptions route;
+        route.config = {now.model, now.model_url};
+        choice_ = choose_model_here(route);
+        prepared_.options.model = now.model;
+        prepared_.options.model_url = now.model_url;
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+    }
+}
+
+void Gateway::say(const std::string& text) {
+    log(LogLevel::Info, text);
+    clients_.progress(text);
+}
+
+// ---- boot
+
+void Gateway::decide_accelerator() {
+    const std::string& asked = prepared_.options.accelerator;
+    accelerator_.vmm = find_qemu(Accelerator::Kvm);
+    attempt_.accelerator_asked = asked != "auto";
+    if (asked == "tcg") verdict_ = {Accelerator::Tcg, "asked", "--accel tcg"};
+    else if (asked == "kvm") verdict_ = {Accelerator::Kvm, "asked", "--accel kvm"};
+    else verdict_ = choose_accelerator(accelerator_);
+    say(std::string("booting under ") + accelerator_describe(verdict_.accelerator) + ": " +
+        verdict_.reason);
+}
+
+void Gateway::fill_spec() {
+    const Accelerator accelerator = verdict_.accelerator;
+    const long host_cpus = std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L);
+    attempt_.accelerator = accelerator;
+    spec_.vmm = find_qemu(accelerator);
+    spec_.name = prepared_.place.name;
+    spec_.accelerator = accelerator;
+    spec_.cpu_model = attempt_.cpu_model;
+    spec_.cpus = prepared_.options.cpus ? prepared_.options.cpus
+                                        : default_cpus(accelerator, static_cast<int>(host_cpus));
+    spec_.memory = prepared_.options.memory;
+    spec_.kernel = prepared_.image.kernel;
+    spec_.initramfs = prepared_.image.initramfs;
+    spec_.base = prepared_.image.base;
+    spec_.state = prepared_.place.state_image;
+    spec_.command_line = kernel_command_line(
+        accelerator, accelerator == Accelerator::Tcg ? measure_tsc_khz() : 0);
+}
+
+LinkPort::Handlers Gateway::link_handlers() {
+    LinkPort::Handlers handlers;
+    handlers.attached = [this](const std::string&) { attached(); };
+    handlers.opened = [this](StreamId stream, const std::string& kind, const std::string&) {
+        stream_opened(stream, kind);
+    };
+    handlers.data = [this](StreamId stream, std::string_view bytes) {
+        if (logs_.count(stream)) log_.append(bytes, "guest: ");
+    };
+    handlers.finished = [this](StreamId stream) {
+        if (logs_.erase(stream)) link_->finish(stream);
+    };
+    handlers.reset = [this](StreamId stream, const std::string&) { logs_.erase(stream); };
+    handlers.broken = [this](const std::string& why) { link_broken(why); };
+    return handlers;
+}
+
+void Gateway::launch() {
+    try {
+        fill_spec();
+        launched_ = Clock::now();
+        last_words_.clear();
+        machine_ = driver_.launch(spec_);
+        link_ = std::make_unique<LinkPort>(loop_, std::move(machine_.link), Link::Side::Host,
+                                           link_handlers());
+        link_->attach(++epoch_);
+        watch_output(machine_.console, &Gateway::from_console);
+        watch_output(machine_.errors, &Gateway::from_vmm);
+        loop_.watch(machine_.process.fd(), POLLIN, [this](short) { process_ended(); });
+    } catch (const Error& error) {
+        return end(std::string("the machine did not start: ") + error.what(), 1);
+    }
+    whole_ = loop_.after(boot_limits(verdict_.accelerator, host_load()).whole, [this] {
+        boot_failed(BootFailure::Silent, "the guest did not come up in time");
+    });
+    progress();
+}
+
+// Both are read for as long as they last: a full pipe would stop the guest.
+void Gateway::watch_output(UniqueFd& fd, void (Gateway::*took)(std::string_view)) {
+    set_nonblocking(fd.get());
+    loop_.watch(fd.get(), POLLIN, [this, &fd, took](short) {
+        if (read_output(fd, took)) return;
+        loop_.forget(fd.get());
+        fd.reset();
+    });
+}
+
+// False at its end.
+bool Gateway::read_output(UniqueFd& fd, void (Gateway::*took)(std::string_view)) {
+    std::array<char, 16384> bytes;
+    try {
+        const std::optional<size_t> n = read_some(fd.get(), bytes);
+        if (n.value_or(1) == 0) return false;
+        if (n) (this->*took)({bytes.data(), *n});
+        return true;
+    } catch (const Error&) {  // a reset connection is an end as well
+        return false;
+    }
+}
+
+void Gateway::from_console(std::string_view bytes) {
+    console_log_.append(bytes);
+    if (phase_ == Phase::Booting) progress();
+}
+
+void Gateway::from_vmm(std::string_view bytes) {
+    last_words_.append(bytes);
+    if (last_words_.size() > 2048) last_words_.erase(0, last_words_.size() - 2048);
+    log_.append(bytes, "vmm: ");
+}
+
+// A sign of life: the silence begins anew.
+void Gateway::progress() {
+    loop_.cancel(silence_);
+    const BootLimits limits = boot_limits(verdict_.accelerator, host_load());
+    silence_ = loop_.after(limits.silence, [this, limits] {
+        boot_failed(BootFailure::Silent,
+                    "the guest was silent for " + seconds(limits.silence));
+    });
+}
+
+void Gateway::drop_machine() {
+    for (const Loop::TimerId timer : {silence_, whole_, stop_timer_}) loop_.cancel(timer);
+    for (UniqueFd* fd : {&machine_.console, &machine_.errors})
+        if (*fd) loop_.forget(fd->get());
+    if (machine_.process) loop_.forget(machine_.process.fd());
+    control_.reset();
+    link_.reset();
+    logs_.clear();
+    models_.clear();
+    machine_ = Machine();
+}
+
+void Gateway::boot_failed(BootFailure failure, const std::string& why) {
+    const NextBoot next = after_failed_boot(attempt_, failure);
+    drop_machine();
+    if (failure == BootFailure::Exited) ++attempt_.exits;
+    switch (next) {
+        case NextBoot::GiveUp: {
+            const size_t line = last_words_.find_first_not_of(" \n");
+            const std::string words =
+                line == std::string::npos ? "" : ": " + printable(last_words_.substr(line));
+            return end("the machine did not start: " + why + words, 1);
+        }
+        case NextBoot::SameAgain: say(why + "; trying once more"); break;
+        case NextBoot::SecondCpuModel:
+            attempt_.cpu_model = MachineSpec::CpuModel::Second;
+            say(why + "; trying another CPU model");
+            break;
+        case NextBoot::Tcg:
+            verdict_ = {Accelerator::Tcg, "watchdog", "KVM passed its probe, but " + why};
+            remember_verdict(accelerator_, verdict_);
+            attempt_ = BootAttempt();
+            say(why + "; booting under " + accelerator_describe(Accelerator::Tcg));
+            break;
+    }
+    launch();
+}
+
+// ---- the guest
+
+void Gateway::attached() {
+    if (control_ || phase_ != Phase::Booting) return;
+    SocketPair pair = SocketPair::stream();
+    control_ = std::make_unique<FramePort>(
+        loop_, std::move(pair.ours), Dialect::GuestToHost, Dialect::HostToGuest,
+        FramePort::Handlers{[this](const json::Value& frame) { from_guest(frame); },
+                            [this](const std::string& why) { link_broken("control: " + why); }});
+    link_->join(link_->open("control"), std::move(pair.theirs));
+    send_settings();
+    progress();
+}
+
+void Gateway::send_settings() {
+    const auto now = std::chrono::duration_cast<Milliseconds>(
+        std::chrono::system_clock::now().time_since_epoch());
+    control_->send(json::Value::object({{"type", "settings"},
+                                        {"model", choice_.model},
+                                        {"clock", now.count()},
+                                        {"time_factor", time_factor()}}));
+}
+
+void Gateway::stream_opened(StreamId stream, const std::string& kind) {
+    if (kind == "log" && logs_.size() < 4) {
+        logs_.insert(stream);  // kept: its bytes come to the data handler
+        return;
+    }
+    if (kind != "model") return link_->reset(stream, "no such kind here");
+    if (models_.full()) return link_->reset(stream, "too many model calls at once");
+    try {
+        ModelStreams::Started started = models_.start();
+        link_->join(stream, std::move(started.stream),
+                    [this, id = started.id] { models_.ended(id); });
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        link_->reset(stream, "the model route does not start");
+    }
+}
+
+void Gateway::from_guest(const json::Value& frame) {
+    const std::string type = frame.text("type");
+    if (type == "ready" && phase_ == Phase::Booting) {
+        phase_ = Phase::Ready;
+        loop_.cancel(silence_);
+        loop_.cancel(whole_);
+        boot_time_ = Clock::now() - launched_;
+        posture_ = printable(frame.text("posture").substr(0, 200));
+        say("ready in " + seconds(Clock::now() - begun_));
+        clients_.ready();
+    } else if (type == "inspected") {
+        clients_.inspected(frame.text("id"), frame.at("report"));
+    } else if (type == "log") {
+        log_.append(frame.text("text") + "\n", "guest: ");
+    } else if (type == "stopped" && phase_ == Phase::Stopping) {
+        log(LogLevel::Info, "the guest has stopped its work");
+    }
+}
+
+void Gateway::process_ended() {
+    const int fd = machine_.process.fd();
+    const std::optional<ChildExit> exit = machine_.process.try_wait();
+    if (!exit) return;
+    loop_.forget(fd);
+    // What it said last is still in the pipes.
+    for (int rounds = 0; rounds < 64 && read_output(machine_.console, &Gateway::from_console);)
+        ++rounds;
+    for (int rounds = 0; rounds < 64 && read_output(machine_.errors, &Gateway::from_vmm);) ++rounds;
+    const std::string how = exit->ok() ? "ended by itself" : "ended: " + exit->describe();
+    if (phase_ == Phase::Ended) return;
+    if (phase_ == Phase::Booting) return boot_failed(BootFailure::Exited, "QEMU " + how);
+    if (phase_ == Phase::Stopping) return end(stop_reason_, 0);
+    end(exit->ok() ? "the guest powered itself off"
+                   : "QEMU " + how + " (the end of " + prepared_.place.console_log +
+                         " may tell why); `peacrab up` starts it again, nothing that was saved is lost",
+        1);
+}
+
+// Without the link there is nothing to be done with the VM. Its own end, which is the usual cause,
+// gets a moment to be seen first: it is the better reason. Called from inside the link, which
+// therefore must not be dropped here.
+void Gateway::link_broken(const std::string& why) {
+    loop_.after(Milliseconds(500), [this, why, epoch = epoch_] {
+        if (epoch != epoch_ || phase_ == Phase::Ended || phase_ == Phase::Stopping) return;
+        const std::string what = "the link to the guest broke (" + printable(why) + ")";
+        if (phase_ == Phase::Booting) return boot_failed(BootFailure::Exited, what);
+        end(what + "; the machine was ended; `peacrab up` starts it again", 1);
+    });
+}
+
+// ---- what clients ask for
+
+json::Value Gateway::report() {
+    static const char* const names[] = {"booting", "ready", "stopping", "ended"};
+    const pid_t pid = machine_.process ? machine_.process.pid() : 0;
+    const VmmStatus status = vmm_status(pid);
+    const auto uptime = std::chrono::duration_cast<Milliseconds>(Clock::now() - launched_);
+    json::Value value = json::Value::object(
+        {{"name", prepared_.place.name},
+         {"state", names[static_cast<int>(phase_)]},
+         {"pid", pid},
+         {"gateway", ::getpid()},
+         {"accelerator", accelerator_name(verdict_.accelerator)},
+         {"accelerator_asked", prepared_.options.accelerator},
+         {"decided_by", verdict_.decided_by},
+         {"reason", verdict_.reason},
+         {"uptime_ms", uptime.count()},
+         {"boot_ms", std::chrono::duration_cast<Milliseconds>(boot_time_).count()},
+         {"cpus", spec_.cpus},
+         {"memory", spec_.memory.count},
+         {"resident", status.resident.count},
+         {"disk", prepared_.disk.count},
+         {"model", choice_.model},
+         {"model_url", choice_.url},
+         {"demo", choice_.demo},
+         {"sessions", chats_},
+         {"image", prepared_.image.id},
+         {"posture", posture_}});
+    value.set("vmm", json::Value::object({{"program", spec_.vmm},
+                                          {"user", status.user},
+                                          {"no_capabilities", status.no_capabilities},
+                                          {"no_new_privileges", status.no_new_privileges},
+                                          {"filtered", status.filtered},
+                                          {"own_network", status.own_network}}));
+    return value;
+}
+
+// The client has been told `opened`; its socket is the stream from now on.
+void Gateway::chat_wanted(UniqueFd client) {
+    const StreamId stream = link_->open("chat");
+    ++chats_;
+    link_->join(stream, std::move(client), [this] { --chats_; });
+}
+
+void Gateway::inspect_wanted(const std::string& id) {
+    control_->send(json::Value::object({{"type", "inspect"}, {"id", id}}));
+}
+
+void Gateway::begin_stop(const std::string& why) {
+    if (phase_ == Phase::Stopping || phase_ == Phase::Ended) return;
+    const bool talks = control_ != nullptr;
+    phase_ = Phase::Stopping;
+    stop_reason_ = why;
+    log(LogLevel::Info, "stopping");
+    loop_.cancel(silence_);
+    loop_.cancel(whole_);
+    if (talks) control_->send(json::Value::object({{"type", "power_off"}}));
+    // QEMU flushes its disks at SIGTERM; a guest that hangs loses what it had not synced.
+    stop_timer_ = loop_.after(talks ? Seconds(10) * (time_factor() > 1 ? 3 : 1) : Seconds(0), [this] {
+        if (machine_.process) machine_.process.signal(SIGTERM);
+        stop_timer_ = loop_.after(Seconds(3), [this] { end("it had to be killed", 1); });
+    });
+}
+
+void Gateway::end(const std::string& why, int code) {
+    if (phase_ == Phase::Ended) return;
+    phase_ = Phase::Ended;
+    exit_code_ = code;
+    log(code ? LogLevel::Error : LogLevel::Info, why);
+    drop_machine();
+    try {  // a full disk must not keep the clients from hearing it
+        write_record(prepared_.place, {0, "", code ? why : ""});
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+    }
+    clients_.ended(why, code == 0);
+    loop_.stop();
+}
+
+// ---- before there is a loop
+
+Prepared prepare(const MachineOptions& flags, const MachinePlace& place, UniqueFd lock,
+                 const std::string& image_folder) {
+    Prepared prepared{place, {}, std::move(lock), {}, {}, BoundedLog(place.gateway_log, MiB(2))};
+    prepared.log.take_stderr();
+    prepared.options = with_config(flags, load_config(config_file()));
+    if (!prepared.options.memory.count) prepared.options.memory = kDefaultMemory;
+    prepared.options.memory.count &= ~uint64_t{(1 << 20) - 1};
+    if (find_qemu(Accelerator::Tcg).empty())
+        throw Error("QEMU is missing; install it: apt install qemu-system-x86");
+    prepared.image = image_folder.empty() ? current_image() : load_image(image_folder);
+    check_memory(prepared.options.memory, available_memory());
+    check_disk(place.folder, free_space(place.folder));
+    prepared.disk = prepare_state_disk(place, flags.disk, prepared.options.disk);
+    return prepared;
+}
+
+}  // namespace
+
+int run_gateway(GatewayOptions options, MachineDriver& driver) {
+    ::umask(0077);
+    UniqueFd pipe = std::move(options.report);
+    const auto report = [&pipe](const std::string& line) {
+        if (pipe) write_all(pipe.get(), line + "\n");
+        pipe.reset();
+    };
+    try {
+        const MachinePlace place = machine_place(options.flags.name);
+        make_directories(place.folder);
+        std::optional<UniqueFd> lock = take_machine_lock(place);
+        if (!lock) {
+            report("busy");
+            return 1;
+        }
+        Gateway gateway(options, prepare(options.flags, place, std::move(*lock), options.image_folder),
+                        driver);
+        return gateway.run([&report] { report("listening"); });
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        report(std::string("failed ") + error.what());
+        throw;
+    }
+}
+
+}  // namespace peacrab

@@ -1,0 +1,79 @@
+// The gateway's unix socket: who connects, what they ask for, and who waits for what.
+//
+// Only the person who owns the machine (or root) is let in. Frames come one line at a time and no
+// byte more is taken from the socket than the line, so that a connection can become a chat stream.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "frame.h"
+#include "json.h"
+#include "loop.h"
+#include "machine.h"
+#include "os.h"
+
+namespace peacrab {
+
+class GatewayClients {
+  public:
+    class Owner {
+      public:
+        virtual ~Owner() = default;
+        virtual json::Value report() = 0;
+        // The socket is given away: the client has been told `opened`.
+        virtual void chat_wanted(UniqueFd client) = 0;
+        virtual void inspect_wanted(const std::string& id) = 0;
+        virtual void stop_wanted() = 0;
+    };
+
+    GatewayClients(Loop& loop, const MachinePlace& place, Owner& owner);
+    ~GatewayClients();
+    GatewayClients(const GatewayClients&) = delete;
+    GatewayClients& operator=(const GatewayClients&) = delete;
+
+    void listen();  // throws; the caller holds the machine's lock, so an old socket is removed
+    void progress(const std::string& text);  // to those who wait for the boot
+    void ready();                            // the machine is up: who waited is served
+    void inspected(const std::string& id, const json::Value& report);
+    // The machine has gone: everyone is told, the socket is removed.
+    void ended(const std::string& why, bool orderly);
+
+    static constexpr size_t kMaxClients = 64;
+
+  private:
+    enum class Waits { Nothing, Chat, Ready, Stop, Inspect };
+    struct Client {
+        UniqueFd fd;
+        Waits waits = Waits::Nothing;
+        std::string inspect_id;
+    };
+    void accept();
+    void readable(int fd);
+    std::optional<std::string> take_line(int fd);  // throws when the client breaks the rules
+    void handle(Client& client, const json::Value& frame);
+    void serve_chat(int fd);
+    void wait(Client& client, Waits waits);
+    bool send(Client& client, const json::Value& frame);
+    void fail(Client& client, const std::string& why);
+    void drop(int fd);
+
+    Loop& loop_;
+    Owner& owner_;
+    std::string path_;
+    UniqueFd listener_;
+    std::map<int, Client> clients_;
+    bool ready_ = false;
+    std::string last_progress_;  // for who comes in the middle of a boot
+};
+
+// An address for bind(2) and connect(2): 107 bytes are all it holds, so a long path goes through
+// /proc/self/fd of its folder, which `folder` keeps open. Throws Error.
+struct SocketAddress {
+    explicit SocketAddress(const std::string& path);
+    std::string text;
+    UniqueFd folder;
+};
+
+}  // namespace peacrab

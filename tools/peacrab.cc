@@ -1,0 +1,419 @@
+// `peacrab`: the host program. A table of subcommands, each with the flags it knows and its help; a
+// word that is not in the table is a usage error with a hint. Must not do anything by itself: every
+// subcommand is one call into a module.
+//
+// Exit codes: 0 ok, 1 failure, 2 usage, 3 not running or cannot start; `ask` and `wait` add those of
+// channels/terminal.h.
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "channels/terminal.h"
+#include "client.h"
+#include "config.h"
+#include "doctor.h"
+#include "error.h"
+#include "gateway.h"
+#include "image.h"
+#include "line_editor.h"
+#include "model_route.h"
+#include "qemu.h"
+#include "setup_model.h"
+
+using namespace peacrab;
+
+namespace {
+
+constexpr int kOk = 0;
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+constexpr int kNotRunning = 3;
+
+class Usage : public Error {
+  public:
+    using Error::Error;
+};
+
+struct Arguments {
+    std::vector<std::string> words;
+    std::map<std::string, std::string> values;
+    std::set<std::string> switches;
+    bool has(const char* name) const { return switches.count(name) != 0; }
+    std::string value(const char* name, const char* otherwise = "") const {
+        const auto it = values.find(name);
+        return it == values.end() ? otherwise : it->second;
+    }
+};
+
+struct Command {
+    const char* name;
+    const char* summary;
+    const char* usage;     // behind `peacrab `
+    const char* values;    // flags with a value, separated by spaces
+    const char* switches;  // flags without
+    size_t most_words;
+    const char* help;
+    int (*run)(const Arguments&);
+};
+
+bool knows(const char* flags, const std::string& flag) {
+    for (const std::string& known : split(flags, ' '))
+        if (known == flag) return true;
+    return false;
+}
+
+Arguments parse(const Command& command, const std::vector<std::string>& arguments) {
+    Arguments out;
+    bool flags_end = false;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+        const std::string& argument = arguments[i];
+        if (flags_end || argument.rfind("--", 0) != 0) {
+            if (!flags_end && argument.size() > 1 && argument[0] == '-')
+                throw Usage("unknown flag " + printable(argument));
+            out.words.push_back(argument);
+            continue;
+        }
+        if (argument == "--") {
+            flags_end = true;
+            continue;
+        }
+        const size_t equals = argument.find('=');
+        const std::string flag = argument.substr(2, equals - 2);
+        const bool has_value = equals != std::string::npos;
+        if (knows(command.switches, flag) && !has_value) {
+            out.switches.insert(flag);
+        } else if (knows(command.values, flag)) {
+            if (!has_value && i + 1 == arguments.size())
+                throw Usage("--" + flag + " needs a value");
+            out.values[flag] = has_value ? argument.substr(equals + 1) : arguments[++i];
+        } else {
+            throw Usage("unknown flag --" + printable(flag) +
+                        (command.most_words ? "; words that begin with -- go behind a single --" : ""));
+        }
+    }
+    if (out.words.size() > command.most_words)
+        throw Usage("`" + printable(out.words[command.most_words]) + "` is one word too many");
+    return out;
+}
+
+constexpr const char* kMachineFlags = "name cpus memory disk accel model model-url";
+constexpr const char* kMachineHelp =
+    "  --name NAME       which machine (default)\n"
+    "  --cpus N          1 under TCG, up to 4 with KVM\n"
+    "  --memory SIZE     of the machine: 512M, 2G (1G); taken from the host as it is used\n"
+    "  --disk SIZE       of its state disk, fixed at the first start (8G, sparse)\n"
+    "  --accel WHICH     auto, kvm or tcg (auto); kvm never falls back\n"
+    "  --model NAME      the model to ask\n"
+    "  --model-url URL   where it is asked, for a server of your own\n"
+    "A flag left out is what the configuration says (`peacrab doctor` tells where it is).\n";
+
+MachineOptions machine_options(const Arguments& arguments) {
+    MachineOptions options;
+    options.name = arguments.value("name", "default");
+    try {
+        machine_place(options.name);
+        const std::string cpus = arguments.value("cpus");
+        if (!cpus.empty()) {
+            // The configuration's parser knows what a number of CPUs is.
+            options.cpus = parse_config("cpus: '" + cpus + "'\n", "--cpus").cpus;
+        }
+        if (arguments.values.count("memory")) options.memory = parse_size(arguments.value("memory"));
+        if (arguments.values.count("disk")) options.disk = parse_size(arguments.value("disk"));
+    } catch (const Error& error) {
+        throw Usage(error.what());
+    }
+    options.accelerator = arguments.value("accel");
+    if (!knows("auto kvm tcg", options.accelerator) && !options.accelerator.empty())
+        throw Usage("--accel: auto, kvm or tcg was expected");
+    options.model = arguments.value("model");
+    options.model_url = arguments.value("model-url");
+    return options;
+}
+
+ModelConfig model_flags(const Arguments& arguments) {
+    return {arguments.value("model"), arguments.value("model-url")};
+}
+
+// ---- up, chat, ask, wait
+
+void tell(const std::string& sentence) { std::fprintf(stderr, "peacrab: %s\n", sentence.c_str()); }
+
+int up(const Arguments& arguments) {
+    const UpResult result = bring_up(machine_options(arguments), tell);
+    if (!result.differs.empty()) {
+        tell(result.differs);
+        return kFailure;
+    }
+    if (!result.started) tell("it runs already");
+    return kOk;
+}
+
+TerminalOptions terminal_options(const Arguments& arguments, const ChatConnection& chat) {
+    TerminalOptions options;
+    options.agent = arguments.value("agent", "main");
+    options.session = arguments.value("session");
+    options.fresh = arguments.has("new");
+    options.accelerator = chat.accelerator == "kvm" ? "KVM" : "TCG (emulated)";
+    options.model_note = chat.demo ? "demo model: no model at all; `peacrab setup` sets one up"
+                                   : chat.model;
+    options.next_step = "run `peacrab up`, then `peacrab chat`: the conversation is kept";
+    detect_style(options, arguments.has("plain"));
+    return options;
+}
+
+// Starts the machine when nothing runs, and opens a chat on it.
+ChatConnection chat_with_machine(const Arguments& arguments) {
+    const MachineOptions flags = machine_options(arguments);
+    const UpResult result = bring_up(flags, tell);
+    if (!result.differs.empty()) throw Error(result.differs);
+    return open_chat(flags);
+}
+
+int chat(const Arguments& arguments) {
+    const bool person = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
+    if (person) offer_setup_once(model_flags(arguments));
+    ChatConnection connection = chat_with_machine(arguments);
+    const TerminalOptions options = terminal_options(arguments, connection);
+    std::unique_ptr<LineSource> lines;
+    if (person && !options.plain) {
+        LineEditorOptions editor;
+        editor.history_file = default_history_file();
+        lines = make_line_editor(editor);
+    } else {
+        lines = plain_line_source(STDIN_FILENO, STDOUT_FILENO);
+    }
+    return terminal_chat(options, connection.warden, *lines);
+}
+
+int ask(const Arguments& arguments) {
+    std::string words;
+    for (const std::string& word : arguments.words) words += (words.empty() ? "" : " ") + word;
+    AskOptions ask;
+    const std::optional<std::string> text = whole_question(words, STDIN_FILENO, STDERR_FILENO);
+    if (!text) throw Usage("ask: there is no question");
+    ask.text = *text;
+    ask.detach = arguments.has("detach");
+    ChatConnection connection = chat_with_machine(arguments);
+    return terminal_ask(terminal_options(arguments, connection), connection.warden, ask);
+}
+
+int wait(const Arguments& arguments) {
+    if (arguments.words.size() != 1) throw Usage("wait: the id that `ask --detach` printed is missing");
+    ChatConnection connection = open_chat(machine_options(arguments));
+    return terminal_wait(terminal_options(arguments, connection), connection.warden,
+                         arguments.words[0]);
+}
+
+// ---- ps, stop, rm, doctor, image
+
+OutputForm form(const Arguments& arguments) {
+    return arguments.has("json") ? OutputForm::Json : OutputForm::Text;
+}
+
+int ps(const Arguments& arguments) { return list_machines(form(arguments)); }
+
+int doctor_command(const Arguments& arguments) {
+    return doctor(machine_options(arguments).name, form(arguments));
+}
+
+// Powers the machine off; true when one ran.
+bool stop_machine(const MachinePlace& place) {
+    std::optional<FrameSocket> gateway = connect_gateway(place);
+    if (!gateway) return false;
+    ask_gateway(*gateway, "stop", Seconds(60));
+    while (!gateway->closed()) gateway->receive(Deadline::never());  // its process has ended
+    return true;
+}
+
+int stop(const Arguments& arguments) {
+    const MachinePlace place = machine_place(machine_options(arguments).name);
+    if (!stop_machine(place)) {
+        tell("the machine `" + place.name + "` does not run");
+        return kNotRunning;
+    }
+    tell("stopped");
+    return kOk;
+}
+
+bool confirmed(const MachinePlace& place) {
+    std::fprintf(stderr, "Remove the machine `%s` with everything its agents have written (%s)? [y/N] ",
+                 place.name.c_str(), place.folder.c_str());
+    char answer[16] = "";
+    return std::fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+int rm(const Arguments& arguments) {
+    const MachinePlace place = machine_place(machine_options(arguments).name);
+    if (::access(place.folder.c_str(), F_OK) < 0) {
+        tell("there is no machine `" + place.name + "`");
+        return kNotRunning;
+    }
+    if (!arguments.has("force")) {
+        if (!::isatty(STDIN_FILENO)) throw Usage("rm: without a terminal to ask on, --force is needed");
+        if (connect_gateway(place)) throw Error("it runs; stop it first: peacrab stop");
+        if (!confirmed(place)) return kFailure;
+    }
+    stop_machine(place);
+    // With the lock held nobody can start it under us.
+    const Deadline deadline = Deadline::in(Seconds(10));
+    std::optional<UniqueFd> lock = take_machine_lock(place);
+    for (; !lock && !deadline.passed(); lock = take_machine_lock(place)) ::usleep(20'000);
+    if (!lock) throw Error("rm: " + place.folder + ": another process holds it");
+    std::error_code failure;
+    std::filesystem::remove_all(place.folder, failure);
+    if (failure) throw Error("rm: " + place.folder + ": " + failure.message());
+    tell("removed " + place.folder);
+    return kOk;
+}
+
+int image(const Arguments& arguments) {
+    const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
+    if (what != "build" && arguments.words.size() > 1) throw Usage("image " + what + ": too many words");
+    if (what == "ls") return image_list();
+    if (what == "show") return image_show();
+    if (what != "build") throw Usage("image: ls, show or build was expected");
+    std::vector<std::string> rest(arguments.words.begin() + 1, arguments.words.end());
+    if (arguments.has("refresh")) rest.push_back("--refresh");
+    return image_build(rest);
+}
+
+int setup(const Arguments& arguments) {
+    SetupOptions options;
+    options.model = model_flags(arguments);
+    if (arguments.has("key-stdin")) options.key = SetupOptions::Key::Stdin;
+    if (arguments.has("no-check")) options.check = SetupOptions::Check::None;
+    return setup_model(options);
+}
+
+// ---- the processes of ours
+
+int gateway(const Arguments& arguments) {
+    GatewayOptions options;
+    options.flags = machine_options(arguments);
+    if (arguments.has("report")) {
+        options.report = UniqueFd(3);
+        if (::fcntl(3, F_SETFD, FD_CLOEXEC) < 0) throw ErrnoError("gateway: report");
+        // Away from who started us, who may live long and must not have to reap us.
+        const pid_t pid = ::fork();
+        if (pid < 0) throw ErrnoError("gateway: fork");
+        if (pid > 0) ::_exit(0);
+    }
+    if (::chdir("/") < 0) throw ErrnoError("gateway: chdir");
+    QemuDriver driver;
+    return run_gateway(std::move(options), driver);
+}
+
+int model_route(const Arguments& arguments) {
+    const MachineOptions options =
+        with_config(machine_options(arguments), load_config(config_file()));
+    ModelRouteOptions route;
+    route.config = {options.model, options.model_url};
+    return model_route_main(route);
+}
+
+const Command kCommands[] = {
+    {"up", "start the machine", "up [flags]", kMachineFlags, "", 0, kMachineHelp, up},
+    {"chat", "talk to the agent; starts the machine when it does not run", "chat [flags]",
+     "name cpus memory disk accel model model-url agent session", "plain new", 0,
+     "  --new             begin a new conversation\n"
+     "  --session ID      go on with that one\n"
+     "  --agent NAME      which agent (main)\n"
+     "  --plain           no cursor movement, no colours\n"
+     "and the flags of `peacrab up`.\n",
+     chat},
+    {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
+     "name cpus memory disk accel model model-url agent session", "plain new detach", SIZE_MAX,
+     "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
+     "  --new, --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
+     "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
+     "Exit code: 0 answered, 1 the turn failed, 3 no machine, 130 stopped.\n",
+     ask},
+    {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
+     "name agent session", "plain", 1, "", wait},
+    {"ps", "list the machines", "ps [--json]", "", "json", 0, "", ps},
+    {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
+    {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
+     "  --force           do not ask, and stop it when it runs\n", rm},
+    {"doctor", "what is here, what is missing, what is in force", "doctor [--name NAME] [--json]",
+     "name", "json", 0, "", doctor_command},
+    {"image", "list, show or build the guest image", "image [ls | show | build [--refresh]]", "",
+     "refresh", SIZE_MAX, "", image},
+    {"setup", "choose a model and store its key", "setup [flags]", "model model-url",
+     "key-stdin no-check", 0,
+     "  --model NAME, --model-url URL   what is given is not asked for\n"
+     "  --key-stdin       all of standard input is the key\n"
+     "  --no-check        store without the one call that tries it\n",
+     setup},
+};
+
+// Started by `peacrab` itself, and shown to nobody.
+const Command kInternal[] = {
+    {"gateway", "", "gateway", kMachineFlags, "report", 0, "", gateway},
+    {"model-route", "", "model-route", "model model-url", "", 0, "", model_route},
+};
+
+void print_help(FILE* to) {
+    std::fprintf(to, "peacrab %s: an agent in a microVM of its own\n\n", kVersion);
+    for (const Command& command : kCommands)
+        std::fprintf(to, "  %-8s %s\n", command.name, command.summary);
+    std::fprintf(to, "\n`peacrab COMMAND --help` tells more.\n");
+}
+
+const Command* find_command(const std::string& name) {
+    for (const Command& command : kCommands)
+        if (name == command.name) return &command;
+    for (const Command& command : kInternal)
+        if (name == command.name) return &command;
+    return nullptr;
+}
+
+int run_command(const Command& command, const std::vector<std::string>& arguments) {
+    for (const std::string& argument : arguments) {
+        if (argument == "--") break;
+        if (argument != "--help" && argument != "-h") continue;
+        std::printf("%s\n\n  peacrab %s\n%s%s", command.summary, command.usage,
+                    *command.help ? "\n" : "", command.help);
+        return kOk;
+    }
+    try {
+        return command.run(parse(command, arguments));
+    } catch (const Usage& error) {
+        std::fprintf(stderr, "peacrab: %s\nusage: peacrab %s\n", error.what(), command.usage);
+        return kUsage;
+    } catch (const Error& error) {
+        tell(error.what());
+        // What needs a machine and does not get one.
+        static const std::set<std::string> needs_machine = {"up", "chat", "ask", "wait"};
+        return needs_machine.count(command.name) ? kNotRunning : kFailure;
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    set_log_name("peacrab");
+    ::signal(SIGPIPE, SIG_IGN);
+    const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+    if (arguments.empty() || arguments[0] == "help" || arguments[0] == "--help" ||
+        arguments[0] == "-h") {
+        print_help(arguments.empty() ? stderr : stdout);
+        return arguments.empty() ? kUsage : kOk;
+    }
+    if (arguments[0] == "--version") {
+        std::printf("peacrab %s\n", kVersion);
+        return kOk;
+    }
+    const Command* command = find_command(arguments[0]);
+    if (!command) {
+        std::fprintf(stderr, "peacrab: unknown command `%s`; `peacrab help` lists them\n",
+                     printable(arguments[0]).c_str());
+        return kUsage;
+    }
+    return run_command(*command, {arguments.begin() + 1, arguments.end()});
+}
