@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -380,6 +381,12 @@ Command Cell::State::start(CellPlan plan, size_t limit, Milliseconds span,
         int pidfd = -1;
         const pid_t pid = start_cell_child(plan, pidfd);
         if (pid < 0) throw ErrnoError("fork");
+        if (pidfd < 0) {  // without it a command could not be ended
+            const int code = errno;
+            ::kill(pid, SIGKILL);
+            ::waitpid(pid, nullptr, 0);
+            throw ErrnoError("pidfd", code);
+        }
         state->child = Pidfd(pid, UniqueFd(pidfd));
         state->ended_fd = UniqueFd(::fcntl(pidfd, F_DUPFD_CLOEXEC, 0));
         if (!state->ended_fd) throw ErrnoError("pidfd");

@@ -1,0 +1,384 @@
+// Its own main: the cell runs its own binary as the file helper, and here that is this program.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include "cell.h"
+
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <cstring>
+
+#include "cell_fixture.h"
+#include "jail.h"
+#include "tools.h"
+
+using namespace peacrab;
+using namespace peacrab::test;
+
+int main(int argc, char** argv) {
+    if (argc == 2 && std::strcmp(argv[1], "tool-file") == 0) return tool_file_main();
+    return doctest::Context(argc, argv).run();
+}
+
+namespace {
+
+bool holds(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+// Is the lock that a command took still held by something it left behind?
+bool lock_is_free(const std::string& path) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(file);
+    return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+}
+
+// Leaves processes behind that hold the lock and the output: one orphan, one in another session.
+constexpr const char* kHoldInBackground =
+    "exec 9>lock; flock 9; (setsid sleep 1000 & sleep 1000 &) ; echo left";
+
+std::string here(const std::string& workspace, std::vector<std::string> hidden,
+                 const std::string& command) {
+    CellOptions options;
+    options.place = CellOptions::Place::Here;
+    options.workspace = workspace;
+    options.hidden = std::move(hidden);
+    Cell cell(std::move(options));
+    const CommandResult result = cell.shell(command, Seconds(20)).run();
+    return cell.posture() + "\n" + result.failed_step + result.output + result.exit.describe();
+}
+
+}  // namespace
+
+TEST_CASE("cell: without a place nothing runs") { CHECK_THROWS_AS(Cell(CellOptions{}), Error); }
+
+TEST_CASE("cell: a command has no capability, no new privilege and a filter") {
+    TestCell test;
+    const CommandResult result = test.run("cat /proc/self/status; id -u; id -G");
+    CHECK(result.exit.ok());
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+        CHECK_MESSAGE(holds(result.output, std::string(set) + ":\t0000000000000000\n"), set);
+    CHECK(holds(result.output, "NoNewPrivs:\t1\n"));
+    CHECK(holds(result.output, "Seccomp:\t2\n"));
+    if (is_root()) CHECK(holds(result.output, "\n1000\n1000\n"));
+}
+
+TEST_CASE("cell: a command sees no network but its own loopback") {
+    TestCell test;
+    const std::string devices = test.run("tail -n +3 /proc/net/dev | cut -d: -f1").output;
+    CHECK(holds(devices, "lo"));
+    CHECK(std::count(devices.begin(), devices.end(), '\n') == 1);
+    CHECK(test.run("cat /proc/net/route | tail -n +2").output.empty());
+    const CommandResult dial = test.run("bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'");
+    CHECK(holds(dial.output, "Network is unreachable"));
+}
+
+TEST_CASE("cell: a command sees only the processes of its call") {
+    TestCell test;
+    const CommandResult result = test.run("ls -d /proc/[0-9]* | wc -l");
+    CHECK(std::atoi(result.output.c_str()) <= 5);
+    CHECK(std::atoi(result.output.c_str()) >= 2);
+    CHECK_FALSE(test.run("kill -0 " + std::to_string(::getpid())).exit.ok());
+}
+
+TEST_CASE("cell: pid 1 of a call cannot be read, traced or ended") {
+    TestCell test;
+    CHECK_FALSE(test.run("cat /proc/1/environ").exit.ok());
+    CHECK_FALSE(test.run("cat /proc/1/mem").exit.ok());
+    CHECK_FALSE(test.run("ls /proc/1/fd/").exit.ok());
+    const CommandResult killed = test.run("kill -9 1; kill -STOP 1; kill -9 -1; echo alive");
+    CHECK(holds(killed.output, "alive"));
+    CHECK(killed.exit.ok());
+}
+
+TEST_CASE("cell: a command inherits no descriptor and no variable") {
+    const UniqueFd leaked(::open("/etc/passwd", O_RDONLY));  // not CLOEXEC, on purpose
+    ::setenv("PEACRAB_TEST_SECRET", "canary", 1);
+    TestCell test;
+    // 3 is the directory ls reads.
+    CHECK(test.run("exec ls /proc/self/fd").output == "0\n1\n2\n3\n");
+    const std::string variables = test.run("env").output;
+    CHECK_FALSE(holds(variables, "canary"));
+    CHECK(holds(variables, "TERM=dumb\n"));
+    ::unsetenv("PEACRAB_TEST_SECRET");
+}
+
+TEST_CASE("cell: signals are as a program expects them, whatever we ignore") {
+    ::signal(SIGPIPE, SIG_IGN);
+    TestCell test;
+    CHECK(holds(test.run("grep SigIgn /proc/self/status").output, "SigIgn:\t0000000000000000"));
+    ::signal(SIGPIPE, SIG_DFL);
+}
+
+TEST_CASE("cell: the exit code and the signal of the command come through") {
+    TestCell test;
+    CHECK(test.run("exit 0").exit.ok());
+    CHECK(test.run("exit 42").exit.describe() == "exit code 42");
+    CHECK(test.run("exit 255").exit.code == 255);
+    CHECK(test.run("kill -TERM $$").exit.describe() == "killed by signal 15");
+    CHECK(test.run("kill -9 $$").exit.describe() == "killed by signal 9");
+    CHECK(test.run("-x").exit.code == 127);
+}
+
+TEST_CASE("cell: both streams are one, in order") {
+    TestCell test;
+    CHECK(test.run("echo a; echo b >&2; echo c").output == "a\nb\nc\n");
+}
+
+TEST_CASE("cell: what a command leaves behind ends with it and does not hold the call") {
+    TestCell test;
+    const CommandResult result = test.run(kHoldInBackground);
+    CHECK(result.output == "left\n");
+    CHECK(result.exit.ok());
+    CHECK(lock_is_free(test.workspace() + "/lock"));
+}
+
+TEST_CASE("cell: a command that is too slow ends, with all it started") {
+    TestCell test;
+    const CommandResult result =
+        test.run("exec 9>lock; flock 9; trap '' TERM INT HUP; setsid sleep 1000 & echo on; wait",
+                 Milliseconds(300));
+    CHECK(result.timed_out);
+    CHECK_FALSE(result.exit.ok());
+    CHECK(result.output == "on\n");
+    CHECK(lock_is_free(test.workspace() + "/lock"));
+}
+
+TEST_CASE("cell: time-outs are multiplied on a slow machine") {
+    TestCell usual(1), slow(20);
+    CHECK(usual.cell.shell("true", Seconds(10)).deadline().left() <= Seconds(10));
+    const Milliseconds left = slow.cell.shell("true", Seconds(10)).deadline().left();
+    CHECK(left > Seconds(150));
+    CHECK(left <= Seconds(200));
+}
+
+TEST_CASE("cell: a cancelled command ends, with all it started") {
+    TestCell test;
+    Command command = test.cell.shell("exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20));
+    pollfd output{command.output_fd(), POLLIN, 0};
+    REQUIRE(::poll(&output, 1, 10'000) == 1);
+    command.cancel();
+    const CommandResult result = command.run();
+    CHECK(result.cancelled);
+    CHECK_FALSE(result.timed_out);
+    CHECK(lock_is_free(test.workspace() + "/lock"));
+}
+
+TEST_CASE("cell: a dropped command ends, with all it started") {
+    TestCell test;
+    {
+        Command command = test.cell.shell("exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20));
+        pollfd output{command.output_fd(), POLLIN, 0};
+        REQUIRE(::poll(&output, 1, 10'000) == 1);
+    }
+    CHECK(lock_is_free(test.workspace() + "/lock"));
+}
+
+TEST_CASE("cell: of long output head and tail are kept, and what was cut is said") {
+    TestCell test;
+    const CommandResult result =
+        test.run("echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last");
+    CHECK(result.total_bytes == 3000012);
+    CHECK(result.output.size() <= Cell::kMaxOutput + 100);
+    CHECK(result.output.starts_with("first\n"));
+    CHECK(result.output.ends_with("\nlast\n"));
+    CHECK(holds(result.output, std::to_string(3000012 - Cell::kMaxOutput) + " bytes cut"));
+}
+
+TEST_CASE("cell: output at the limit is whole") {
+    TestCell test;
+    const CommandResult result = test.run("head -c 49152 /dev/zero | tr '\\0' x");
+    CHECK(result.output == std::string(Cell::kMaxOutput, 'x'));
+}
+
+TEST_CASE("cell: a cut does not tear a character") {
+    TestCell test;
+    // 3-byte characters; neither half is a multiple of 3.
+    const CommandResult result = test.run("printf x; for i in $(seq 30000); do printf '\xe2\x82\xac'; done");
+    std::string text = result.output;
+    const size_t cut = text.find("\n[... ");
+    REQUIRE(cut != std::string::npos);
+    CHECK((cut - 1) % 3 == 0);
+    CHECK((text.size() - text.find(" ...]\n") - 6) % 3 == 0);
+}
+
+TEST_CASE("cell: a flood of output does not keep step() from returning") {
+    TestCell test;
+    Command command = test.cell.shell("yes", Seconds(20));
+    pollfd output{command.output_fd(), POLLIN, 0};
+    for (int i = 0; i < 5; ++i) {
+        REQUIRE(::poll(&output, 1, 10'000) == 1);
+        CHECK_FALSE(command.step());
+    }
+    command.cancel();
+    const CommandResult result = command.run();
+    CHECK(result.output.size() <= Cell::kMaxOutput + 100);
+}
+
+TEST_CASE("cell: a call without descriptors left is a result, not a hang") {
+    TestCell test;
+    rlimit before;
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    std::vector<UniqueFd> taken;
+    const rlimit few{64, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    while (UniqueFd one{::open("/dev/null", O_RDONLY | O_CLOEXEC)}) taken.push_back(std::move(one));
+    taken.resize(taken.size() - 3);  // a pipe can be had, the second not
+    Command command = test.cell.shell("true", Seconds(5));
+    taken.clear();
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    pollfd ended{command.exit_fd(), POLLIN, 0};
+    CHECK(::poll(&ended, 1, 0) == 1);
+    CHECK(command.step());
+    CHECK(holds(command.result().failed_step, "Too many open files"));
+    CHECK(test.run("true").exit.ok());
+}
+
+TEST_CASE("cell: a workspace that became a link to a descriptor of ours is refused") {
+    if (!is_root()) {
+        MESSAGE("skipped: needs root");
+        return;
+    }
+    TestCell test;
+    REQUIRE(test.run("cd .. && rm -rf workspace && ln -s /proc/self/fd/7 workspace").exit.ok());
+    const CommandResult result = test.run("pwd");
+    CHECK(holds(result.failed_step, "working directory"));
+}
+
+TEST_CASE("cell: in the VM the base cannot be written and /proc is masked") {
+    if (!is_root()) {
+        MESSAGE("skipped: needs root");
+        return;
+    }
+    TestCell test;
+    CHECK_FALSE(test.run("touch /etc/x").exit.ok());
+    CHECK(holds(test.run("touch /x 2>&1").output, "Read-only file system"));
+    CHECK(test.run("cat /proc/kallsyms /proc/keys /proc/timer_list | wc -c").output == "0\n");
+    CHECK_FALSE(test.run("echo h > /proc/sysrq-trigger && test ! -c /proc/sysrq-trigger").exit.ok());
+    CHECK_FALSE(test.run("echo x > /proc/sys/kernel/core_pattern").exit.ok());
+    CHECK(test.run("ls /sys | wc -l").output == "0\n");
+    CHECK(test.run("hostname").output == "peacrab\n");
+    CHECK(test.run("pwd").output == "/home/agent/workspace\n");
+    CHECK(test.run("ls /home /dev | tr '\\n' ' '").output ==
+          "/dev: fd full null ptmx pts random shm stderr stdin stdout tty urandom zero  "
+          "/home: agent ");
+    CHECK(test.run("echo x > /dev/null && head -c 4 /dev/urandom | wc -c").output == "4\n");
+    CHECK_FALSE(test.run("mknod n b 8 0").exit.ok());
+    CHECK_FALSE(test.run("ls /tmp/peacrab-test-*").exit.ok());
+    CHECK(test.run("findmnt -rno OPTIONS /home/agent").output.starts_with("rw,nosuid,nodev"));
+}
+
+TEST_CASE("cell: in the VM files stay from call to call, scratch space does not") {
+    if (!is_root()) {
+        MESSAGE("skipped: needs root");
+        return;
+    }
+    TestCell test;
+    CHECK(test.run("echo kept > a; echo gone > /tmp/b; echo gone > /dev/shm/c").exit.ok());
+    CHECK(test.run("cat a; ls /tmp /dev/shm").output == "kept\n/dev/shm:\n\n/tmp:\n");
+}
+
+TEST_CASE("cell: a base without what a cell needs is refused when the cell is made") {
+    if (!is_root()) {
+        MESSAGE("skipped: needs root");
+        return;
+    }
+    Folder empty, home;
+    CellOptions options;
+    options.place = CellOptions::Place::Vm;
+    options.base = empty.path;
+    options.home = home.path;
+    options.workspace = "/home/agent/workspace";
+    try {
+        const Cell cell(options);
+        FAIL("a cell was made");
+    } catch (const Error& error) {
+        CHECK(std::string(error.what()) == "cell: mount /tmp: No such file or directory");
+    }
+    options.base = "/";
+    CHECK_THROWS_AS(Cell{options}, Error);
+    options.base = empty.path + "/none";
+    CHECK_THROWS_AS(Cell{options}, Error);
+    options.base = empty.path;
+    options.workspace = "/etc";
+    CHECK_THROWS_AS(Cell{options}, Error);
+}
+
+TEST_CASE("cell: without a VM root is refused") {
+    if (!is_root()) {
+        MESSAGE("skipped: needs root");
+        return;
+    }
+    CellOptions options;
+    options.place = CellOptions::Place::Here;
+    options.workspace = "/tmp";
+    CHECK_THROWS_AS(Cell{options}, Error);
+}
+
+TEST_CASE("cell: without a VM the posture says what is in force, and hidden folders are empty") {
+    Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string workspace = folder.path + "/work", secret = folder.path + "/secret";
+    const std::string said = as_ordinary_user([&] {
+        make_directories(workspace, 0700);
+        make_directories(secret, 0700);
+        write_file_atomic(secret + "/key", "canary", 0600);
+        return here(workspace, {secret, folder.path + "/not-yet"},
+                    "cat ../secret/key; echo x > ../secret/new; ls -A ../secret ../not-yet; "
+                    "mkdir -p ../not-yet/config; echo mine > file; umount ../secret; cat ../secret/*");
+    });
+    if (said.starts_with("interim: no cells; shared: no-new-privs, seccomp; no user namespaces")) {
+        MESSAGE("skipped: no user namespaces for ordinary users here");
+        return;
+    }
+    CHECK(said.starts_with("interim: no cells; shared: no-new-privs, seccomp, own pid, mount and "
+                           "network namespaces (no network)"));
+    CHECK_FALSE(holds(said, "canary"));
+    CHECK(holds(said, "../not-yet:\n\n../secret:\n"));
+    CHECK(read_file(workspace + "/file", KiB(1)) == "mine\n");
+    CHECK(read_file(secret + "/key", KiB(1)) == "canary");
+    CHECK(std::filesystem::is_empty(folder.path + "/not-yet"));
+}
+
+TEST_CASE("cell: a workspace inside a hidden folder is refused") {
+    Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string said = as_ordinary_user([&] { return here(folder.path, {folder.path}, ""); });
+    CHECK(said.starts_with("threw: cell: workspace:"));
+}
+
+TEST_CASE("cell: without user namespaces only the jail is left, and the posture says so") {
+    Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string said = as_ordinary_user([&] {
+        // A jail around us, as a container runtime has one: no namespaces to give.
+        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (!JailFilter::compile(JailClass::Shell).install()) return std::string("no filter");
+        return here(folder.path, {}, kHoldInBackground + std::string("; exit 7"));
+    });
+    CHECK(said.starts_with("interim: no cells; shared: no-new-privs, seccomp; no user namespaces"));
+    CHECK(said.ends_with("left\nexit code 7"));
+    CHECK(lock_is_free(folder.path + "/lock"));
+}
+
+TEST_CASE("cell: without a pid namespace a slow command still ends, with all it started") {
+    Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string said = as_ordinary_user([&]() -> std::string {
+        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (!JailFilter::compile(JailClass::Shell).install()) return "no filter";
+        CellOptions options;
+        options.place = CellOptions::Place::Here;
+        options.workspace = folder.path;
+        Cell cell(options);
+        const CommandResult result =
+            cell.shell("exec 9>lock; flock 9; trap '' TERM; setsid sh -c 'sleep 1000 & wait' & wait",
+                       Milliseconds(300))
+                .run();
+        return result.timed_out ? "timed out" : result.output + result.exit.describe();
+    });
+    CHECK(said == "timed out");
+    CHECK(lock_is_free(folder.path + "/lock"));
+}
