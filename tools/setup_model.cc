@@ -1,0 +1,349 @@
+// A key that is typed must not be seen: not on the screen, not in the shell's history, not in the
+// argument list. So it comes from a terminal with its echo off, put back on every way out, or from
+// a pipe; never from a flag.
+//
+// The one trap here: a stored key goes to whatever address the configuration names. Naming another
+// address without its key is therefore refused, or asked about, while an old key is in the store.
+#include "setup_model.h"
+
+#include <poll.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "channels/line_source.h"
+#include "config.h"
+#include "error.h"
+#include "llm.h"
+#include "secrets.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int kDone = 0, kNotStored = 1, kUsage = 2, kInterrupted = 130;
+
+// Ctrl-C, SIGTERM or a hung-up terminal, at a question.
+struct Interrupted {};
+
+// Echo off, as long as it lives. Source: termios(3).
+class NoEcho {
+  public:
+    explicit NoEcho(int fd) : fd_(fd) {
+        if (::tcgetattr(fd_, &before_) < 0) throw ErrnoError("setup: terminal");
+        off();
+    }
+    ~NoEcho() { ::tcsetattr(fd_, TCSADRAIN, &before_); }
+    NoEcho(const NoEcho&) = delete;
+    NoEcho& operator=(const NoEcho&) = delete;
+    // Again after a stop: the shell has put its own modes on the terminal.
+    void off() const {
+        termios hidden = before_;
+        hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
+        if (::tcsetattr(fd_, TCSAFLUSH, &hidden) < 0) throw ErrnoError("setup: hide the key");
+    }
+
+  private:
+    int fd_;
+    termios before_{};
+};
+
+// Blanks at both ends go: they come with copying.
+Secret trimmed(const Secret& text) {
+    const std::string& all = text.reveal();
+    const char* const blanks = " \t\r\n";
+    const size_t start = all.find_first_not_of(blanks);
+    if (start == std::string::npos) return {};
+    return Secret(all.substr(start, all.find_last_not_of(blanks) - start + 1));
+}
+
+class Dialogue {
+  public:
+    Dialogue(int in_fd, int out_fd) : in_(in_fd), out_(out_fd) {}
+    void say(const std::string& text) { write_all(out_, text + "\n"); }
+    int signals() const { return signals_.fd(); }
+
+    std::string ask(const std::string& question) {
+        write_all(out_, question);
+        return trimmed(read_line(nullptr)).reveal();
+    }
+    bool yes(const std::string& question) {
+        const std::string answer = ask(question + " [y/N] ");
+        return answer == "y" || answer == "Y" || answer == "yes";
+    }
+    Secret ask_hidden(const std::string& question) {
+        Secret line;
+        {
+            const NoEcho hidden(in_);  // before the question: who answers at once is fast
+            write_all(out_, question);
+            line = read_line(&hidden);
+        }
+        write_all(out_, "\n");
+        return trimmed(line);
+    }
+
+  private:
+    // One line of a terminal in canonical mode. The buffer never grows: no copies stay behind.
+    Secret read_line(const NoEcho* hidden) {
+        std::string line;
+        line.reserve(kMaxSecret.count + 256);
+        Secret out;
+        for (;;) {
+            pollfd all[] = {{in_, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+            if (::poll(all, 2, -1) < 0 && errno != EINTR) throw ErrnoError("setup: poll");
+            if (all[1].revents != 0) heed_signal(hidden);
+            if (all[0].revents == 0) continue;
+            std::array<char, 256> bytes;
+            const size_t n = read_some(in_, bytes).value_or(0);
+            line.append(bytes.data(), n);
+            ::explicit_bzero(bytes.data(), bytes.size());
+            const bool whole = !line.empty() && line.back() == '\n';
+            if (n > 0 && !whole && line.size() <= kMaxSecret.count) continue;
+            out = Secret(std::move(line));
+            if (n == 0 && out.empty()) throw Interrupted{};  // Ctrl-D
+            return out;
+        }
+    }
+    void heed_signal(const NoEcho* hidden) {
+        switch (signals_.next()) {
+            case SIGINT:
+            case SIGTERM:
+            case SIGHUP:
+                throw Interrupted{};
+            case SIGCONT:
+                if (hidden) hidden->off();
+                return;
+            default:
+                return;
+        }
+    }
+
+    int in_, out_;
+    TerminalSignals signals_;
+};
+
+// What is going to be stored.
+struct Plan {
+    Config config;              // with the model and the address put in
+    std::optional<Secret> key;  // nothing: the store stays as it is
+    bool forget_key = false;
+};
+
+std::string goes_to(const Config& config) {
+    return url_host(config.model_url.empty() ? kDefaultModelUrl : config.model_url);
+}
+
+Secret read_key(int fd) {
+    std::string text(kMaxSecret.count + 2, '\0');
+    size_t length = 0;
+    while (length < text.size()) {
+        const auto n = read_some(fd, std::span(text.data() + length, text.size() - length));
+        if (!n || *n == 0) break;
+        length += *n;
+    }
+    text.resize(length);
+    const Secret whole(std::move(text));
+    return trimmed(whole);
+}
+
+void ask_address(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
+    if (!options.model.model_url.empty()) return;
+    dialogue.say(
+        "Which model answers?\n"
+        "  1  Anthropic's, with a key of yours\n"
+        "  2  another server that speaks Anthropic Messages");
+    for (;;) {
+        const std::string choice = dialogue.ask("1 or 2 [1]: ");
+        if (choice.empty() || choice == "1") {
+            plan.config.model_url.clear();
+            return;
+        }
+        if (choice == "2") break;
+    }
+    for (;;) {
+        plan.config.model_url = dialogue.ask("its address, without /v1/messages: ");
+        try {
+            (void)url_host(plan.config.model_url);
+            return;
+        } catch (const Error& error) {
+            dialogue.say(printable(error.what()));
+        }
+    }
+}
+
+void ask_key(Dialogue& dialogue, const SecretStore& store, const Config& before, Plan& plan) {
+    const bool needed = plan.config.model_url.empty();
+    const bool stored = store.exists(kAnthropicKey);
+    const bool moved = plan.config.model_url != before.model_url;
+    const char* empty = stored && !moved ? ", Enter keeps the stored one"
+                        : needed         ? ""
+                                         : ", Enter for none";
+    for (;;) {
+        Secret key = dialogue.ask_hidden(std::string("the key (it is not shown") + empty + "): ");
+        if (!key.empty()) {
+            const std::string fault = secret_fault(key.reveal());
+            if (fault.empty()) {
+                plan.key = std::move(key);
+                return;
+            }
+            dialogue.say("that is no key: " + fault);
+            continue;
+        }
+        if (stored && !moved) return;
+        if (stored &&
+            dialogue.yes("A key is stored. Send that one to " + goes_to(plan.config) + "?"))
+            return;
+        plan.forget_key = stored && !needed;
+        if (!needed) return;
+    }
+}
+
+void ask_model(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
+    if (!options.model.model.empty()) return;
+    if (plan.config.model == kDemoModel) plan.config.model.clear();
+    const std::string usual = plan.config.model.empty() ? kDefaultModel : plan.config.model;
+    const std::string name = dialogue.ask("the model's name [" + printable(usual) + "]: ");
+    if (!name.empty()) plan.config.model = name;
+}
+
+// Without a terminal: flags and a pipe. Gives why not, or nothing.
+std::string plan_from_flags(const SetupOptions& options, const SecretStore& store,
+                            const std::string& address_before, Plan& plan) {
+    if (options.key == SetupOptions::Key::Stdin) {
+        Secret key = read_key(options.in_fd);
+        const std::string fault = secret_fault(key.reveal());
+        if (!fault.empty()) return "the key on standard input: " + fault;
+        plan.key = std::move(key);
+    }
+    if (!plan.key && plan.config.model_url != address_before && store.exists(kAnthropicKey))
+        return "a key is stored; it would be sent to " + goes_to(plan.config) +
+               ": give the key of that server by --key-stdin, or first remove " +
+               store.directory() + "/" + kAnthropicKey;
+    if (plan.key && plan.config.model == kDemoModel && options.model.model.empty())
+        plan.config.model.clear();
+    return {};
+}
+
+// One call of one token, by the code that makes all later ones. Gives why it failed, or nothing.
+std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd) {
+    Secret key = plan.key ? plan.key->clone() : Secret();
+    if (!plan.key && !plan.forget_key)
+        if (std::optional<Secret> stored = store.read(kAnthropicKey)) key = std::move(*stored);
+    KeysPresent keys;
+    keys.stored = !key.empty();
+    const ModelChoice choice = choose_model({plan.config.model, plan.config.model_url}, keys);
+    if (choice.demo) return "without a key and without an address only the demo model answers";
+    if (!choice.note.empty()) return choice.note;
+    ModelOptions options;
+    options.model = choice.model;
+    options.base_url = choice.url;
+    options.key = std::move(key);
+    options.max_tokens = 1;
+    options.max_tries = 1;
+    options.http.environment = true;
+    options.http.first_byte_limit = Milliseconds(60'000);
+    ModelRequest request;
+    request.system = json::Value::array();
+    request.tools = json::Value::array();
+    request.messages =
+        json::Value::array({json::Value::object({{"role", "user"}, {"content", "Say yes."}})});
+    const ModelReply reply = Model(std::move(options)).ask(request, {}, cancel_fd);
+    if (reply.cancelled) throw Interrupted{};
+    return reply.error;
+}
+
+void keep(const Plan& plan, const Config& before, const SecretStore& store) {
+    // A message may be on its way meanwhile: at no moment stands a key beside an address it is not
+    // for. The file is written anew, without its comments: not for nothing.
+    const bool moved = plan.config.model_url != before.model_url;
+    if (plan.forget_key || (plan.key && moved)) store.remove(kAnthropicKey);
+    if (moved || plan.config.model != before.model) save_config(config_file(), plan.config);
+    if (plan.key) store.write(kAnthropicKey, *plan.key);
+}
+
+int run_setup(const SetupOptions& options, Dialogue& dialogue) {
+    const bool person = options.key == SetupOptions::Key::Ask && ::isatty(options.in_fd);
+    if (!person && options.key == SetupOptions::Key::Ask && options.model.model.empty() &&
+        options.model.model_url.empty()) {
+        dialogue.say("setup asks on a terminal; without one: peacrab setup --key-stdin <FILE");
+        return kUsage;
+    }
+    const SecretStore store;
+    const Config before = load_config(config_file());
+    Plan plan;
+    plan.config = before;
+    if (!options.model.model.empty()) plan.config.model = options.model.model;
+    if (!options.model.model_url.empty()) plan.config.model_url = options.model.model_url;
+    if (!plan.config.model_url.empty()) (void)url_host(plan.config.model_url);
+    if (person) {
+        ask_address(dialogue, options, plan);
+        ask_key(dialogue, store, before, plan);
+        ask_model(dialogue, options, plan);
+    } else {
+        const std::string why = plan_from_flags(options, store, before.model_url, plan);
+        if (!why.empty()) {
+            dialogue.say("not stored: " + why);
+            return kNotStored;
+        }
+    }
+    if (options.check == SetupOptions::Check::OneCall) {
+        dialogue.say("trying it with one call …");
+        const std::string why = try_model(plan, store, dialogue.signals());
+        if (!why.empty()) dialogue.say("it failed: " + printable(why));
+        if (!why.empty() && (!person || !dialogue.yes("keep it all the same?"))) {
+            dialogue.say(person ? "nothing was stored"
+                                : "nothing was stored; --no-check stores it");
+            return kNotStored;
+        }
+    }
+    keep(plan, before, store);
+    dialogue.say("stored: " + goes_to(plan.config) + " answers from the next message on");
+    return kDone;
+}
+
+// Whether anything already says which model is to answer.
+bool is_chosen(const ModelConfig& flags) {
+    if (!flags.model.empty() || !flags.model_url.empty() || !env("ANTHROPIC_API_KEY").empty())
+        return true;
+    const Config config = load_config(config_file());
+    return !config.model.empty() || !config.model_url.empty() ||
+           SecretStore().exists(kAnthropicKey);
+}
+
+}  // namespace
+
+int setup_model(const SetupOptions& options) {
+    Dialogue dialogue(options.in_fd, options.out_fd);
+    try {
+        return run_setup(options, dialogue);
+    } catch (const Interrupted&) {
+        dialogue.say("\nnothing was stored");
+        return kInterrupted;
+    }
+}
+
+void offer_setup_once(const ModelConfig& flags) {
+    const std::string declined = state_folder() + "/setup-declined";
+    if (is_chosen(flags) || ::access(declined.c_str(), F_OK) == 0) return;
+    bool wanted = false;
+    {
+        Dialogue dialogue(STDIN_FILENO, STDOUT_FILENO);
+        try {
+            dialogue.say("No model is set up: the demo model, which is no model at all, answers.");
+            wanted = dialogue.yes("Set one up now?");
+        } catch (const Interrupted&) {
+            dialogue.say("");
+        }
+        if (!wanted) dialogue.say("Later: `peacrab setup`.");
+    }
+    if (wanted) {
+        (void)setup_model({});
+    } else {
+        make_directories(state_folder());
+        write_file_atomic(declined, "", 0600);
+    }
+}
+
+}  // namespace peacrab
