@@ -120,7 +120,7 @@ class Chat {
         : options_(options),
           wire_(warden),
           lines_(lines),
-          view_({options.plain, options.colour, true, options.demo_hint},
+          view_({options.plain, options.colour, true},
                 [this](TurnView::Stream, std::string_view text) { lines_.print(text); }) {}
     int run();
 
@@ -362,7 +362,7 @@ class Watch {
         : options_(options),
           wire_(warden),
           streams_(::isatty(options.out_fd)),
-          view_({options.plain, options.colour, streams_, options.demo_hint},
+          view_({options.plain, options.colour, streams_},
                 [this](TurnView::Stream stream, std::string_view text) {
                     if (stream == TurnView::Stream::Text)
                         put_out(text);

@@ -38,7 +38,6 @@ struct TerminalOptions {
     std::string next_step;
     // What becomes of a running turn when the person leaves.
     std::string detached = "the turn goes on; `peacrab chat` comes back to it";
-    std::string demo_hint = "`peacrab setup` sets a key";  // under a reply of the demo model
 };
 
 // plain and colour from --plain, NO_COLOR, TERM, the locale and whether `out_fd` is a terminal.

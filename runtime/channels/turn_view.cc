@@ -14,7 +14,6 @@
 namespace peacrab {
 namespace {
 
-constexpr const char* kDemoModelName = "demo";
 constexpr size_t kMaxCalls = 64;
 
 // Cuts at a code point: `text` is valid UTF-8.
@@ -194,11 +193,6 @@ void TurnView::turn_done(const json::Value& frame) {
 
 void TurnView::footer(const json::Value& frame) {
     const std::string model = one_line(frame.text("model"), 80);
-    if (model == kDemoModelName) {
-        line(std::string("  ") + dash() + " demo model: no model at all, fixed answers" +
-             (options_.demo_hint.empty() ? "" : "; " + options_.demo_hint));
-        return;
-    }
     std::string words = std::string("  ") + dash() + " ";
     if (!model.empty()) words += model + ", ";
     words += spoken_time(frame.integer("ms")) + ", " +

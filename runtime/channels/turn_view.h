@@ -20,7 +20,6 @@ class TurnView {
         bool plain = true;  // ASCII only
         bool colour = false;
         bool stream_text = true;  // false: deltas and replies are kept from the sink
-        std::string demo_hint;    // how to get a real model; said under a demo reply
     };
 
     TurnView(Options options, Sink sink) : options_(std::move(options)), sink_(std::move(sink)) {}
