@@ -92,7 +92,7 @@ void find_programs(Findings& findings) {
     utsname host{};
     ::uname(&host);
     findings.note("peacrab", std::string(kVersion) + " on Linux " + host.release + " " + host.machine);
-    const std::string qemu = find_qemu(Accelerator::Tcg);
+    const std::string qemu = find_qemu();
     if (qemu.empty()) {
         findings.missing("qemu", "qemu-system-x86_64 is not installed", "apt install qemu-system-x86");
     } else {
@@ -145,7 +145,7 @@ void find_accelerator(Findings& findings, const MachineOptions& options) {
                       (facts.cpu_flag ? "; the CPU says vmx or svm" : "; the CPU says neither vmx nor svm") +
                       "; modules:" + (modules.empty() ? " none" : modules));
     AcceleratorOptions probe;
-    probe.vmm = find_qemu(Accelerator::Kvm);
+    probe.vmm = find_qemu();
     probe.cache_file = accelerator_cache_file();
     const Verdict verdict = choose_accelerator(probe);
     findings.good("accelerator", std::string(accelerator_describe(verdict.accelerator)) +

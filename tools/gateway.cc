@@ -23,7 +23,6 @@
 #include "loop.h"
 #include "model_route.h"
 #include "model_streams.h"
-#include "qemu.h"
 #include "secrets.h"
 
 namespace peacrab {
@@ -80,7 +79,7 @@ class Gateway : GatewayClients::Owner {
     void boot_failed(BootFailure failure, const std::string& why);
     void drop_machine();
 
-    void attached();
+    void attached(const std::string& hello);
     void stream_opened(StreamId stream, const std::string& kind);
     void from_guest(const json::Value& frame);
     void send_settings();
@@ -224,7 +223,7 @@ void Gateway::say(const std::string& text) {
 
 void Gateway::decide_accelerator() {
     const std::string& asked = prepared_.options.accelerator;
-    accelerator_.vmm = find_qemu(Accelerator::Kvm);
+    accelerator_.vmm = driver_.program();
     attempt_.accelerator_asked = asked != "auto";
     if (asked == "tcg") verdict_ = {Accelerator::Tcg, "asked", "--accel tcg"};
     else if (asked == "kvm") verdict_ = {Accelerator::Kvm, "asked", "--accel kvm"};
@@ -237,7 +236,7 @@ void Gateway::fill_spec() {
     const Accelerator accelerator = verdict_.accelerator;
     const long host_cpus = std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L);
     attempt_.accelerator = accelerator;
-    spec_.vmm = find_qemu(accelerator);
+    spec_.vmm = driver_.program();
     spec_.name = prepared_.place.name;
     spec_.accelerator = accelerator;
     spec_.cpu_model = attempt_.cpu_model;
@@ -254,7 +253,7 @@ void Gateway::fill_spec() {
 
 LinkPort::Handlers Gateway::link_handlers() {
     LinkPort::Handlers handlers;
-    handlers.attached = [this](const std::string&) { attached(); };
+    handlers.attached = [this](const std::string& hello) { attached(hello); };
     handlers.opened = [this](StreamId stream, const std::string& kind, const std::string&) {
         stream_opened(stream, kind);
     };
@@ -354,8 +353,12 @@ void Gateway::boot_failed(BootFailure failure, const std::string& why) {
         case NextBoot::GiveUp: {
             const size_t line = last_words_.find_first_not_of(" \n");
             const std::string words =
-                line == std::string::npos ? "" : ": " + printable(last_words_.substr(line));
-            return end("the machine did not start: " + why + words, 1);
+                line == std::string::npos ? "" : ": " + printable(last_words_.substr(line, last_words_.find_last_not_of(" \n") + 1 - line));
+            const bool kvm = verdict_.accelerator == Accelerator::Kvm;
+            return end("the machine did not start: " + why + words +
+                           (kvm ? "; leave --accel kvm away and it starts under TCG"
+                                : "; what the guest printed is in " + prepared_.place.console_log),
+                       1);
         }
         case NextBoot::SameAgain: say(why + "; trying once more"); break;
         case NextBoot::SecondCpuModel:
@@ -374,8 +377,25 @@ void Gateway::boot_failed(BootFailure failure, const std::string& why) {
 
 // ---- the guest
 
-void Gateway::attached() {
+bool speaks_our_protocol(const std::string& hello) {
+    try {
+        return json::parse(hello).integer("protocol") == 1;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+void Gateway::attached(const std::string& hello) {
     if (control_ || phase_ != Phase::Booting) return;
+    if (!speaks_our_protocol(hello)) {
+        // Not from inside the link, which would be dropped under itself.
+        loop_.after(Milliseconds(0), [this] {
+            end("the guest image is of another version than this program; build one: peacrab image "
+                "build",
+                1);
+        });
+        return;
+    }
     SocketPair pair = SocketPair::stream();
     control_ = std::make_unique<FramePort>(
         loop_, std::move(pair.ours), Dialect::GuestToHost, Dialect::HostToGuest,
@@ -414,12 +434,12 @@ void Gateway::stream_opened(StreamId stream, const std::string& kind) {
 
 void Gateway::from_guest(const json::Value& frame) {
     const std::string type = frame.text("type");
+    if (type == "ready") posture_ = printable(frame.text("posture").substr(0, 1000));
     if (type == "ready" && phase_ == Phase::Booting) {
         phase_ = Phase::Ready;
         loop_.cancel(silence_);
         loop_.cancel(whole_);
         boot_time_ = Clock::now() - launched_;
-        posture_ = printable(frame.text("posture").substr(0, 200));
         say("ready in " + seconds(Clock::now() - begun_));
         clients_.ready();
     } else if (type == "inspected") {
@@ -544,14 +564,13 @@ void Gateway::end(const std::string& why, int code) {
 // ---- before there is a loop
 
 Prepared prepare(const MachineOptions& flags, const MachinePlace& place, UniqueFd lock,
-                 const std::string& image_folder) {
+                 const std::string& image_folder, const MachineDriver& driver) {
     Prepared prepared{place, {}, std::move(lock), {}, {}, BoundedLog(place.gateway_log, MiB(2))};
     prepared.log.take_stderr();
     prepared.options = with_config(flags, load_config(config_file()));
     if (!prepared.options.memory.count) prepared.options.memory = kDefaultMemory;
     prepared.options.memory.count &= ~uint64_t{(1 << 20) - 1};
-    if (find_qemu(Accelerator::Tcg).empty())
-        throw Error("QEMU is missing; install it: apt install qemu-system-x86");
+    driver.program();
     prepared.image = image_folder.empty() ? current_image() : load_image(image_folder);
     check_memory(prepared.options.memory, available_memory());
     check_disk(place.folder, free_space(place.folder));
@@ -576,7 +595,7 @@ int run_gateway(GatewayOptions options, MachineDriver& driver) {
             report("busy");
             return 1;
         }
-        Gateway gateway(options, prepare(options.flags, place, std::move(*lock), options.image_folder),
+        Gateway gateway(options, prepare(options.flags, place, std::move(*lock), options.image_folder, driver),
                         driver);
         return gateway.run([&report] { report("listening"); });
     } catch (const Error& error) {

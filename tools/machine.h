@@ -105,6 +105,7 @@ struct Machine {
 class MachineDriver {
   public:
     virtual ~MachineDriver() = default;
+    virtual std::string program() const = 0;  // of the VMM; throws Error saying how to install it
     virtual Machine launch(const MachineSpec& spec) = 0;  // throws Error
 };
 

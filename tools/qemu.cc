@@ -64,13 +64,7 @@ std::vector<std::string> qemu_arguments(const MachineSpec& spec) {
     };
 }
 
-std::string find_qemu(Accelerator accelerator) {
-    if (accelerator == Accelerator::Kvm) {
-        const std::string reduced = find_program("qemu-system-x86_64-microvm");
-        if (!reduced.empty()) return reduced;
-    }
-    return find_program("qemu-system-x86_64");
-}
+std::string find_qemu() { return find_program("qemu-system-x86_64"); }
 
 namespace {
 
@@ -106,6 +100,12 @@ UniqueFd open_for_all(const std::string& path) {
 }
 
 }  // namespace
+
+std::string QemuDriver::program() const {
+    const std::string path = find_qemu();
+    if (path.empty()) throw Error("QEMU is missing; install it: apt install qemu-system-x86");
+    return path;
+}
 
 Machine QemuDriver::launch(const MachineSpec& spec) {
     const UniqueFd kernel = open_for_all(spec.kernel);
