@@ -40,6 +40,15 @@ void set_kernel(const char* path, std::string_view value, Booted& booted) {
     }
 }
 
+// The initial root has no parent mount, and pivot_root(2) refuses to put such a one aside, which
+// every cell must do. A bind of it, moved over itself, has one. First of all, while it is empty.
+void make_root_replaceable() {
+    mount_or_throw("/", "/tmp", nullptr, MS_BIND);
+    if (::chdir("/tmp") < 0) throw ErrnoError("boot: enter the new root");
+    mount_or_throw(".", "/", nullptr, MS_MOVE);
+    if (::chroot(".") < 0 || ::chdir("/") < 0) throw ErrnoError("boot: change root");
+}
+
 void mount_kernel_file_systems() {
     constexpr unsigned long kQuiet = MS_NOSUID | MS_NOEXEC | MS_NODEV;
     mount_or_throw("proc", "/proc", "proc", kQuiet);
@@ -102,6 +111,7 @@ bool is_guest_init() {
 Booted boot_guest() {
     Booted booted;
     ::umask(022);
+    make_root_replaceable();
     mount_kernel_file_systems();
     open_console();
     // Nobody may read or trace the warden, and a crash leaves no image of its memory.
