@@ -15,6 +15,7 @@ if ((EUID == 0)); then
     as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 fi
 ask=("${as[@]}" env -i PATH="$PATH" HOME="$folder/home" LANG=C.UTF-8 folder="$folder"
+    ANTHROPIC_API_KEY="$model_key"
     bash -c 'cd "$folder/work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --model-url "$url")
 
 two_chained_calls

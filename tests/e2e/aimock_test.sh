@@ -11,11 +11,8 @@ peacrab=$build/tools/peacrab
 export XDG_STATE_HOME=$folder/state XDG_CONFIG_HOME=$folder/config
 mkdir "$XDG_STATE_HOME" "$XDG_CONFIG_HOME"
 unset ANTHROPIC_API_KEY
-# A key in the store, to be seen at the model and nowhere in the guest.
-key=sk-ant-canary-$(tr -d - </proc/sys/kernel/random/uuid)
-mkdir -p "$XDG_CONFIG_HOME/peacrab/secrets"
-chmod 700 "$XDG_CONFIG_HOME/peacrab" "$XDG_CONFIG_HOME/peacrab/secrets"
-(umask 077 && printf %s "$key" >"$XDG_CONFIG_HOME/peacrab/secrets/anthropic")
+secrets=$XDG_CONFIG_HOME/peacrab/secrets
+(umask 077 && mkdir -p "$secrets" && printf %s "$model_key" >"$secrets/anthropic")
 
 start_model
 ask=("$peacrab" ask --plain --model mock --model-url "$url")
@@ -28,7 +25,10 @@ if grep -q "^boot=$(</proc/sys/kernel/random/boot_id)$" "$folder/told"; then
     say_failed 'the command ran on the host'
 fi
 grep -qx 'user=uid=1000' "$folder/told" || say_failed "not the agent: $(<"$folder/told")"
-curl -s --noproxy '*' "$url/__aimock/journal" >"$folder/journal.json"
-wants journal.json "\"x-api-key\":\"$key\""
+# The key is looked up at each message: another one is refused, the right one works again.
+printf sk-ant-not-the-one >"$secrets/anthropic"
+question other_key 1 'is this the key?'
+wants other_key.err '401'
+printf %s "$model_key" >"$secrets/anthropic"
 failures_and_after
 echo "ok: two chained calls streamed, in the VM: $(tr '\n' ' ' <"$folder/told")"

@@ -1,11 +1,14 @@
 # Sourced by the tests that talk to the scripted model: starts it, asks, looks at what it was asked.
 # The one who sources sets `ask`, an array: the command that gets a question as its last argument.
-# `url` is the model's address, `folder` is thrown away at the end.
+# `url` is the model's address, `model_key` the one key it takes, `folder` is thrown away at the end.
 set -uo pipefail
 support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$support/../.." && pwd)
 build=${PEACRAB_BUILD:-$root/build}
 folder=$(mktemp -d "${TMPDIR:-/tmp}/peacrab-aimock.XXXXXX")
+
+# New each time, so that it can be looked for where it must not be.
+export model_key=sk-ant-canary-$(tr -d - </proc/sys/kernel/random/uuid)
 
 say_failed() {
     echo "FAILED: $*"
@@ -52,6 +55,7 @@ failures_and_after() {
     question refused 1 'please refuse the key'
     wants refused.err '401'
     question broken 1 'please break off'
+    wants broken.err 'in the middle of its answer'
     question after 0 'now say hello'
     wants after.out 'Hello from the scripted model.'
 }
