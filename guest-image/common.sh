@@ -44,7 +44,7 @@ sha256_of() { sha256sum "$1" | cut -d' ' -f1; }
 # locked NAME: waits until no other script of this folder holds NAME; the lock ends with the process.
 locked() {
     exec {lock_fd}>"$cache/$1.lock"
-    flock -n "$lock_fd" && return
+    flock -w 2 "$lock_fd" && return
     note "waiting for another run that holds $cache/$1.lock"
     flock -w 900 "$lock_fd" || die "$cache/$1.lock: held for 15 minutes by another process"
 }
