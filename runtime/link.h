@@ -200,14 +200,15 @@ class Link {
 class LinkPort {
   public:
     struct Handlers {
-        std::function<void(const std::string& hello)> attached;
+        std::function<void(const std::string& hello)> attached = {};
         // The peer opened a stream: join() it, keep it, or reset it. Absent: reset.
-        std::function<void(StreamId, const std::string& kind, const std::string& meta)> opened;
+        std::function<void(StreamId, const std::string& kind, const std::string& meta)> opened = {};
         // Of kept streams; consumed at once.
-        std::function<void(StreamId, std::string_view bytes)> data;
-        std::function<void(StreamId)> finished;
-        std::function<void(StreamId, const std::string& reason)> reset;
-        std::function<void(const std::string& why)> broken;  // fd ended or the peer broke protocol
+        std::function<void(StreamId, std::string_view bytes)> data = {};
+        std::function<void(StreamId)> finished = {};
+        std::function<void(StreamId, const std::string& reason)> reset = {};
+        // The descriptor has ended, or the peer broke the protocol.
+        std::function<void(const std::string& why)> broken = {};
     };
     LinkPort(Loop& loop, UniqueFd fd, Link::Side side, Handlers handlers);
     ~LinkPort();  // closes the joined sockets; no callback comes any more

@@ -264,6 +264,30 @@ TEST_CASE("link: a new epoch in the middle of a transfer ends every stream and n
     CHECK(both.guest.alive(1));
 }
 
+TEST_CASE("link: a frame that has gone out in part is ended before a new attach") {
+    Both both;
+    both.host.send(both.host.open("files"), std::string(60'000, 'a'));
+    const auto bytes = both.host.output();
+    both.guest.receive(bytes.substr(0, bytes.size() / 2));
+    both.host.written(bytes.size() / 2);
+    // The same epoch number: no filler comes to the rescue.
+    both.host.attach(1, "fedcba9876543210");
+    const std::string rest = take_output(both.host);
+    REQUIRE(rest.size() > 32);
+    for (const char byte : rest.substr(0, rest.size() - 32)) {
+        both.guest.receive({&byte, 1});
+        for (const auto& event : take_events(both.guest)) {
+            if (event.kind != Kind::Data) continue;
+            CHECK(event.text.find_first_not_of('a') == std::string::npos);
+        }
+    }
+    both.guest.receive(rest.substr(rest.size() - 32));
+    const auto events = take_events(both.guest);
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].kind == Kind::Attached);
+    CHECK(both.guest.garbage() == 0);
+}
+
 TEST_CASE("link: a repeated attach is answered and kills nothing") {
     Both both;
     const StreamId id = both.host.open("chat");
