@@ -62,7 +62,7 @@ TEST_CASE("secrets: a file others can read is refused, with the command that men
     const Folder folder;
     const SecretStore store(folder.secrets());
     store.write("anthropic", Secret("sk-ant-one"));
-    for (const mode_t mode : {0640, 0604, 0620, 0602}) {
+    for (const mode_t mode : {0640U, 0604U, 0620U, 0602U}) {
         REQUIRE(chmod((folder.secrets() + "/anthropic").c_str(), mode) == 0);
         CHECK_THROWS_WITH_AS(store.read("anthropic"), doctest::Contains("chmod 600"), Error);
     }
