@@ -37,7 +37,7 @@ class LineEditor : public LineSource {
     explicit LineEditor(LineEditorOptions options);
     ~LineEditor() override;
     Input next(int fd, const std::function<Then()>& arrived) override;
-    void print(std::string_view text) override;
+    bool print(std::string_view text) override;
     void set_prompt(Prompt prompt) override;
 
   private:
@@ -54,7 +54,7 @@ class LineEditor : public LineSource {
     void erase(size_t rows);
     void erase_line();
     void release();
-    void put(std::string_view text);
+    bool put(std::string_view text);
     bool line_is_empty() const;
     size_t columns() const;
     size_t rows_above_cursor() const;
@@ -283,11 +283,12 @@ void LineEditor::release() {
     if (last != std::string::npos) tail_.erase(0, last + 1);
 }
 
-void LineEditor::put(std::string_view text) {
+bool LineEditor::put(std::string_view text) {
     try {
         write_all(STDOUT_FILENO, text);
+        return true;
     } catch (const ErrnoError&) {
-        // A terminal that has gone: reading says so next.
+        return false;
     }
 }
 
@@ -307,25 +308,24 @@ size_t LineEditor::rows_above_cursor() const {
     return (width_of(options_.prompt) + width_of(line->buffer, before)) / columns();
 }
 
-void LineEditor::print(std::string_view text) {
+bool LineEditor::print(std::string_view text) {
     if (!drawn_) {
-        put(text);
         const size_t last = text.rfind('\n');
         if (last != std::string_view::npos) tail_.clear();
         // One beyond this is taller than any screen, and then its end alone does not matter.
         if (tail_.size() < kMaxHeld)
             tail_ += text.substr(last == std::string_view::npos ? 0 : last + 1);
-        return;
+        return put(text);
     }
     held_ += text;
     if (held_.size() > kMaxHeld) held_ += '\n';
     const size_t last = held_.rfind('\n');
-    if (last != std::string::npos) {
-        erase_line();
-        put(std::string_view(held_).substr(0, last + 1));
-        held_.erase(0, last + 1);
-        draw();
-    }
+    if (last == std::string::npos) return true;
+    erase_line();
+    const bool shown = put(std::string_view(held_).substr(0, last + 1));
+    held_.erase(0, last + 1);
+    draw();
+    return shown;
 }
 
 void LineEditor::set_prompt(Prompt prompt) {

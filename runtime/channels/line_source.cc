@@ -28,11 +28,11 @@ class PlainLineSource : public LineSource {
           talks_(::isatty(in_fd) && ::isatty(out_fd)) {}
 
     Input next(int fd, const std::function<Then()>& arrived) override;
-    void print(std::string_view text) override;
+    bool print(std::string_view text) override;
     void set_prompt(Prompt prompt) override { prompt_ = prompt; }
 
   private:
-    void put(std::string_view text);
+    bool put(std::string_view text);
     void draw_prompt();
     std::optional<Input> take_line();
     bool read_more();
@@ -48,11 +48,12 @@ class PlainLineSource : public LineSource {
     TerminalSignals signals_;
 };
 
-// A screen that has gone is noticed where lines are read, not here.
-void PlainLineSource::put(std::string_view text) {
+bool PlainLineSource::put(std::string_view text) {
     try {
         write_all(out_, text);
+        return true;
     } catch (const ErrnoError&) {
+        return false;
     }
 }
 
@@ -63,12 +64,12 @@ void PlainLineSource::draw_prompt() {
     at_prompt_ = true;
 }
 
-void PlainLineSource::print(std::string_view text) {
-    if (text.empty()) return;
+bool PlainLineSource::print(std::string_view text) {
+    if (text.empty()) return true;
     if (at_prompt_) put("\n");
     at_prompt_ = false;
-    put(text);
     line_open_ = text.back() != '\n';
+    return put(text);
 }
 
 // The next whole line; at the end also one without its newline. What an over-long line has beyond

@@ -56,9 +56,9 @@ class LineSource {
     // Waits for the person. Whenever `fd` is readable (or at its end) `arrived` is called, which
     // may print() and set_prompt().
     virtual Input next(int fd, const std::function<Then()>& arrived) = 0;
-    // Prints text of ours, escapes already dealt with. It need not end in a newline. Never throws:
-    // a screen that has gone is noticed by next().
-    virtual void print(std::string_view text) = 0;
+    // Prints text of ours, escapes already dealt with. It need not end in a newline. False: there
+    // is no screen any more (next() will say End), nobody has seen it.
+    virtual bool print(std::string_view text) = 0;
     virtual void set_prompt(Prompt prompt) = 0;
 };
 

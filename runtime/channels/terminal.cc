@@ -47,6 +47,8 @@ class Wire {
   public:
     explicit Wire(FrameSocket& socket) : socket_(socket) {}
     int fd() const { return socket_.fd(); }
+    // Nobody sees what is shown: from now on nothing counts as seen.
+    void tell_nothing() { tells_ = false; }
     const std::string& fault() const { return fault_; }  // why it ended; empty: it just did
 
     void send(const json::Value& frame) {
@@ -68,7 +70,8 @@ class Wire {
             handle(*frame);
             shown_ = std::max(shown_, frame->integer("seq"));
         }
-        if (shown_ > told_) send(json::Value::object({{"type", "seen"}, {"seq", shown_}}));
+        if (shown_ > told_ && tells_)
+            send(json::Value::object({{"type", "seen"}, {"seq", shown_}}));
         told_ = shown_;
         if (ended_) return LineSource::Then::Leave;
         return left == 0 ? LineSource::Then::Again : LineSource::Then::Wait;
@@ -94,7 +97,7 @@ class Wire {
 
     FrameSocket& socket_;
     std::string fault_;
-    bool ended_ = false;
+    bool ended_ = false, tells_ = true;
     int64_t shown_ = 0, told_ = 0;
 };
 
@@ -121,7 +124,9 @@ class Chat {
           wire_(warden),
           lines_(lines),
           view_({options.plain, options.colour, true},
-                [this](TurnView::Stream, std::string_view text) { lines_.print(text); }) {}
+                [this](TurnView::Stream, std::string_view text) {
+                    if (!lines_.print(text)) wire_.tell_nothing();
+                }) {}
     int run();
 
   private:
@@ -314,11 +319,12 @@ int Chat::gone() {
     return kExitUnreachable;
 }
 
-// A message that was typed is on the agent's disk before we go, if it can be had in five seconds.
+// A message that was typed is on the agent's disk before we go, and what was missed is on the
+// screen, if it can be had in five seconds. So `chat </dev/null` shows what was missed.
 int Chat::leave() {
     lines_.set_prompt(LineSource::Prompt::Hidden);
     const Deadline limit = Deadline::in(Seconds(5));
-    while (!pending_.empty() && !limit.passed())
+    while ((!pending_.empty() || !caught_up_) && !limit.passed())
         if (wire_.drain([this](const json::Value& frame) { on_frame(frame); }, limit) ==
             LineSource::Then::Leave)
             return gone();

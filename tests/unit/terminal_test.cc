@@ -223,7 +223,11 @@ class ScriptedLines : public LineSource {
             }
         }
     }
-    void print(std::string_view text) override { screen += text; }
+    bool print(std::string_view text) override {
+        screen += text;
+        return !blind;
+    }
+    bool blind = false;
     void set_prompt(Prompt prompt) override { shown = prompt; }
     std::string screen;
     Prompt shown = Prompt::Hidden;
@@ -587,6 +591,41 @@ TEST_CASE("chat: leaving while a turn runs says that it goes on, and stops nothi
         {{"leaves\n", line("x")}, {"working", {}}});
     CHECK(chatted.code == 0);
     CHECK(has(chatted.screen, "working\ndetached: the turn goes on"));
+}
+
+TEST_CASE("chat: what a closed terminal could not show does not count as seen") {
+    ScriptedLines lines(std::vector<ScriptedLines::Step>{{" out\n", {}}});
+    lines.blind = true;
+    const Ran ran = run(
+        [](Script& warden) {
+            warden.attached();
+            warden.start("earlier");
+            warden.reply("missed");
+            warden.done("done");
+            warden.say(frame("caught_up", {}));
+            warden.expect_end();
+            Script::check(warden.seen == 0, "seen");
+        },
+        [&](const TerminalOptions& options, FrameSocket& warden) {
+            return terminal_chat(options, warden, lines);
+        });
+    CHECK(ran.code == 0);
+}
+
+TEST_CASE("chat: without any input it shows what was missed, and leaves") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.start("earlier");
+            warden.reply("missed");
+            warden.done("done");
+            warden.say(frame("caught_up", {}));
+            warden.expect_end();
+            Script::check(warden.seen == 3, "seen");
+        },
+        {});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "missed\n"));
 }
 
 TEST_CASE("chat: a message typed just before the end of input is on disk when chat leaves") {
