@@ -115,7 +115,8 @@ ApiError read_error(int status, std::string_view content_type, std::string_view 
     if (content_type == "text/plain") out.message = body;  // a gateway's refusal, for people
     try {
         json::Value parsed = json::parse(json::valid_utf8(body), json::kModelLimits);
-        if (parsed.is_array() && parsed.items().size() == 1) parsed = json::Value(parsed.items()[0]);
+        if (parsed.is_array() && parsed.items().size() == 1)
+            parsed = json::Value(parsed.items()[0]);
         if (parsed.is_object()) out = error_from(parsed);
     } catch (const Error&) {
         // A page of HTML, or an error cut at the limit: the status has to do.
@@ -246,9 +247,9 @@ void ReplyReader::extend(const json::Value& event) {
     } else if (kind == "thinking_delta" && type == "thinking") {
         block->text += delta->text("thinking");
         block->has_text = true;
-    } else if (kind == "signature_delta") {
+    } else if (kind == "signature_delta" && type == "thinking") {
         block->value.set("signature", delta->text("signature"));  // the last one wins
-    } else if (kind == "citations_delta") {
+    } else if (kind == "citations_delta" && type == "text") {
         const json::Value* list = block->value.find("citations");
         if (!list || !list->is_array()) block->value.set("citations", json::Value::array());
         if (const json::Value* citation = delta->find("citation"))
@@ -262,8 +263,10 @@ void ReplyReader::add_call(ModelReply& reply, Block& block, bool cut,
     bool damaged = cut || !block.closed;
     try {
         const json::Value* given = block.value.find("input");
-        if (block.has_input) input = json::parse(block.input, json::kModelLimits);
-        else if (given && !given->is_null()) input = *given;
+        if (block.has_input)
+            input = json::parse(block.input, json::kModelLimits);
+        else if (given && !given->is_null())
+            input = *given;
     } catch (const Error&) {
         damaged = true;
     }
@@ -296,8 +299,8 @@ void ReplyReader::collect(ModelReply& reply, const json::Value& messages) {
         if (type == "tool_use") {
             // Cut before its first argument, a call looks like one that needs none.
             const json::Value* input = block.value.find("input");
-            const bool empty = !block.has_input && (!input || !input->is_object() ||
-                                                    input->members().empty());
+            const bool empty =
+                !block.has_input && (!input || !input->is_object() || input->members().empty());
             add_call(reply, block, truncated && empty && &block == &blocks_.back(), taken);
         } else if (type == "text" ? !blank(block.text) : type != "thinking" || block.closed) {
             // An unfinished thinking block has no valid signature and would be refused.
@@ -333,13 +336,16 @@ ModelReply ReplyReader::finish(const json::Value& messages) {
         return reply;
     }
     if (reply.stop == Stop::ContextFull) {
-        reply.error = "the conversation no longer fits into the model's window: start a new one "
-                      "with /new";
+        reply.error =
+            "the conversation no longer fits into the model's window: start a new one "
+            "with /new";
         return reply;
     }
     collect(reply, messages);
-    if (!reply.calls.empty()) reply.stop = Stop::ToolUse;
-    else if (reply.stop == Stop::ToolUse) throw ProtocolError("tools are announced, none is called");
+    if (!reply.calls.empty())
+        reply.stop = Stop::ToolUse;
+    else if (reply.stop == Stop::ToolUse)
+        throw ProtocolError("tools are announced, none is called");
     return reply;
 }
 

@@ -124,11 +124,11 @@ struct Transfer {
     const std::function<void(std::string_view)>& sink;
 
     HttpResult result{};
-    std::string origin{};      // of the address asked for
-    std::string proxy{};       // origin of the proxy that applies, or ""
+    std::string origin{};  // of the address asked for
+    std::string proxy{};   // origin of the proxy that applies, or ""
     std::exception_ptr thrown{};
-    std::string opening{};     // why no socket could be opened
-    UniqueFd real{};           // see connects_twice
+    std::string opening{};  // why no socket could be opened
+    UniqueFd real{};        // see connects_twice
     int stand_in = -1;
     size_t header_bytes = 0;
     size_t body_bytes = 0;
@@ -232,7 +232,9 @@ size_t on_body(char* bytes, size_t, size_t size, void* user) {
 // libcurl 7.88 (Debian 12, so only development builds) has a fault: it calls connect() also on a
 // socket that is said to be connected (curl issue 10626). It is given a datagram socket, whose
 // connect() always works, and the real one takes that number when the request is about to go out.
-bool connects_twice() { return curl_version_info(CURLVERSION_NOW)->version_num < 0x080000; }
+bool connects_twice() {
+    return curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
+}
 
 int on_connected(void* user, char*, char*, int, int) {
     auto& transfer = *static_cast<Transfer*>(user);
@@ -297,8 +299,7 @@ void set_request(CURL* easy, const HttpRequest& request) {
     } else {
         set_option(easy, CURLOPT_POST, 1L);
         set_option(easy, CURLOPT_POSTFIELDS, request.body.data());
-        set_option(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                   static_cast<curl_off_t>(request.body.size()));
+        set_option(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
         if (request.method != "POST")
             set_option(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     }
@@ -363,7 +364,7 @@ void set_trust(CURL* easy, const Trust& trust) {
 }
 
 bool readable(int fd) {
-    struct pollfd entry {fd, POLLIN, 0};
+    pollfd entry{fd, POLLIN, 0};
     return ::poll(&entry, 1, 0) > 0;  // a hang-up counts: whoever could cancel has gone
 }
 
@@ -392,9 +393,9 @@ CURLcode drive(CURLM* multi, CURL* easy, Transfer& transfer, int cancel_fd) {
             if (!transfer.satisfied) transfer.stop(Failure::Silent);
             return CURLE_OPERATION_TIMEDOUT;
         }
-        auto wait = std::chrono::ceil<Milliseconds>(std::min<Clock::duration>(
-            limit - now, std::chrono::seconds(60)));
-        struct curl_waitfd extra {cancel_fd, CURL_WAIT_POLLIN, 0};
+        auto wait = std::chrono::ceil<Milliseconds>(
+            std::min<Clock::duration>(limit - now, std::chrono::seconds(60)));
+        curl_waitfd extra{cancel_fd, CURL_WAIT_POLLIN, 0};
         curl_multi_poll(multi, &extra, cancel_fd >= 0 ? 1 : 0, static_cast<int>(wait.count()),
                         nullptr);
     }
@@ -408,8 +409,10 @@ std::string reason_of(CURL* easy, CURLcode code, const Transfer& transfer) {
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
     if (answer >= 300) return "the proxy refused it (" + std::to_string(answer) + ")";
     switch (code) {
-        case CURLE_COULDNT_RESOLVE_HOST: return "this host name is not known";
-        case CURLE_COULDNT_RESOLVE_PROXY: return "the proxy's host name is not known";
+        case CURLE_COULDNT_RESOLVE_HOST:
+            return "this host name is not known";
+        case CURLE_COULDNT_RESOLVE_PROXY:
+            return "the proxy's host name is not known";
         case CURLE_COULDNT_CONNECT:
             return os_error ? std::strerror(static_cast<int>(os_error)) : "nothing answers there";
         case CURLE_OPERATION_TIMEDOUT:
@@ -420,7 +423,8 @@ std::string reason_of(CURL* easy, CURLcode code, const Transfer& transfer) {
         case CURLE_SSL_CACERT_BADFILE:
             if (transfer.message[0]) return printable(transfer.message);
             break;
-        default: break;  // curl's own text may quote the proxy with its password
+        default:
+            break;  // curl's own text may quote the proxy with its password
     }
     return curl_easy_strerror(code);
 }
@@ -436,8 +440,10 @@ bool hopeless(CURL* easy, CURLcode code) {
         case CURLE_LOGIN_DENIED:
         case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_CACERT_BADFILE:
-        case CURLE_SSL_CERTPROBLEM: return true;
-        default: return false;
+        case CURLE_SSL_CERTPROBLEM:
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -471,9 +477,12 @@ std::string describe(CURL* easy, CURLcode code, const Transfer& transfer) {
             return origin + " sent nothing for " +
                    seconds(transfer.heard ? transfer.options.idle_limit
                                           : transfer.options.first_byte_limit);
-        case Failure::TooLarge: return origin + " sent more than is accepted";
-        case Failure::Cancelled: return "cancelled";
-        case Failure::None: break;
+        case Failure::TooLarge:
+            return origin + " sent more than is accepted";
+        case Failure::Cancelled:
+            return "cancelled";
+        case Failure::None:
+            break;
     }
     const std::string location = transfer.result.header("location");
     if (transfer.result.status / 100 != 3 || location.empty()) return {};
@@ -530,8 +539,9 @@ HttpResult HttpClient::send(const HttpRequest& request,
         if (state_->options.connector) route.add("::127.0.0.1:80");
         set_option(easy, CURLOPT_CONNECT_TO, route.get());
         if (https || transfer.proxy.starts_with("https:")) {
-            if (!state_->trust) state_->trust = find_trust(
-                    state_->options.environment ? TrustFrom::Environment : TrustFrom::System);
+            if (!state_->trust)
+                state_->trust = find_trust(state_->options.environment ? TrustFrom::Environment
+                                                                       : TrustFrom::System);
             set_trust(easy, *state_->trust);
         }
         for (const std::string& line : request.headers) headers.add(line);

@@ -26,9 +26,9 @@ struct HttpOptions {
     // Read anew for each client, because such a CA rotates. Ignored with a connector. When false:
     // no proxy, the system's bundle.
     bool environment = false;
-    Milliseconds connect_limit{10'000};  // name, proxy and TLS included
+    Milliseconds connect_limit{10'000};      // name, proxy and TLS included
     Milliseconds first_byte_limit{120'000};  // after the last byte of the request went out
-    Milliseconds idle_limit{120'000};  // silence after the first byte; pings count as life
+    Milliseconds idle_limit{120'000};        // silence after the first byte; pings count as life
     Bytes error_body_limit = MiB(1);
     Bytes response_limit = MiB(64);  // after decompression
 };
@@ -59,7 +59,7 @@ struct [[nodiscard]] HttpResult {
     // Names in lower case. Those that describe the transfer (content-encoding, content-length,
     // transfer-encoding, connection) are left out: the body is given decoded.
     std::vector<std::pair<std::string, std::string>> headers;
-    std::string body;    // only of responses the sink did not take (see send)
+    std::string body;  // only of responses the sink did not take (see send)
     // One sentence for a person, never a credential. Set for every failure, and for a redirect
     // (failure None, status 3xx), which is a wrong address.
     std::string detail;

@@ -29,7 +29,7 @@ constexpr size_t kWholeBodyLimit = json::kModelLimits.max_bytes;
 struct Problem {
     std::string what;
     std::string next;
-    bool again = false;  // trying again may help
+    bool again = false;                               // trying again may help
     std::optional<Milliseconds> wait = std::nullopt;  // what the server asks for
 };
 
@@ -118,8 +118,7 @@ Problem judge(const ApiError& error, const ModelOptions& options) {
         return {"the model is overloaded" + number, "try again in a few minutes", true};
     if (status >= 500 || status == 408 || status == 409)
         return {"the model's server failed" + number + said, "try again later", true};
-    return {"the model refused the request" + number + said,
-            "if it happens again, " + fresh};
+    return {"the model refused the request" + number + said, "if it happens again, " + fresh};
 }
 
 Problem judge_status(const HttpResult& result, const ModelOptions& options) {
@@ -144,11 +143,14 @@ Problem judge_transport(const HttpResult& result) {
     switch (result.failure) {
         case Failure::Unreachable:
             return {result.detail, "check the network and --model-url", true};
-        case Failure::Cut: return {result.detail, "try again", true};
+        case Failure::Cut:
+            return {result.detail, "try again", true};
         case Failure::Silent:
             return {result.detail, "try again; a local model may still be loading", true};
-        case Failure::TooLarge: return {result.detail, "correct --model-url"};
-        default: return {result.detail, "correct that, or --model-url, and try again"};
+        case Failure::TooLarge:
+            return {result.detail, "correct --model-url"};
+        default:
+            return {result.detail, "correct that, or --model-url, and try again"};
     }
 }
 
@@ -217,9 +219,9 @@ class Exchange {
         } else if (!complete) {
             attempt.problem = judge_transport(result);
         } else if (streamed()) {
-            attempt.problem = Problem{origin_of(options_.base_url) +
-                                          " broke off in the middle of its answer",
-                                      "try again", true};
+            attempt.problem =
+                Problem{origin_of(options_.base_url) + " broke off in the middle of its answer",
+                        "try again", true};
         } else {
             attempt.problem = no_model(printable(type_));
         }
@@ -229,16 +231,19 @@ class Exchange {
     void finish_input(bool complete) {
         const bool json = body_.find_first_not_of(" \t\r\n") == body_.find('{');
         try {
-            if (streamed()) stream_.finish();
-            else if (json && !body_.empty()) reader_.whole(body_);
+            if (streamed())
+                stream_.finish();
+            else if (json && !body_.empty())
+                reader_.whole(body_);
         } catch (const ProtocolError&) {
             if (reader_.api_error() || (complete && !streamed())) throw;
         }
     }
 
     Problem no_model(const std::string& instead) const {
-        return {origin_of(options_.base_url) + " answers, but not as a model does (" + instead + ")",
-                "correct --model-url"};
+        return {
+            origin_of(options_.base_url) + " answers, but not as a model does (" + instead + ")",
+            "correct --model-url"};
     }
 
     Problem misunderstood(const ProtocolError& error) const {
@@ -252,7 +257,7 @@ class Exchange {
 // Waits unless the person says stop; true when the time has passed.
 bool pause(Milliseconds span, int cancel_fd) {
     const Deadline deadline = Deadline::in(span);
-    struct pollfd entry {cancel_fd, POLLIN, 0};  // a negative fd is skipped by poll
+    pollfd entry{cancel_fd, POLLIN, 0};  // a negative fd is skipped by poll
     while (!deadline.passed())
         if (::poll(&entry, 1, deadline.poll_timeout()) > 0) return false;
     return true;
@@ -283,18 +288,15 @@ Model::Model(ModelOptions options) : options_(std::move(options)), http_(options
 ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, int cancel_fd) {
     HttpRequest http;
     http.url = options_.base_url + "/v1/messages";
-    http.headers = {
-        "content-type: application/json", "anthropic-version: 2023-06-01",
-        std::string("user-agent: peacrab/") + kVersion,
-        "x-api-key: " + (options_.key.empty() ? kSentinelKey : options_.key.reveal())};
+    http.headers = {"content-type: application/json", "anthropic-version: 2023-06-01",
+                    std::string("user-agent: peacrab/") + kVersion,
+                    "x-api-key: " + (options_.key.empty() ? kSentinelKey : options_.key.reveal())};
     http.body = anthropic::request_body(options_, request);
     for (int tried = 1;; ++tried) {
-        Attempt attempt =
-            Exchange(options_, events, request.messages).run(http_, http, cancel_fd);
+        Attempt attempt = Exchange(options_, events, request.messages).run(http_, http, cancel_fd);
         if (!attempt.problem) return std::move(attempt.reply);
         Problem& problem = *attempt.problem;
-        const Milliseconds wait =
-            problem.wait.value_or(backoff(options_.retry_base, tried));
+        const Milliseconds wait = problem.wait.value_or(backoff(options_.retry_base, tried));
         if (problem.again && wait > options_.retry_limit) {
             problem.again = false;
             problem.next = "it asks to wait " + in_words(wait) + ": try again then";

@@ -18,9 +18,9 @@ namespace peacrab {
 struct ModelOptions {
     std::string model;     // e.g. "claude-sonnet-4-5"
     std::string base_url;  // without /v1; e.g. "https://api.anthropic.com"
-    Secret key;            // empty: the sentinel is sent, for a gateway or a sandbox's proxy to replace
+    Secret key;  // empty: the sentinel is sent, which a gateway or a sandbox's proxy replaces
     int64_t max_tokens = 8192;
-    int max_tries = 4;      // of one model call, first try included
+    int max_tries = 4;                 // of one model call, first try included
     Milliseconds retry_base{500};      // before the first retry; doubles, up to 8 s
     Milliseconds retry_limit{60'000};  // a server that asks for a longer wait is a failure
     HttpOptions http;
@@ -33,15 +33,15 @@ struct ModelRequest {
     json::Value messages;  // array
 };
 
-// What stands in ToolCall.arguments of a call that did not arrive whole (cut by the output limit, no
-// JSON, no object). It is no JSON, so that whoever opens the arguments refuses the call.
+// What stands in ToolCall.arguments of a call that did not arrive whole (cut by the output limit,
+// no JSON, no object). It is no JSON, so that whoever opens the arguments refuses the call.
 constexpr const char* kDamagedArguments = "(the arguments of this call did not arrive whole)";
 
 struct [[nodiscard]] ModelReply {
     enum class Stop {
-        Unknown,    // protocol failure: treat as failed
-        EndTurn,    // also stop_sequence
-        ToolUse,    // exactly when `calls` is not empty, whatever the server called it
+        Unknown,  // protocol failure: treat as failed
+        EndTurn,  // also stop_sequence
+        ToolUse,  // exactly when `calls` is not empty, whatever the server called it
         MaxTokens,
         PauseTurn,
         Refusal,      // `error` is set, nothing is to be replayed
@@ -54,7 +54,7 @@ struct [[nodiscard]] ModelReply {
     // In order; each must be answered by one tool_result. A damaged one must never run and is
     // answered with an error: its `arguments` are kDamagedArguments.
     std::vector<ToolCall> calls;
-    std::string text;             // all text blocks; after a failure, what had been shown
+    std::string text;  // all text blocks; after a failure, what had been shown
     Usage usage;
     std::string model;  // as the server named it
     // Failure: empty when the reply is whole. One sentence for a person, with the next step.
@@ -67,7 +67,8 @@ struct [[nodiscard]] ModelReply {
 struct ModelEvents {
     std::function<void(std::string_view text)> delta;
     std::function<void()> restart;  // a retry begins: what was streamed so far is void
-    std::function<void(std::string_view sentence)> notice;  // "the model is busy; trying again in 2 s"
+    std::function<void(std::string_view sentence)>
+        notice;  // "the model is busy; trying again in 2 s"
 };
 
 class Model {

@@ -79,9 +79,11 @@ Trust find_trust(TrustFrom from) {
     }
     if (trust.path.empty()) trust.path = system_bundle();
     if (trust.path.empty() && trust.pem.empty())
-        throw Error("no CA certificates were found on this machine: install ca-certificates, or "
-                    "name a bundle in SSL_CERT_FILE");
-    if (!trust.pem.empty() && !trust.path.empty()) trust.pem += "\n" + read_file(trust.path, MiB(8));
+        throw Error(
+            "no CA certificates were found on this machine: install ca-certificates, or "
+            "name a bundle in SSL_CERT_FILE");
+    if (!trust.pem.empty() && !trust.path.empty())
+        trust.pem += "\n" + read_file(trust.path, MiB(8));
     return trust;
 }
 

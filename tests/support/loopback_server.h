@@ -62,7 +62,7 @@ class Connection {
     }
     // The close that follows is a reset instead of an end of file.
     void reset() {
-        const struct linger now {1, 0};
+        const struct linger now { 1, 0 };
         ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
 
@@ -141,8 +141,8 @@ class LoopbackServer {
 // A whole response with content-length.
 inline std::string response(int status, std::string_view type, std::string_view body,
                             std::string_view more_headers = {}) {
-    return "HTTP/1.1 " + std::to_string(status) + " Whatever\r\nContent-Type: " +
-           std::string(type) + "\r\n" + std::string(more_headers) +
+    return "HTTP/1.1 " + std::to_string(status) +
+           " Whatever\r\nContent-Type: " + std::string(type) + "\r\n" + std::string(more_headers) +
            "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
 

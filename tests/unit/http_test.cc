@@ -63,8 +63,8 @@ class Variable {
 }  // namespace
 
 TEST_CASE("http: a whole response comes with its status, type and headers") {
-    LoopbackServer server({answer(response(200, "Text/Plain; charset=UTF-8", "hello",
-                                           "X-Thing:  a b \r\n"))});
+    LoopbackServer server(
+        {answer(response(200, "Text/Plain; charset=UTF-8", "hello", "X-Thing:  a b \r\n"))});
     HttpClient client(short_clocks());
     std::string body;
     const HttpResult result = fetch(client, post(server.url() + "/x"), body);
@@ -100,8 +100,7 @@ TEST_CASE("http: the request goes out as written, without 'expect' and without a
     }});
     {
         HttpClient client(short_clocks());
-        CHECK(collect(client, post(server.url() + "/v1/messages", large)).failure ==
-              Failure::None);
+        CHECK(collect(client, post(server.url() + "/v1/messages", large)).failure == Failure::None);
     }
     CHECK(seen.starts_with("POST /v1/messages HTTP/1.1\r\n"));
     const std::string head = seen.substr(0, seen.find("\r\n\r\n"));
@@ -132,7 +131,8 @@ TEST_CASE("http: a response is the same when every byte comes alone") {
 TEST_CASE("http: a compressed response is given decoded, and no header claims otherwise") {
     const std::string packed(
         "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\xcd\xc9\xc9\x57\xc8\x40\x90\x00\x80\x88"
-        "\xf9\xe5\x11\x00\x00\x00", 28);
+        "\xf9\xe5\x11\x00\x00\x00",
+        28);
     LoopbackServer server(
         {answer(response(200, "text/plain", packed, "Content-Encoding: gzip\r\n"))});
     HttpClient client(short_clocks());
@@ -350,7 +350,8 @@ TEST_CASE("http: a connector's sockets carry the request; no name is looked up")
                 const std::string request = c.request();
                 if (request.empty()) return;
                 const size_t host = request.find("Host: ");
-                c.send(response(200, "text/plain", request.substr(host, request.find('\r', host) - host)));
+                c.send(response(200, "text/plain",
+                                request.substr(host, request.find('\r', host) - host)));
             }
         });
         return std::move(pair.ours);
@@ -500,8 +501,10 @@ TEST_CASE("http: a proxy that refuses or is not there is named, without its pass
         HttpClient client(options);
         const HttpResult result = collect(client, post("https://model.invalid/"));
         CHECK(result.failure == Failure::Unknown);  // asking again would not help
-        CHECK(result.detail == "cannot reach https://model.invalid through the proxy "
-                               "http://127.0.0.1:" + refuses.port() + ": the proxy refused it (403)");
+        CHECK(result.detail ==
+              "cannot reach https://model.invalid through the proxy "
+              "http://127.0.0.1:" +
+                  refuses.port() + ": the proxy refused it (403)");
     }
     for (const char* bad : {"gopher://user:geheim@127.0.0.1:1", "http://user:geheim@127.0.0.1:1",
                             "http://user:geheim@nowhere.invalid:1"}) {
@@ -523,8 +526,9 @@ TEST_CASE("http: a CA of the environment that cannot be used stops the request w
         HttpClient client(options);
         const HttpResult result = collect(client, post(url));
         CHECK(result.failure == Failure::Unknown);
-        CHECK(result.detail == "PROXY_CA_CERT_B64 is not base64: it must be the base64 of a PEM "
-                               "certificate");
+        CHECK(result.detail ==
+              "PROXY_CA_CERT_B64 is not base64: it must be the base64 of a PEM "
+              "certificate");
     }
     {
         const Variable variable("PROXY_CA_CERT_B64", "aGVsbG8=");
@@ -545,8 +549,9 @@ TEST_CASE("http: a CA of the environment that cannot be used stops the request w
 
 TEST_CASE("trust: the environment's CA stands beside the bundle, not in its place") {
     const std::string pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-    const Variable extra("PROXY_CA_CERT_B64",
-                         "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0K\nLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=");
+    const Variable extra(
+        "PROXY_CA_CERT_B64",
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0K\nLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=");
     char name[] = "/tmp/peacrab-test-XXXXXX";
     const UniqueFd file(::mkstemp(name));
     REQUIRE(file);

@@ -25,9 +25,9 @@ std::string event(const std::string& data) {
     return "event: " + type + "\ndata: " + data + "\n\n";
 }
 
-const std::string kStart = event(
-    R"({"type":"message_start","message":{"id":"msg_1","model":"mock-1","content":[],)"
-    R"("usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":7}}})");
+const std::string kStart =
+    event(R"({"type":"message_start","message":{"id":"msg_1","model":"mock-1","content":[],)"
+          R"("usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":7}}})");
 const std::string kEnd = event(R"({"type":"message_stop"})");
 
 std::string finished(const std::string& reason) {
@@ -36,7 +36,9 @@ std::string finished(const std::string& reason) {
            kEnd;
 }
 
-std::string at(int index) { return R"("index":)" + std::to_string(index); }
+std::string at(int index) {
+    return R"("index":)" + std::to_string(index);
+}
 
 std::string block(int index, const std::string& content) {
     return event(R"({"type":"content_block_start",)" + at(index) + R"(,"content_block":)" +
@@ -55,8 +57,8 @@ std::string text(int index, const std::string& what) {
     return block(index, R"({"type":"text","text":""})") + text_delta(index, what) + stop(index);
 }
 std::string tool_start(int index, const std::string& id, const std::string& name) {
-    return block(index, R"({"type":"tool_use","id":")" + id + R"(","name":")" + name +
-                            R"(","input":{}})");
+    return block(index,
+                 R"({"type":"tool_use","id":")" + id + R"(","name":")" + name + R"(","input":{}})");
 }
 std::string input(int index, const std::string& part) {
     return delta(index, R"({"type":"input_json_delta","partial_json":)" + json::dump(part) + "}");
@@ -68,10 +70,10 @@ std::string tool(int index, const std::string& id, const std::string& name,
 }
 
 json::Value conversation(const std::string& blocks = "") {
-    return json::parse(R"([{"role":"user","content":[{"type":"text","text":"hi"}]})" +
-                           (blocks.empty() ? "" : R"(,{"role":"assistant","content":)" + blocks +
-                                                      "}") + "]",
-                       json::kModelLimits);
+    return json::parse(
+        R"([{"role":"user","content":[{"type":"text","text":"hi"}]})" +
+            (blocks.empty() ? "" : R"(,{"role":"assistant","content":)" + blocks + "}") + "]",
+        json::kModelLimits);
 }
 
 // Reads a stream without a network. Throws ProtocolError.
@@ -80,7 +82,8 @@ ModelReply read(const std::string& stream, const json::Value& messages = convers
     ReplyReader reader([&](std::string_view part) {
         if (shown) *shown += part;
     });
-    SseParser parser([&](std::string_view name, std::string_view data) { reader.event(name, data); });
+    SseParser parser(
+        [&](std::string_view name, std::string_view data) { reader.event(name, data); });
     parser.feed(stream);
     parser.finish();
     return reader.finish(messages);
@@ -118,8 +121,10 @@ Asked ask(ModelOptions how, int cancel_fd = -1) {
 }
 
 Serve stream(const std::string& events) {
-    return answer("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                  "Connection: close\r\n\r\n" + events);
+    return answer(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Connection: close\r\n\r\n" +
+        events);
 }
 Serve status(int code, const std::string& type, const std::string& message,
              const std::string& headers = "") {
@@ -193,11 +198,11 @@ TEST_CASE("reply: the same index with a new id is a new call; no index is the ne
     CHECK(reply.calls[0].arguments == R"({"command":"1"})");
     CHECK(reply.calls[1].id == "b");
     CHECK(reply.calls[1].arguments == R"({"command":"2"})");
-    reply = read(
-        kStart +
-        event(R"({"type":"content_block_start","content_block":{"type":"text","text":"a"}})") +
-        event(R"({"type":"content_block_delta","delta":{"type":"text_delta","text":"b"}})") +
-        event(R"({"type":"content_block_stop"})") + finished("end_turn"));
+    reply =
+        read(kStart +
+             event(R"({"type":"content_block_start","content_block":{"type":"text","text":"a"}})") +
+             event(R"({"type":"content_block_delta","delta":{"type":"text_delta","text":"b"}})") +
+             event(R"({"type":"content_block_stop"})") + finished("end_turn"));
     CHECK(reply.text == "ab");
 }
 
@@ -205,8 +210,7 @@ TEST_CASE("reply: no fragments are no arguments; an object given at once is take
     const ModelReply reply =
         read(kStart + tool_start(0, "a", "list") + stop(0) +
              block(1, R"({"type":"tool_use","id":"b","name":"read","input":{"path":"x"}})") +
-             stop(1) + tool_start(2, "c", "list") + input(2, "") + stop(2) +
-             finished("tool_use"));
+             stop(1) + tool_start(2, "c", "list") + input(2, "") + stop(2) + finished("tool_use"));
     REQUIRE(reply.calls.size() == 3);
     CHECK(reply.calls[0].arguments == "{}");
     CHECK(reply.calls[1].arguments == R"({"path":"x"})");
@@ -246,12 +250,12 @@ TEST_CASE("reply: ids and names are made well-formed and unique, also against th
     const json::Value messages =
         conversation(R"([{"type":"tool_use","id":"old","name":"shell","input":{}}])");
     const std::string long_id(65, 'x');
-    const ModelReply reply = read(
-        kStart + tool(0, "old", "shell", "{}") + tool(1, "twice", "shell", "{}") +
-            tool(2, "twice", "shell", "{}") + tool(3, "", "shell", "{}") +
-            tool(4, "sp ace/\\u001b", "../../bin/sh", "{}") + tool(5, long_id, "", "{}") +
-            finished("tool_use"),
-        messages);
+    const ModelReply reply =
+        read(kStart + tool(0, "old", "shell", "{}") + tool(1, "twice", "shell", "{}") +
+                 tool(2, "twice", "shell", "{}") + tool(3, "", "shell", "{}") +
+                 tool(4, "sp ace/\\u001b", "../../bin/sh", "{}") + tool(5, long_id, "", "{}") +
+                 finished("tool_use"),
+             messages);
     REQUIRE(reply.calls.size() == 6);
     std::set<std::string> ids{"old"};
     for (size_t i = 0; i < 6; ++i) {
@@ -269,8 +273,8 @@ TEST_CASE("reply: ids and names are made well-formed and unique, also against th
 }
 
 TEST_CASE("reply: blank text is not replayed, and an empty answer is an empty answer") {
-    ModelReply reply = read(kStart + text(0, " \n\t") + tool(1, "a", "shell", "{}") +
-                            finished("tool_use"));
+    ModelReply reply =
+        read(kStart + text(0, " \n\t") + tool(1, "a", "shell", "{}") + finished("tool_use"));
     CHECK(reply.content.items().size() == 1);
     reply = read(kStart + finished("end_turn"));
     CHECK(reply.error.empty());
@@ -308,11 +312,11 @@ TEST_CASE("reply: every stop reason has its meaning, and an unknown one is a fai
 
 TEST_CASE("reply: what breaks the protocol is refused") {
     for (const std::string& bad :
-         {kStart + text(0, "x"),                                   // no end
+         {kStart + text(0, "x"),  // no end
           kStart + event(R"({"type":"message_delta","delta":{"stop_reason":"end_turn"}})"),
-          kStart + text_delta(0, "x") + finished("end_turn"),      // never began
+          kStart + text_delta(0, "x") + finished("end_turn"),                 // never began
           kStart + text(0, "x") + text_delta(0, "y") + finished("end_turn"),  // had ended
-          kStart + "data: {\"type\":\n\n" + finished("end_turn"),  // bad JSON
+          kStart + "data: {\"type\":\n\n" + finished("end_turn"),             // bad JSON
           kStart + "data: []\n\n" + finished("end_turn"),
           kStart + "data: {\"type\":\"a\",\"type\":\"b\"}\n\n" + finished("end_turn"),
           kStart + block(0, "{}") + finished("end_turn"),
@@ -348,14 +352,18 @@ TEST_CASE("reply: after an error no call of the reply is handed out, whatever sh
 TEST_CASE("reply: invalid UTF-8 becomes U+FFFD and the stream goes on") {
     const ModelReply reply = read(kStart + block(0, R"({"type":"text","text":""})") +
                                   "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":"
-                                  "{\"type\":\"text_delta\",\"text\":\"a\xff\xc3" "b\"}}\n\n" +
+                                  "{\"type\":\"text_delta\",\"text\":\"a\xff\xc3"
+                                  "b\"}}\n\n" +
                                   stop(0) + finished("end_turn"));
-    CHECK(reply.text == "a\xef\xbf\xbd\xef\xbf\xbd" "b");
+    CHECK(reply.text ==
+          "a\xef\xbf\xbd\xef\xbf\xbd"
+          "b");
 }
 
 TEST_CASE("reply: what follows the end changes nothing") {
     CHECK(read(kHello + kEnd + event(R"({"type":"error","error":{"type":"api_error"}})") +
-               "data: [DONE]\n\ngarbage").text == "hello");
+               "data: [DONE]\n\ngarbage")
+              .text == "hello");
 }
 
 TEST_CASE("model: the request is the dialect's, with one credential and nothing extra") {
@@ -381,10 +389,11 @@ TEST_CASE("model: the request is the dialect's, with one credential and nothing 
     CHECK(head.find("content-type: application/json\r\n") != std::string::npos);
     CHECK(head.find("user-agent: peacrab/") != std::string::npos);
     CHECK(head.find("uthorization") == std::string::npos);
-    CHECK(seen.substr(head.size()) ==
-          R"({"model":"m\"1","max_tokens":8192,"stream":true,"system":[{"type":"text","text":"be"}],)"
-          R"("tools":[{"name":"shell"}],)"
-          R"("messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]})");
+    CHECK(
+        seen.substr(head.size()) ==
+        R"({"model":"m\"1","max_tokens":8192,"stream":true,"system":[{"type":"text","text":"be"}],)"
+        R"("tools":[{"name":"shell"}],)"
+        R"("messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]})");
 }
 
 TEST_CASE("model: without a key the sentinel is sent, and empty parts are left out") {
@@ -402,11 +411,11 @@ TEST_CASE("model: without a key the sentinel is sent, and empty parts are left o
 }
 
 TEST_CASE("model: a whole JSON message in place of a stream is accepted") {
-    LoopbackServer server({answer(response(
-        200, "application/json",
-        R"({"type":"message","model":"m","stop_reason":"tool_use","content":[)"
-        R"({"type":"text","text":"so"},{"type":"tool_use","id":"a","name":"shell",)"
-        R"("input":{"command":"ls"}}],"usage":{"input_tokens":3,"output_tokens":4}})"))});
+    LoopbackServer server({answer(
+        response(200, "application/json",
+                 R"({"type":"message","model":"m","stop_reason":"tool_use","content":[)"
+                 R"({"type":"text","text":"so"},{"type":"tool_use","id":"a","name":"shell",)"
+                 R"("input":{"command":"ls"}}],"usage":{"input_tokens":3,"output_tokens":4}})"))});
     const Asked asked = ask(options(server.url()));
     CHECK(asked.reply.error.empty());
     CHECK(asked.shown == "so");
@@ -420,8 +429,10 @@ TEST_CASE("model: the last event may lack its blank line, and the end of the res
          {stream(kHello.substr(0, kHello.size() - 1)), stream(kHello.substr(0, kHello.size() - 2)),
           Serve([](Connection& c) {
               c.request();
-              c.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                     "Content-Length: 99999\r\n\r\n" + kHello);
+              c.send(
+                  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                  "Content-Length: 99999\r\n\r\n" +
+                  kHello);
               c.reset();
           }),
           Serve([](Connection& c) {
@@ -461,8 +472,11 @@ TEST_CASE("model: a stream cut anywhere is tried again, and what was shown is de
 TEST_CASE("model: a call of a reply that failed later is never handed out") {
     const std::string call = kStart + tool(0, "a", "shell", R"({"command":"ls"})");
     for (const std::string& bad :
-         {call, call + "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
-                       "\"overloaded_error\",\"message\":\"x\"}}\n\n" + finished("tool_use"),
+         {call,
+          call +
+              "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
+              "\"overloaded_error\",\"message\":\"x\"}}\n\n" +
+              finished("tool_use"),
           call + "data: {\n\n" + finished("tool_use")}) {
         LoopbackServer server({stream(bad)});
         const Asked asked = ask(options(server.url()));
@@ -595,8 +609,9 @@ TEST_CASE("model: an unreachable, a silent and a mute server are three different
     how.http.idle_limit = Milliseconds(20);
     how.max_tries = 2;
     CHECK(ask(std::move(how)).reply.error ==
-          silent.url() + " sent nothing for 20 ms (2 tries): try again; a local model may still be "
-                         "loading");
+          silent.url() +
+              " sent nothing for 20 ms (2 tries): try again; a local model may still be "
+              "loading");
     LoopbackServer cut({[](Connection& c) { c.request(); }});
     CHECK(ask(options(cut.url())).reply.error ==
           cut.url() + " closed the connection without an answer (4 tries): try again");
@@ -645,9 +660,9 @@ TEST_CASE("model: a stop ends the stream and the wait between tries, and keeps w
         asked_at = Clock::now();
         write_all(second.write.get(), "x");
     };
-    const ModelReply reply = model.ask(
-        ModelRequest{json::Value::array(), json::Value::array(), conversation()}, events,
-        second.read.get());
+    const ModelReply reply =
+        model.ask(ModelRequest{json::Value::array(), json::Value::array(), conversation()}, events,
+                  second.read.get());
     CHECK(reply.cancelled);
     CHECK(Clock::now() - asked_at < Milliseconds(100));
 }

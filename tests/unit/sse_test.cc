@@ -70,7 +70,8 @@ TEST_CASE("sse: an event's name does not stay for the next") {
 }
 
 TEST_CASE("sse: a BOM counts only at the start") {
-    CHECK(parse({"data: a\n\n\xef\xbb\xbf" "data: b\n\n"}) == Events{{"", "a"}});
+    CHECK(parse({"data: a\n\n\xef\xbb\xbf"
+                 "data: b\n\n"}) == Events{{"", "a"}});
 }
 
 TEST_CASE("sse: one event beyond 16 MiB is refused, in one line or in many") {
