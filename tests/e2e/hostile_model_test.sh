@@ -28,17 +28,30 @@ start_model() { # NAME OPTIONS...: leaves the port in $port and the log's addres
     log=http://127.0.0.1:$port/log
 }
 
-# ask NAME URL [VARIABLE=VALUE...]: one question in a home and a folder of its own; leaves .out, .err
-# and .code. The limit on memory is what a flood would hit.
+requests_log() { python3 -c 'import sys, urllib.request as u
+print(u.build_opener(u.ProxyHandler({})).open(sys.argv[1]).read().decode())' "$log"; }
+
+# prepare NAME; become NAME URL [VARIABLE=VALUE...]: this shell becomes one question, in a home and a
+# folder of its own. The limit on memory is what a flood would hit.
+prepare() {
+    mkdir -m 0700 "$scratch/run.$1" "$scratch/run.$1/work"
+    if ((EUID == 0)); then chown 65534:65534 "$scratch/run.$1" "$scratch/run.$1/work"; fi
+}
+limit=(timeout 60)
+become() {
+    exec >"$scratch/$1.out" 2>"$scratch/$1.err" </dev/null
+    cd "$scratch/run.$1/work"
+    ulimit -v 1000000 -c 0
+    exec "${as[@]}" env -i PATH="$PATH" HOME="$scratch/run.$1" LANG=C.UTF-8 ANTHROPIC_API_KEY="$key" \
+        "${@:3}" "${limit[@]}" "$scratch/peacrabd" ask --plain --model m --model-url "$2" 'what is up?'
+}
+
+# ask NAME URL [VARIABLE=VALUE...]: leaves NAME.out, NAME.err and NAME.code.
 ask() {
-    local name=$1 url=$2 home=$scratch/run.$1 code=0
-    shift 2
-    mkdir -m 0700 "$home" "$home/work"
-    if ((EUID == 0)); then chown 65534:65534 "$home" "$home/work"; fi
-    (cd "$home/work" && ulimit -v 1000000 -c 0 && exec "${as[@]}" env -i PATH="$PATH" HOME="$home" \
-        LANG=C.UTF-8 ANTHROPIC_API_KEY="$key" "$@" timeout 60 "$scratch/peacrabd" ask --plain --model m \
-        --model-url "$url" 'what is up?') >"$scratch/$name.out" 2>"$scratch/$name.err" </dev/null || code=$?
-    echo "$code" >"$scratch/$name.code"
+    local code=0
+    prepare "$1"
+    (become "$@") || code=$?
+    echo "$code" >"$scratch/$1.code"
 }
 
 problems=()
@@ -138,7 +151,8 @@ while IFS='|' read -r name code place phrase; do
     while (($(jobs -rp | wc -l) > 6)); do sleep 0.05; done # the model is one of them
     ask "$name" "http://127.0.0.1:$port/s/$name" &
 done <<<"$table"
-until_true 120 eval '(( $(ls "$scratch"/*.code 2>/dev/null | wc -l) == ${#names[@]} ))'
+all_asked() { local codes=("$scratch"/*.code) && ((${#codes[@]} == ${#names[@]})); }
+until_true 120 all_asked
 while IFS='|' read -r name code place phrase; do
     [[ -n $name ]] || continue
     verdict "${name// /}" "${code// /}" "${place// /}" "${phrase# }"
@@ -151,17 +165,23 @@ ask scheme ftp://127.0.0.1/
 verdict scheme 1 err 'cannot reach ftp://127.0.0.1'
 
 # A stop while the model is silent in the middle of its answer.
-(ask stall "http://127.0.0.1:$port/s/stall") &
-until_true 20 eval 'curl -s --noproxy "*" "$log" | grep -q "\"stall\": 1"'
-front=$(pgrep -o -f "^$scratch/peacrabd ask .*/s/stall" || true)
+limit=()
+prepare stall
+(become stall "http://127.0.0.1:$port/s/stall") &
+front=$!
+stalls() { requests_log | grep -q '"stall": 1'; }
+until_true 20 stalls
 before=${EPOCHREALTIME/./}
-kill -INT "$front" # the warden behind it is not the one to be stopped
-until_true 10 test -s "$scratch/stall.code"
+kill -INT $front
+code=0
+wait $front || code=$?
 took=$((${EPOCHREALTIME/./} - before))
-verdict stall 130 err ''
+echo $code >"$scratch/stall.code"
+limit=(timeout 60)
+verdict stall 130 err 'stopp'
 ((took < 3000000)) || problems+=("stall: the stop took $took us")
 
-curl -s --noproxy '*' "$log" >"$scratch/plain.json"
+requests_log >"$scratch/plain.json"
 grep -q '"violations": \[\]' "$scratch/plain.json" || problems+=("violations: $(<"$scratch/plain.log")")
 
 # Through a proxy that terminates TLS: the CA by either variable, and none.
@@ -178,7 +198,7 @@ verdict tls-bad 1 err 'PROXY_CA_CERT_B64 is not base64'
 ask tls-other https://other.test/s/ok HTTPS_PROXY="$proxy" SSL_CERT_FILE="$scratch/ca.pem"
 verdict tls-other 1 err 'cannot reach https://other.test through the proxy http://127.0.0.1'
 if grep -l geheim "$scratch"/*.err "$scratch"/*.out; then problems+=('the password of the proxy was told'); fi
-curl -s --noproxy '*' "$log" >"$scratch/tls.json"
+requests_log >"$scratch/tls.json"
 grep -q '"violations": \[\]' "$scratch/tls.json" || problems+=("violations: $(<"$scratch/tls.log")")
 contains "$(<"$scratch/tls.json")" '"ok": 1' 'only the trusted exchange reached the model'
 
