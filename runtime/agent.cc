@@ -166,6 +166,8 @@ std::optional<json::Value> Turn::receive_result(const std::string& call) {
 
 ToolResult Turn::run_call(const ToolCall& call) {
     if (stop_wanted()) return {Outcome::Interrupted, "stopped by the user before it ran", {}};
+    if (call.arguments == kDamagedArguments)
+        return {Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
     if (call.arguments.size() > kMaxFrame / 2)
         return {Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
     say(json::Value::object(

@@ -47,6 +47,8 @@ void make_root_replaceable() {
     if (::chdir("/tmp") < 0) throw ErrnoError("boot: enter the new root");
     mount_or_throw(".", "/", nullptr, MS_MOVE);
     if (::chroot(".") < 0 || ::chdir("/") < 0) throw ErrnoError("boot: change root");
+    // Comes with the kernel's own default archive; nothing of ours uses it.
+    if (::rmdir("/root") < 0 && errno != ENOENT) throw ErrnoError("boot: remove /root");
 }
 
 void mount_kernel_file_systems() {
@@ -184,7 +186,11 @@ std::string boot_id() {
 
 void power_off() {
     ::sync();
-    ::umount2("/state", 0);
+    // A child that was just killed may hold the disk for a moment more; unmounted, it needs no
+    // recovery at the next start. Synced it is in any case.
+    const Deadline deadline = Deadline::in(Seconds(2));
+    while (::umount2("/state", 0) < 0 && errno == EBUSY && !deadline.passed())
+        std::this_thread::sleep_for(Milliseconds(5));
     ::sync();
     ::reboot(RB_POWER_OFF);
     ::_exit(1);  // a kernel that cannot power off panics here, and the launcher sees the end

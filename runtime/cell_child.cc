@@ -239,11 +239,14 @@ void report_end(int status) noexcept {
 }
 
 // Pid 1 of a pid namespace: reaps what is orphaned; when the command ends, so does the namespace.
-[[noreturn]] void reap_until(pid_t command) noexcept {
+// `home` ≥ 0: what the command wrote is on the disk before its end is told, because our VM may be
+// killed at any moment, and a call that was reported as done must not be half gone then.
+[[noreturn]] void reap_until(pid_t command, int home) noexcept {
     for (;;) {
         int status = 0;
         const pid_t pid = ::wait4(-1, &status, __WALL, nullptr);
         if (pid == command) {
+            if (home >= 0) ::syncfs(home);
             report_end(status);
             ::_exit(0);
         }
@@ -313,13 +316,18 @@ void kill_descendants() noexcept {
         require(::close_range(kReport + 1, static_cast<unsigned>(gate[1]) - 1, 0) == 0,
                 "descriptors");
     require(::close_range(static_cast<unsigned>(gate[1]) + 1, ~0u, 0) == 0, "descriptors");
+    int home = -1;
     if (plain) {
         // A signal that can be waited for: should the warden end, there are descendants to end.
         require(::sigprocmask(SIG_BLOCK, &awaited, nullptr) == 0, "signals");
         require(::prctl(PR_SET_PDEATHSIG, SIGTERM) == 0, "death signal");
     } else {
         JailOptions options;
-        if (plan.layers.kind == CellLayers::Kind::Root) options.ids = kReaperIds;
+        if (plan.layers.kind == CellLayers::Kind::Root) {
+            home = ::open("/home/agent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            require(home >= 0, "open home");
+            options.ids = kReaperIds;
+        }
         if (const char* step = enter_jail(options, *plan.reaper_filter)) fail(step);
         // Taking ids clears it.
         require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
@@ -328,7 +336,7 @@ void kill_descendants() noexcept {
     // close() is not in the reaper's filter, so the gate opens by a byte.
     require(::write(gate[1], "", 1) == 1, "gate");
     if (plain) watch_until(command, awaited);
-    reap_until(command);
+    reap_until(command, home);
 }
 
 [[noreturn]] void child_main(const CellPlan& plan) noexcept {

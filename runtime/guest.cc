@@ -132,8 +132,8 @@ class Guest {
         } else if (type == "power_off") {
             warden_.stop_all();
             say(json::Value::object({{"type", "stopped"}}));
-            // One more round of the loop, so that the words above reach the host.
-            loop_.after(Milliseconds(20), [] { power_off(); });
+            // A few more rounds of the loop, so that the words above reach the host.
+            loop_.after(Milliseconds(20), [this] { loop_.stop(); });
         }
     }
 
@@ -190,6 +190,7 @@ class Guest {
 void guest_main() {
     set_log_name("warden");
     try {
+        // Dropped before the power goes: with it the store is closed and every child ended.
         Guest guest(boot_guest());
         guest.run();
     } catch (const std::exception& error) {

@@ -109,6 +109,7 @@ constexpr AllowRow kAllowed[] = {
     {kShell, "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr", "queues"},
     // Pid 1 of a call waits, tells how the command ended, and ends.
     {kReaper, "wait4 write exit_group rt_sigreturn restart_syscall", "reap and report"},
+    {kReaper, "syncfs", "what a call wrote is on the disk before its end is told"},
 };
 
 constexpr AbsentRow kAbsent[] = {
