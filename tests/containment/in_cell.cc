@@ -1,7 +1,8 @@
 // Runs one command in a cell and prints what it said, so that scripts can attack the jail from
 // inside without a model, a warden or a VM. Exit code: the command's; 125 when it never ran.
 //
-//   in_cell vm BASE HOME COMMAND      as root: BASE becomes the read-only root directory
+//   in_cell vm BASE HOME COMMAND      as root: BASE becomes the read-only root directory; "-" is
+//                                     this machine's own
 //   in_cell here WORKSPACE COMMAND    as an ordinary user; paths in $IN_CELL_HIDDEN (":") are
 //   hidden in_cell posture WORKSPACE         prints which layers an ordinary user gets
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "cell.h"
+#include "cell_fixture.h"
 #include "error.h"
 #include "tools.h"
 
@@ -50,6 +52,10 @@ int main(int argc, char** argv) {
     const std::string what = argc > 1 ? argv[1] : "";
     try {
         if (what == "vm" && argc == 5) {
+            std::optional<test::Base> machine;
+            std::string base = argv[2];
+            if (base == "-") base = machine.emplace().path();
+            argv[2] = base.data();
             Cell cell = make_cell(true, argv + 2);
             return run(cell, argv[4]);
         }

@@ -35,28 +35,38 @@ class Folder {
     std::string path;
 };
 
-// "/" of this machine, read-only, without what is mounted beneath it.
+// "/" of this machine, without what is mounted beneath it. It is read-only before it can be seen,
+// and its mount point is only ever removed by rmdir: nothing can go wrong in a way that deletes it.
 class Base {
   public:
     Base() {
-        const char* at = folder_.path.c_str();
-        if (::mount("/", at, nullptr, MS_BIND, nullptr) < 0) throw ErrnoError("test: bind /");
-        if (::mount(nullptr, at, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) < 0) {
+        char name[] = "/tmp/peacrab-base-XXXXXX";
+        if (!::mkdtemp(name)) throw ErrnoError("test: mkdtemp");
+        path_ = name;
+        const UniqueFd tree(::open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+        mount_attr attr{};
+        attr.attr_set = MOUNT_ATTR_RDONLY;
+        if (!tree || ::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attr, sizeof attr) < 0 ||
+            ::move_mount(tree.get(), "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
             const int code = errno;
-            ::umount2(at, MNT_DETACH);
+            ::rmdir(name);
             throw ErrnoError("test: bind / read-only", code);
         }
     }
     Base(const Base&) = delete;
-    // Unmounted before the folder is removed; if that failed, removing would find a read-only tree.
-    ~Base() { ::umount2(folder_.path.c_str(), MNT_DETACH); }
-    const std::string& path() const { return folder_.path; }
+    ~Base() {
+        ::umount2(path_.c_str(), MNT_DETACH);
+        ::rmdir(path_.c_str());
+    }
+    const std::string& path() const { return path_; }
 
   private:
-    Folder folder_;
+    std::string path_;
 };
 
-inline bool is_root() { return ::geteuid() == 0; }
+inline bool is_root() {
+    return ::geteuid() == 0;
+}
 
 class TestCell {
   public:
@@ -95,8 +105,8 @@ inline std::string as_ordinary_user(const std::function<std::string()>& act) {
     if (pid < 0) throw ErrnoError("test: fork");
     if (pid == 0) {
         std::string said;
-        if (is_root() && (::setresgid(54321, 54321, 54321) < 0 ||
-                          ::setresuid(54321, 54321, 54321) < 0))
+        if (is_root() &&
+            (::setresgid(54321, 54321, 54321) < 0 || ::setresuid(54321, 54321, 54321) < 0))
             ::_exit(1);
         try {
             said = act();

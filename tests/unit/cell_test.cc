@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
 
 namespace {
 
+const auto needs_root = doctest::skip(!is_root());
+
 bool holds(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }
@@ -52,7 +54,9 @@ std::string here(const std::string& workspace, std::vector<std::string> hidden,
 
 }  // namespace
 
-TEST_CASE("cell: without a place nothing runs") { CHECK_THROWS_AS(Cell(CellOptions{}), Error); }
+TEST_CASE("cell: without a place nothing runs") {
+    CHECK_THROWS_AS(Cell(CellOptions{}), Error);
+}
 
 TEST_CASE("cell: a command has no capability, no new privilege and a filter") {
     TestCell test;
@@ -196,7 +200,8 @@ TEST_CASE("cell: output at the limit is whole") {
 TEST_CASE("cell: a cut does not tear a character") {
     TestCell test;
     // 3-byte characters; neither half is a multiple of 3.
-    const CommandResult result = test.run("printf x; for i in $(seq 30000); do printf '\xe2\x82\xac'; done");
+    const CommandResult result =
+        test.run("printf x; for i in $(seq 30000); do printf '\xe2\x82\xac'; done");
     std::string text = result.output;
     const size_t cut = text.find("\n[... ");
     REQUIRE(cut != std::string::npos);
@@ -236,27 +241,20 @@ TEST_CASE("cell: a call without descriptors left is a result, not a hang") {
     CHECK(test.run("true").exit.ok());
 }
 
-TEST_CASE("cell: a workspace that became a link to a descriptor of ours is refused") {
-    if (!is_root()) {
-        MESSAGE("skipped: needs root");
-        return;
-    }
+TEST_CASE("cell: a workspace that became a link to a descriptor of ours is refused" * needs_root) {
     TestCell test;
     REQUIRE(test.run("cd .. && rm -rf workspace && ln -s /proc/self/fd/7 workspace").exit.ok());
     const CommandResult result = test.run("pwd");
     CHECK(holds(result.failed_step, "working directory"));
 }
 
-TEST_CASE("cell: in the VM the base cannot be written and /proc is masked") {
-    if (!is_root()) {
-        MESSAGE("skipped: needs root");
-        return;
-    }
+TEST_CASE("cell: in the VM the base cannot be written and /proc is masked" * needs_root) {
     TestCell test;
     CHECK_FALSE(test.run("touch /etc/x").exit.ok());
     CHECK(holds(test.run("touch /x 2>&1").output, "Read-only file system"));
     CHECK(test.run("cat /proc/kallsyms /proc/keys /proc/timer_list | wc -c").output == "0\n");
-    CHECK_FALSE(test.run("echo h > /proc/sysrq-trigger && test ! -c /proc/sysrq-trigger").exit.ok());
+    CHECK_FALSE(
+        test.run("echo h > /proc/sysrq-trigger && test ! -c /proc/sysrq-trigger").exit.ok());
     CHECK_FALSE(test.run("echo x > /proc/sys/kernel/core_pattern").exit.ok());
     CHECK(test.run("ls /sys | wc -l").output == "0\n");
     CHECK(test.run("hostname").output == "peacrab\n");
@@ -270,21 +268,13 @@ TEST_CASE("cell: in the VM the base cannot be written and /proc is masked") {
     CHECK(test.run("findmnt -rno OPTIONS /home/agent").output.starts_with("rw,nosuid,nodev"));
 }
 
-TEST_CASE("cell: in the VM files stay from call to call, scratch space does not") {
-    if (!is_root()) {
-        MESSAGE("skipped: needs root");
-        return;
-    }
+TEST_CASE("cell: in the VM files stay from call to call, scratch space does not" * needs_root) {
     TestCell test;
     CHECK(test.run("echo kept > a; echo gone > /tmp/b; echo gone > /dev/shm/c").exit.ok());
     CHECK(test.run("cat a; ls /tmp /dev/shm").output == "kept\n/dev/shm:\n\n/tmp:\n");
 }
 
-TEST_CASE("cell: a base without what a cell needs is refused when the cell is made") {
-    if (!is_root()) {
-        MESSAGE("skipped: needs root");
-        return;
-    }
+TEST_CASE("cell: a base without what a cell needs is refused when the cell is made" * needs_root) {
     Folder empty, home;
     CellOptions options;
     options.place = CellOptions::Place::Vm;
@@ -306,11 +296,7 @@ TEST_CASE("cell: a base without what a cell needs is refused when the cell is ma
     CHECK_THROWS_AS(Cell{options}, Error);
 }
 
-TEST_CASE("cell: without a VM root is refused") {
-    if (!is_root()) {
-        MESSAGE("skipped: needs root");
-        return;
-    }
+TEST_CASE("cell: without a VM root is refused" * needs_root) {
     CellOptions options;
     options.place = CellOptions::Place::Here;
     options.workspace = "/tmp";
@@ -325,16 +311,18 @@ TEST_CASE("cell: without a VM the posture says what is in force, and hidden fold
         make_directories(workspace, 0700);
         make_directories(secret, 0700);
         write_file_atomic(secret + "/key", "canary", 0600);
-        return here(workspace, {secret, folder.path + "/not-yet"},
-                    "cat ../secret/key; echo x > ../secret/new; ls -A ../secret ../not-yet; "
-                    "mkdir -p ../not-yet/config; echo mine > file; umount ../secret; cat ../secret/*");
+        return here(
+            workspace, {secret, folder.path + "/not-yet"},
+            "cat ../secret/key; echo x > ../secret/new; ls -A ../secret ../not-yet; "
+            "mkdir -p ../not-yet/config; echo mine > file; umount ../secret; cat ../secret/*");
     });
     if (said.starts_with("interim: no cells; shared: no-new-privs, seccomp; no user namespaces")) {
         MESSAGE("skipped: no user namespaces for ordinary users here");
         return;
     }
-    CHECK(said.starts_with("interim: no cells; shared: no-new-privs, seccomp, own pid, mount and "
-                           "network namespaces (no network)"));
+    CHECK(
+        said.starts_with("interim: no cells; shared: no-new-privs, seccomp, own pid, mount and "
+                         "network namespaces (no network)"));
     CHECK_FALSE(holds(said, "canary"));
     CHECK(holds(said, "../not-yet:\n\n../secret:\n"));
     CHECK(read_file(workspace + "/file", KiB(1)) == "mine\n");
@@ -374,8 +362,9 @@ TEST_CASE("cell: without a pid namespace a slow command still ends, with all it 
         options.workspace = folder.path;
         Cell cell(options);
         const CommandResult result =
-            cell.shell("exec 9>lock; flock 9; trap '' TERM; setsid sh -c 'sleep 1000 & wait' & wait",
-                       Milliseconds(300))
+            cell.shell(
+                    "exec 9>lock; flock 9; trap '' TERM; setsid sh -c 'sleep 1000 & wait' & wait",
+                    Milliseconds(300))
                 .run();
         return result.timed_out ? "timed out" : result.output + result.exit.describe();
     });

@@ -88,8 +88,8 @@ TEST_CASE("policy: texts have bounds, and no path or command goes on behind a NU
     CHECK_FALSE(allowed("shell", R"({"command":"ls\u0000rm"})"));
     CHECK_FALSE(allowed("write", R"({"path":"a\u0000b","content":""})"));
     CHECK(allowed("write", R"({"path":"a","content":"\u0000"})"));
-    CHECK_FALSE(allowed("write", "{\"path\":\"a\",\"content\":\"" + std::string(1 << 20, 'x') +
-                                     "\"}"));
+    CHECK_FALSE(
+        allowed("write", "{\"path\":\"a\",\"content\":\"" + std::string(1 << 20, 'x') + "\"}"));
 }
 
 TEST_CASE("policy: the schema shown to the model is the one that is checked") {
