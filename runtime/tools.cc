@@ -81,11 +81,17 @@ std::string seconds(Milliseconds span) {
     return std::to_string(std::chrono::duration_cast<Seconds>(span).count()) + " s";
 }
 
+// What we say stands in brackets on a line of its own, after what the command said.
+std::string remark(std::string text, const std::string& ours) {
+    if (!text.empty() && text.back() != '\n') text += '\n';
+    return text + "[" + ours + "]";
+}
+
 // What ended the call before it could finish by itself; nothing when it did.
 std::optional<ToolResult> early_end(const CommandResult& done, const std::string& text,
                                     Milliseconds limit) {
     const auto ended = [&](Outcome outcome, const std::string& why) {
-        return ToolResult{outcome, text + "[" + why + "]", one_line(why)};
+        return ToolResult{outcome, remark(text, why), one_line(why)};
     };
     if (!done.failed_step.empty())
         return ended(Outcome::Failed, "could not be started: " + printable(done.failed_step));
@@ -95,15 +101,14 @@ std::optional<ToolResult> early_end(const CommandResult& done, const std::string
 }
 
 ToolResult finish_shell(const CommandResult& done, Milliseconds limit) {
-    std::string text = plain(done.output);
-    if (!text.empty() && text.back() != '\n') text += '\n';
+    const std::string text = plain(done.output);
     if (std::optional<ToolResult> early = early_end(done, text, limit)) return std::move(*early);
     if (done.exit.ok())
         return text.empty() ? ToolResult{Outcome::Ok, "(no output)", "no output"}
                             : ToolResult{Outcome::Ok, text,
                                          std::to_string(done.total_bytes) + " bytes of output"};
     const std::string how = done.exit.describe();
-    return {Outcome::Failed, text + "[" + how + "]", how};
+    return {Outcome::Failed, remark(text, how), how};
 }
 
 ToolResult finish_file(const CommandResult& done, Milliseconds limit) {
