@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cstdlib>
 
 #include "cell_child.h"
@@ -336,6 +337,12 @@ void prepare_home(const std::string& home, const std::string& workspace) {
         throw ErrnoError("cell: workspace: owner");
 }
 
+std::string real_path(const std::string& path) {
+    char resolved[PATH_MAX];
+    if (!::realpath(path.c_str(), resolved)) throw ErrnoError("cell: " + printable(path));
+    return resolved;
+}
+
 bool is_within(const std::string& path, const std::string& directory) {
     return path == directory || path.starts_with(directory + "/");
 }
@@ -353,6 +360,8 @@ CellPlan Cell::State::plan(const JailFilter& filter) const {
     plan.reaper_filter = &reaper;
     if (layers.kind == CellLayers::Kind::Root) plan.jail.ids = kAgentIds;
     plan.jail.directory = options.workspace.c_str();
+    for (const char* covered : {"/tmp", "/run", "/dev/shm"})
+        if (is_within(options.workspace, covered)) plan.kept = options.workspace.c_str();
     plan.jail.max_open_files = 4096;
     // Counted per uid: where the uid is the person's own, their other programs count too.
     if (layers.kind == CellLayers::Kind::Plain) plan.jail.max_processes = 4096;
@@ -431,12 +440,14 @@ void Cell::State::prepare_here() {
         throw Error("cell: without a VM peacrab must not be root: start it as an ordinary user");
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("cell: hide memory");
     require_directory("workspace", options.workspace);
-    for (const std::string& path : options.hidden) {
+    options.workspace = real_path(options.workspace);
+    for (std::string& path : options.hidden) {
+        struct stat info;
+        if (::stat(path.c_str(), &info) < 0) make_directories(path, 0700);
+        path = real_path(path);
         if (is_within(options.workspace, path))
             throw Error("cell: workspace: " + printable(options.workspace) + ": lies within " +
                         printable(path) + ", which tools must not see: start in another folder");
-        struct stat info;
-        if (::stat(path.c_str(), &info) < 0) make_directories(path, 0700);
     }
     const std::string home = env("HOME"), user = env("USER");
     environment =
@@ -505,7 +516,8 @@ std::string Cell::posture() const {
         case CellLayers::Kind::Separated:
             return std::string(
                        "interim: no cells; shared: no-new-privs, seccomp, own pid, mount and "
-                       "network namespaces (no network); the files are this machine's") +
+                       "network namespaces (no network); the files but for /tmp and "
+                       "/run are this machine's") +
                    (state_->layers.fresh_proc ? "" : "; /proc is this machine's");
         case CellLayers::Kind::Plain:
             return "interim: no cells; shared: no-new-privs, seccomp; no user namespaces here: "

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -199,11 +200,59 @@ void hide(const char* path) noexcept {
         require(::mount("/dev/null", path, nullptr, MS_BIND, nullptr) == 0, "hide");
 }
 
+void make_path(const char* path) noexcept {
+    char part[PATH_MAX];
+    const size_t length = ::strlen(path);
+    require(length < sizeof part, "keep workspace");
+    ::memcpy(part, path, length + 1);
+    for (size_t i = 1; i <= length; ++i) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        const char end = part[i];
+        part[i] = '\0';
+        require(::mkdir(part, 0755) == 0 || errno == EEXIST, "keep workspace");
+        part[i] = end;
+    }
+}
+
+// Among the machine's files are doors past the jail: sockets of the person's session bus, service
+// manager, containers and terminal multiplexer, the terminal itself, others' shared memory. Where
+// they usually are, a call has something empty of its own.
+void cover_doors(const CellPlan& plan) noexcept {
+    struct Cover {
+        const char* path;
+        const char* type;
+        const char* options;
+    };
+    static constexpr Cover kCovers[] = {
+        {"/tmp", "tmpfs", "mode=1777,nr_inodes=65536"},
+        {"/run", "tmpfs", "mode=0755,size=16m,nr_inodes=4096"},
+        {"/dev/shm", "tmpfs", "mode=1777,nr_inodes=4096"},
+        {"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,max=64"},
+    };
+    int kept = -1;
+    if (plan.kept) {
+        kept = ::open_tree(AT_FDCWD, plan.kept, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        require(kept >= 0, "keep workspace");
+    }
+    for (const Cover& cover : kCovers) {
+        const unsigned long flags = MS_NOSUID | (*cover.type == 't' ? MS_NODEV : MS_NOEXEC);
+        require(::mount(cover.type, cover.path, cover.type, flags, cover.options) == 0 ||
+                    errno == ENOENT,
+                "cover /tmp, /run and /dev");
+    }
+    if (!plan.kept) return;
+    make_path(plan.kept);
+    require(::move_mount(kept, "", AT_FDCWD, plan.kept, MOVE_MOUNT_F_EMPTY_PATH) == 0,
+            "keep workspace");
+    ::close(kept);
+}
+
 // As an ordinary user, in namespaces that belong to a user namespace of our own. The files stay the
-// machine's, except for what is hidden.
+// machine's, except for what is hidden and the doors.
 void separate(const CellPlan& plan) noexcept {
     require(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "private mounts");
     for (const char* path : plan.hidden) hide(path);
+    cover_doors(plan);
     if (plan.layers.fresh_proc)
         require(::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0,
                 "mount /proc");

@@ -28,6 +28,7 @@ struct CellPlan {
     const char* base = nullptr;           // Root: what becomes the root directory, read-only
     const char* home = nullptr;           // Root: what becomes /home/agent
     std::span<const char* const> hidden;  // Separated: covered by something empty
+    const char* kept = nullptr;           // Separated: a workspace that lies in what is covered
     int input = -1;                       // absent: /dev/null
     int output = -1;                      // stdout and stderr
     int report = -1;

@@ -21,11 +21,9 @@ namespace peacrab::test {
 
 class Folder {
   public:
-    Folder() {
-        char name[] = "/tmp/peacrab-test-XXXXXX";
-        if (!::mkdtemp(name)) throw ErrnoError("test: mkdtemp");
-        path = name;
-        ::chmod(name, 0755);
+    explicit Folder(const std::string& in = "/tmp") : path(in + "/peacrab-test-XXXXXX") {
+        if (!::mkdtemp(path.data())) throw ErrnoError("test: mkdtemp");
+        ::chmod(path.c_str(), 0755);
     }
     Folder(const Folder&) = delete;
     ~Folder() {

@@ -304,7 +304,7 @@ TEST_CASE("cell: without a VM root is refused" * needs_root) {
 }
 
 TEST_CASE("cell: without a VM the posture says what is in force, and hidden folders are empty") {
-    Folder folder;
+    Folder folder("/var/tmp");  // what is in /tmp is covered anyway
     give_to_ordinary_user(folder.path);
     const std::string workspace = folder.path + "/work", secret = folder.path + "/secret";
     const std::string said = as_ordinary_user([&] {
@@ -328,6 +328,30 @@ TEST_CASE("cell: without a VM the posture says what is in force, and hidden fold
     CHECK(read_file(workspace + "/file", KiB(1)) == "mine\n");
     CHECK(read_file(secret + "/key", KiB(1)) == "canary");
     CHECK(std::filesystem::is_empty(folder.path + "/not-yet"));
+}
+
+TEST_CASE("cell: without a VM the doors among the machine's files are covered") {
+    Folder work, other;
+    give_to_ordinary_user(work.path);
+    give_to_ordinary_user(other.path);
+    const std::string said = as_ordinary_user([&] {
+        return here(work.path, {},
+                    "ls -A /tmp /run /dev/shm /dev/pts; echo x > /tmp/a; echo kept > kept; "
+                    "test -e " +
+                        other.path +
+                        " || echo covered; python3 -c 'import pty; "
+                        "pty.spawn([\"true\"])'");
+    });
+    if (holds(said, "no user namespaces")) {
+        MESSAGE("skipped: no user namespaces for ordinary users here");
+        return;
+    }
+    const std::string name = work.path.substr(work.path.rfind('/') + 1);
+    CHECK(holds(said, "/dev/pts:\nptmx\n\n/dev/shm:\n\n/run:\n\n/tmp:\n" + name + "\n"));
+    CHECK(holds(said, "covered\n"));
+    CHECK(said.ends_with("exit code 0"));
+    CHECK(read_file(work.path + "/kept", KiB(1)) == "kept\n");
+    CHECK_FALSE(std::filesystem::exists("/tmp/a"));
 }
 
 TEST_CASE("cell: a workspace inside a hidden folder is refused") {
