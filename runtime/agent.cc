@@ -56,7 +56,7 @@ class Turn {
           prompt_{start.text("agent"), start.text("workspace"), network == TurnNetwork::ModelRoute},
           journal_(start.text("journal"), network == TurnNetwork::ModelRoute
                                               ? Durability::PowerLoss
-                                              : Durability::ProcessCrash),
+                                              : Durability::Scratch),
           model_(model_options(start, network)) {
         std::vector<Entry> said;
         for (const json::Value& text : start.at("messages").items())

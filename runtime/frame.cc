@@ -32,7 +32,7 @@ const Table kClientToWarden = {
     {"seen", "seq:i"},
 };
 const Table kWardenToClient = {
-    {"attached", "agent:s session:s posture:s version:s running:b"},
+    {"attached", "agent:s session:s posture:s? version:s running:b"},
     {"caught_up", "turn:s? partial:s?"},
     {"ack", "id:s turn:s duplicate:b?"},
     {"refused", "id:s? why:s"},

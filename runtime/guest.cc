@@ -163,9 +163,6 @@ class Guest {
             const std::vector<std::string> fields = split(line, ' ');
             if (fields.size() > 2) mounts.push(fields[1] + " " + fields[2]);
         }
-        std::string peak;
-        for (const std::string& line : split(read_file("/proc/self/status", KiB(64)), '\n'))
-            if (line.starts_with("VmHWM:") || line.starts_with("VmRSS:")) peak += line + " ";
         return json::Value::object({{"version", kVersion},
                                     {"boot", boot_id()},
                                     {"kernel", kernel()},
@@ -173,7 +170,8 @@ class Guest {
                                     {"root", names(list_folder("/"))},
                                     {"modules", names(list_folder("/modules"))},
                                     {"mounts", mounts},
-                                    {"warden_memory", peak}});
+                                    {"warden_memory", warden_.memory()},
+                                    {"turn_memory", warden_.turn_memory()}});
     }
 
     Booted booted_;

@@ -22,8 +22,10 @@ struct sqlite3_stmt;
 namespace peacrab {
 
 // What a commit survives. In our VM the "power" goes whenever the VM is killed, so it is PowerLoss
-// there; without a VM the kernel outlives us.
-enum class Durability { PowerLoss, ProcessCrash };
+// there. ProcessCrash: a killed process loses nothing; a loss of power loses the last commits.
+// Scratch: as ProcessCrash, but a loss of power may damage the file: for one session's journal
+// without a VM, where an fsync would take longer than the turn.
+enum class Durability { PowerLoss, ProcessCrash, Scratch };
 
 class Statement {
   public:

@@ -186,12 +186,15 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     }
     const auto running = turns.find(client.session);
     const bool runs = running != turns.end();
-    send(client, json::Value::object({{"type", "attached"},
-                                      {"agent", client.agent},
-                                      {"session", session_name(client.session)},
-                                      {"posture", posture(client.agent)},
-                                      {"version", kVersion},
-                                      {"running", runs}}));
+    json::Value attached = json::Value::object({{"type", "attached"},
+                                                {"agent", client.agent},
+                                                {"session", session_name(client.session)}});
+    // To know it the cell must be tried, which takes longer than a short answer: one question does
+    // without, `status` always tells.
+    if (client.channel == "terminal") attached.set("posture", posture(client.agent));
+    attached.set("version", kVersion);
+    attached.set("running", runs);
+    send(client, attached);
     for (const json::Value& event : store.events(client.session, replay_after, kReplayLimit))
         send(client, event);
     json::Value caught_up = json::Value::object({{"type", "caught_up"}});
@@ -311,6 +314,12 @@ void Warden::set_time_factor(int factor) {
 
 std::string Warden::posture() {
     return state_->posture("main");
+}
+std::string Warden::memory() const {
+    return memory_of(::getpid());
+}
+std::string Warden::turn_memory() const {
+    return state_->turn_memory;
 }
 bool Warden::idle() const {
     return state_->turns.empty();

@@ -61,7 +61,9 @@ class Warden {
     void set_model(const std::string& model);  // for turns that start from now on
     void set_time_factor(int factor);
     std::string posture();
-    bool idle() const;  // no turn runs
+    std::string memory() const;       // of the warden: peak and anonymous
+    std::string turn_memory() const;  // of the last turn process in a VM; "" before the first
+    bool idle() const;                // no turn runs
     void stop_all();    // ends every turn as stopped, before power-off
 
     static constexpr size_t kMaxTurns = 8;

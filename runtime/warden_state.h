@@ -60,6 +60,7 @@ struct Warden::State {
     ClientId next_client = 1;
     std::string boot_id;
     std::string kernel;
+    std::string turn_memory;  // of the last turn process in a VM, at its end
 
     State(Loop& the_loop, WardenOptions the_options);
 
@@ -110,6 +111,8 @@ struct Warden::State {
 std::string turn_name(int64_t id);
 std::string session_name(int64_t id);
 int64_t parse_name(const std::string& name, char letter);
+// A process's peak and its anonymous memory, as the kernel words them; "" when it has gone.
+std::string memory_of(pid_t pid);
 // What a hostile process wrote, fit to be shown: visible bytes, one line, at most `limit` of them.
 std::string one_line(const std::string& text, size_t limit);
 

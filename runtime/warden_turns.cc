@@ -16,6 +16,17 @@ constexpr Seconds kStopGrace{10};  // from "stop" to SIGKILL of the turn process
 
 }  // namespace
 
+std::string memory_of(pid_t pid) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/status";
+    std::string memory;
+    for (const std::string& line : split(read_file_if_exists(path, KiB(64)).value_or(""), '\n'))
+        for (const char* name : {"VmHWM:", "RssAnon:"})
+            if (line.starts_with(name))
+                memory += std::string(memory.empty() ? "" : ", ") + name +
+                          line.substr(line.find_first_of("0123456789") - 1);
+    return memory;
+}
+
 void Warden::State::report_interrupted() {
     for (const TurnRow& turn : store.running_turns()) interrupt(turn);
 }
@@ -161,6 +172,7 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
     } else if (type == "done") {
         const std::string status = frame.text("status");
         const bool known = status == "done" || status == "stopped";
+        if (options.turn_ids) turn_memory = memory_of(turn.process.pid());
         end_turn(turn, known ? status : "failed", one_line(frame.text("error"), 4000), frame);
     }
 }
