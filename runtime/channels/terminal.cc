@@ -8,7 +8,9 @@
 
 #include <poll.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,7 +47,12 @@ void put_quietly(int fd, std::string_view text) {
 // The socket to the warden, and how it ended.
 class Wire {
   public:
-    explicit Wire(FrameSocket& socket) : socket_(socket) {}
+    explicit Wire(FrameSocket& socket) : socket_(socket) {
+        // An agent that reads nothing any more must not take the terminal with it.
+        const timeval limit{10, 0};
+        if (::setsockopt(socket_.fd(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+            throw ErrnoError("terminal: send limit");
+    }
     int fd() const { return socket_.fd(); }
     // Nobody sees what is shown: from now on nothing counts as seen.
     void tell_nothing() { tells_ = false; }
@@ -55,8 +62,11 @@ class Wire {
         if (ended_) return;
         try {
             socket_.send(frame);
-        } catch (const ErrnoError&) {
-            // The peer has gone; what it still said is read first.
+        } catch (const ErrnoError& error) {
+            // A peer that has gone: what it still said is read first.
+            if (error.code() != EAGAIN) return;
+            fault_ = "it has taken nothing for 10 s";
+            ended_ = true;
         }
     }
     // Handles what is there (a bounded share of it: the person must get a word in), then tells what

@@ -182,7 +182,12 @@ class Editor {
     }
     bool line_is_empty() { return inputs_.empty(); }
     int pty() const { return pty_.get(); }
-    const Pidfd& process() const { return child_; }
+    bool cooked() const {
+        termios modes{};
+        REQUIRE(::tcgetattr(pty_.get(), &modes) == 0);
+        return (modes.c_lflag & ICANON) != 0 && (modes.c_lflag & ECHO) != 0;
+    }
+    Pidfd& process() { return child_; }
     void hang_up() { pty_.reset(); }
 
   private:
@@ -341,6 +346,46 @@ TEST_CASE("editor: Ctrl-D at an empty prompt is the end, a hung-up terminal too"
     REQUIRE(other.shows(">"));
     other.hang_up();
     CHECK(other.input() == "end");
+}
+
+TEST_CASE("editor: the terminal has its own modes back when the editor has gone") {
+    Editor editor;
+    REQUIRE(editor.cooked());
+    editor.agent("\x01");
+    REQUIRE(editor.shows(">"));
+    CHECK(!editor.cooked());
+    editor.type("\x04");
+    CHECK(editor.input() == "end");
+    CHECK(editor.process().wait().ok());
+    CHECK(editor.cooked());
+
+    Editor killed;
+    killed.agent("\x01");
+    REQUIRE(killed.shows(">"));
+    killed.process().signal(SIGTERM);
+    CHECK(killed.input() == "end");
+    CHECK(killed.process().wait().ok());
+    CHECK(killed.cooked());
+}
+
+TEST_CASE("editor: after a stop it takes the terminal back and draws its line anew") {
+    Editor editor;
+    editor.agent("\x01");
+    REQUIRE(editor.shows(">"));
+    editor.type("abc");
+    REQUIRE(editor.shows("> abc"));
+    editor.process().signal(SIGSTOP);
+    siginfo_t info;
+    REQUIRE(::waitid(P_PID, static_cast<id_t>(editor.process().pid()), &info, WSTOPPED) == 0);
+    termios modes{};
+    REQUIRE(::tcgetattr(editor.pty(), &modes) == 0);
+    modes.c_lflag |= ICANON | ECHO;  // as a shell does
+    REQUIRE(::tcsetattr(editor.pty(), TCSANOW, &modes) == 0);
+    editor.process().signal(SIGCONT);
+    REQUIRE(editor.shows("> abc> abc"));  // on whatever line the shell has left
+    CHECK(!editor.cooked());
+    editor.type("d\n");
+    CHECK(editor.input() == "line abcd");
 }
 
 TEST_CASE("editor: a new size of the window is taken up") {

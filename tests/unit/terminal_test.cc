@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <random>
 
 #include "channels/turn_view.h"
 #include "error.h"
@@ -60,6 +61,25 @@ class Script {
             return;
         }
         if (!socket_.closed()) die("wanted the end, got silence");
+    }
+    void drop_what_came() {
+        while (socket_.receive({})) {
+        }
+    }
+    static std::vector<std::string> keys_of(const std::string& type) {
+        if (type == "attached") return {"agent", "session", "posture", "version", "running"};
+        if (type == "caught_up") return {"turn", "partial"};
+        if (type == "ack") return {"id", "turn"};
+        if (type == "session") return {"session"};
+        if (type == "refused") return {"why"};
+        if (type == "restart") return {"turn"};
+        if (type == "delta" || type == "notice") return {"turn", "text"};
+        if (type == "tool") return {"seq", "turn", "call", "name", "summary"};
+        if (type == "tool_done") return {"seq", "turn", "call", "outcome", "summary", "ms"};
+        if (type == "turn_done")
+            return {"seq",   "turn",         "status",        "error",
+                    "model", "input_tokens", "output_tokens", "ms"};
+        return {"seq", "turn", "text"};
     }
     static void check(bool fine, const char* what) {
         if (!fine) die(what);
@@ -698,8 +718,9 @@ TEST_CASE("chat: commands; one that is unknown is said and not sent") {
                                         {"kernel", "6.12-\x1b[0m"}}));
             warden.expect("new");
             warden.say(frame("session", {{"session", "s2"}}));
-            Script::check(warden.expect("message").text("text") == "/etc/passwd is what?", "path");
-            warden.say(frame("refused", {{"why", "no"}}));
+            const json::Value message = warden.expect("message");
+            Script::check(message.text("text") == "/etc/passwd is what?", "path");
+            warden.say(frame("refused", {{"id", message.text("id")}, {"why", "no"}}));
             warden.expect_end();
         },
         {{"leaves\n", line("/frobnicate")},
@@ -739,6 +760,39 @@ TEST_CASE("chat: escapes in text are shown, letters beyond ASCII are kept whole"
         {{"leaves\n", line("x")}, {" out\n", {}}});
     CHECK(has(chatted.screen, "grüße \\x1b]52;c;AAAA\\x07\t漢\\x0d字\n  -- demo, 1.2 s"));
     CHECK(chatted.screen.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("chat: frames in any order and of any content neither end it nor pass an escape") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            std::minstd_rand random(7);
+            const char* types[] = {"attached", "caught_up", "ack",    "session", "turn_start",
+                                   "delta",    "restart",   "tool",   "notice",  "tool_done",
+                                   "reply",    "turn_done", "refused"};
+            const std::string texts[] = {
+                "", "\x1b[2J", "a\nb", "\r\x9b", "t1", "ü\u202e", std::string(3000, '\x1b'), "x"};
+            const auto text = [&] { return texts[random() % std::size(texts)]; };
+            const int64_t numbers[] = {0, -1, 5, INT64_MAX, INT64_MIN};
+            const auto number = [&] { return numbers[random() % std::size(numbers)]; };
+            for (int i = 0; i < 3000; ++i) {
+                const std::string type = types[random() % std::size(types)];
+                json::Value any = json::Value::object({{"type", type}});
+                for (const std::string& key : Script::keys_of(type))
+                    if (key == "seq" || key == "ms" || key.ends_with("_tokens"))
+                        any.set(key, number());
+                    else if (key == "running")
+                        any.set(key, random() % 2 == 0);
+                    else
+                        any.set(key, text());
+                warden.say(any);
+                warden.drop_what_came();
+            }
+        },
+        {{"never", {}}});
+    CHECK(chatted.code == 3);
+    CHECK(has(chatted.screen, "the agent has gone: run"));
+    CHECK(chatted.screen.find('\x1b') == std::string::npos);
+    CHECK(chatted.screen.find('\r') == std::string::npos);
 }
 
 TEST_CASE("view: calls that overlap are each ended by name") {
