@@ -5,16 +5,13 @@
 # again by itself, and each is said in a sentence with the next step.
 . "$(dirname "$0")/../support/lib.sh"
 
-qemu_pid() { pgrep -P "$1" -f qemu-system | head -n 1; }
-gateway_pid() { pgrep -f "peacrab gateway.*" | while read -r p; do
-    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "XDG_STATE_HOME=$XDG_STATE_HOME" && echo "$p"; done | head -n 1; }
+# field NAME: of the one machine here, from `ps --json`.
+field() { "$peacrab" ps --json | sed -nE "s/.*\"$1\":([0-9]+).*/\1/p"; }
 
 "$peacrab" up 2>/dev/null
 "$peacrab" ask --plain "run: echo before-the-crash > kept.txt" >/dev/null 2>&1 </dev/null
-gateway=$(gateway_pid)
-[[ -n $gateway ]] || fail "no gateway process found"
-qemu=$(qemu_pid "$gateway")
-[[ -n $qemu ]] || fail "no QEMU under the gateway $gateway"
+qemu=$(field pid)
+[[ -n $qemu ]] || fail "ps does not tell QEMU's pid"
 
 # --- the machine dies under a running call
 turn=$("$peacrab" ask --detach "run: echo started >> count.txt; sleep 300" 2>/dev/null </dev/null)
@@ -37,8 +34,8 @@ contains "$said" "before-the-crash" "what was written before is there"
 (($(grep -c '^started' <<<"$said") <= 1)) || fail "the interrupted call was run again: $said"
 
 # --- the gateway dies: the machine dies with it, the next command starts anew, the lock is no hindrance
-gateway=$(gateway_pid)
-qemu=$(qemu_pid "$gateway")
+gateway=$(field gateway)
+qemu=$(field pid)
 kill -9 "$gateway"
 until_true 10 bash -c "! kill -0 $qemu 2>/dev/null"
 said=$("$peacrab" ask --plain "run: cat kept.txt" 2>/dev/null </dev/null)

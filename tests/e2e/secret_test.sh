@@ -17,9 +17,7 @@ printf %s "$key" | "$peacrab" setup --key-stdin --no-check --model m --model-url
 "$peacrab" ask --plain "run it" >"$scratch/out" 2>"$scratch/err" </dev/null || fail "$(cat "$scratch/err")"
 contains "$(<"$scratch/out")" "note-42" "the tool's result came back to the model"
 
-gateway=$(pgrep -f "peacrab gateway" | while read -r p; do
-    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "XDG_STATE_HOME=$XDG_STATE_HOME" && echo "$p"; done | head -n 1)
-qemu=$(pgrep -P "$gateway" -f qemu-system | head -n 1)
+qemu=$("$peacrab" ps --json | sed -nE 's/.*"pid":([0-9]+).*/\1/p')
 [[ -n $qemu ]] || fail "no QEMU found"
 
 # search PID TEXT: how often it stands in the process's memory.
