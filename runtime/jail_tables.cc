@@ -169,7 +169,7 @@ constexpr ArgumentRow kByArgument[] = {
     {kShell, "prctl", 1, {{{0, kEvery, PR_SET_MM}}}, EPERM, "rewrites the process's own map"},
     {kShell, "prctl", 0, {}, kAllow, "names, death signals, dumpable, own filters"},
     {kOurs | kReaper, "prctl", 1, {{{0, kEvery, PR_SET_DUMPABLE}}}, kAllow, "hides our memory"},
-    {kOurs | kReaper, "prctl", 1, {{{0, kEvery, PR_SET_PDEATHSIG}}}, kAllow, "ends with its parent"},
+    {kOurs | kReaper, "prctl", 1, {{{0, kEvery, PR_SET_PDEATHSIG}}}, kAllow, "ends with us"},
     {kOurs, "prctl", 1, {{{0, kEvery, PR_SET_NO_NEW_PRIVS}}}, kAllow, "before a filter of its own"},
     {kOurs, "prctl", 1, {{{0, kEvery, PR_SET_NAME}}}, kAllow, "threads"},
     {kOurs, "prctl", 1, {{{0, kEvery, PR_SET_VMA}}}, kAllow, "malloc names its areas"},

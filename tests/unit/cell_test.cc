@@ -97,8 +97,41 @@ TEST_CASE("cell: pid 1 of a call cannot be read, traced or ended") {
     CHECK(killed.exit.ok());
 }
 
+TEST_CASE("cell: pid 1 of a call has given everything up before the command may start") {
+    TestCell test;
+    const std::string status = test.run("cat /proc/1/status").output;
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+        CHECK_MESSAGE(holds(status, std::string(set) + ":\t0000000000000000\n"), set);
+    CHECK(holds(status, "NoNewPrivs:\t1\n"));
+    CHECK(holds(status, "Seccomp:\t2\n"));
+    if (is_root()) CHECK(holds(status, "Uid:\t65533\t65533\t65533\t65533\n"));
+}
+
+TEST_CASE("cell: a call ends with the process that made it") {
+    Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string said = as_ordinary_user([&]() -> std::string {
+        CellOptions options;
+        options.place = CellOptions::Place::Here;
+        options.workspace = folder.path;
+        Cell cell(options);
+        Command command =
+            cell.shell("exec 9>lock; flock 9; echo on; setsid sleep 1000", Seconds(60));
+        pollfd output{command.output_fd(), POLLIN, 0};
+        if (::poll(&output, 1, 10'000) != 1) return "no output";
+        ::_exit(0);  // without a word, as if killed
+    });
+    CHECK(said.empty());
+    const UniqueFd lock(::open((folder.path + "/lock").c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(lock);
+    ::alarm(20);  // fails the test by its signal, should the lock never be free
+    CHECK(::flock(lock.get(), LOCK_EX) == 0);
+    ::alarm(0);
+}
+
 TEST_CASE("cell: a command inherits no descriptor and no variable") {
-    const UniqueFd leaked(::open("/etc/passwd", O_RDONLY));  // not CLOEXEC, on purpose
+    // Not CLOEXEC, on purpose; and high, where nothing else comes to stand.
+    const UniqueFd low(::open("/etc/passwd", O_RDONLY)), leaked(::fcntl(low.get(), F_DUPFD, 40));
     ::setenv("PEACRAB_TEST_SECRET", "canary", 1);
     TestCell test;
     // 3 is the directory ls reads.
@@ -266,6 +299,9 @@ TEST_CASE("cell: in the VM the base cannot be written and /proc is masked" * nee
     CHECK_FALSE(test.run("mknod n b 8 0").exit.ok());
     CHECK_FALSE(test.run("ls /tmp/peacrab-test-*").exit.ok());
     CHECK(test.run("findmnt -rno OPTIONS /home/agent").output.starts_with("rw,nosuid,nodev"));
+    CHECK(test.run("findmnt -rno OPTIONS /").output.starts_with("ro,nosuid,nodev"));
+    CHECK(test.run("cat /proc/self/oom_score_adj").output == "1000\n");
+    CHECK(test.run("ls -A /tmp /run /dev/shm").output == "/dev/shm:\n\n/run:\n\n/tmp:\n");
 }
 
 TEST_CASE("cell: in the VM files stay from call to call, scratch space does not" * needs_root) {

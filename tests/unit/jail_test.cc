@@ -309,6 +309,21 @@ TEST_CASE("jail: root gives up its ids and the bounding set" * doctest::skip(::g
     CHECK(kept == 0);
 }
 
+TEST_CASE("jail: who keeps its id still loses its capabilities" * doctest::skip(::geteuid() != 0)) {
+    const JailFilter filter = JailFilter::compile(JailClass::Shell);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        if (enter_jail(JailOptions{}, filter)) ::_exit(1);
+        __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+        __user_cap_data_struct sets[2];
+        if (::syscall(SYS_capget, &header, sets) < 0) ::_exit(2);
+        ::_exit(sets[0].effective || sets[0].permitted || sets[1].permitted ? 3 : 0);
+    }
+    int status = 1;
+    ::waitpid(pid, &status, 0);
+    CHECK(status == 0);
+}
+
 TEST_CASE("jail: limits are lowered and cannot be raised again") {
     const int wrong = in_jail(JailClass::Shell, [] {
         rlimit limit;
