@@ -2,130 +2,21 @@
 // frames and signals are polled together, so that text streams while something is being typed.
 //
 // What has been shown is told to the warden (`seen`) only after it was printed: what a closed
-// terminal did not show is shown by the next. A turn is never stopped by leaving. Frames come from
-// a guest that may be lost: a frame that is wrong ends the connection, never this program.
+// terminal did not show is shown by the next. A turn is never stopped by leaving.
 #include "channels/terminal.h"
 
-#include <poll.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "channels/turn_view.h"
+#include "channels/warden_wire.h"
 #include "error.h"
 
 namespace peacrab {
 namespace {
-
-constexpr size_t kMaxText = KiB(256).count;     // one line, one pipe
-constexpr size_t kMaxMessage = KiB(384).count;  // all of it; as JSON at most twice that: a frame
-
-// Valid UTF-8 without control bytes, at most `limit`.
-std::string clean(std::string_view text, size_t limit) {
-    std::string out = json::valid_utf8(text.substr(0, limit));
-    std::erase_if(out, [](char c) {
-        const auto byte = static_cast<unsigned char>(c);
-        return (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f;
-    });
-    if (out.size() > limit) out = json::valid_utf8(std::string_view(out).substr(0, limit - 2));
-    return out;
-}
-
-void put_quietly(int fd, std::string_view text) {
-    try {
-        write_all(fd, text);
-    } catch (const ErrnoError&) {
-    }
-}
-
-// The socket to the warden, and how it ended.
-class Wire {
-  public:
-    explicit Wire(FrameSocket& socket) : socket_(socket) {
-        // An agent that reads nothing any more must not take the terminal with it.
-        const timeval limit{10, 0};
-        if (::setsockopt(socket_.fd(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
-            throw ErrnoError("terminal: send limit");
-    }
-    int fd() const { return socket_.fd(); }
-    // Nobody sees what is shown: from now on nothing counts as seen.
-    void tell_nothing() { tells_ = false; }
-    const std::string& fault() const { return fault_; }  // why it ended; empty: it just did
-
-    void send(const json::Value& frame) {
-        if (ended_) return;
-        try {
-            socket_.send(frame);
-        } catch (const ErrnoError& error) {
-            // A peer that has gone: what it still said is read first.
-            if (error.code() != EAGAIN) return;
-            fault_ = "it has taken nothing for 10 s";
-            ended_ = true;
-        }
-    }
-    // Handles what is there (a bounded share of it: the person must get a word in), then tells what
-    // was shown. Leave: the connection has ended.
-    template <typename Handler>
-    LineSource::Then drain(Handler&& handle, Deadline first = {}) {
-        size_t left = 256;
-        for (; left > 0; --left) {
-            const std::optional<json::Value> frame = receive(std::exchange(first, {}));
-            if (!frame) break;
-            handle(*frame);
-            shown_ = std::max(shown_, frame->integer("seq"));
-        }
-        if (shown_ > told_ && tells_)
-            send(json::Value::object({{"type", "seen"}, {"seq", shown_}}));
-        told_ = shown_;
-        if (ended_) return LineSource::Then::Leave;
-        return left == 0 ? LineSource::Then::Again : LineSource::Then::Wait;
-    }
-
-  private:
-    std::optional<json::Value> receive(Deadline deadline) {
-        if (ended_) return std::nullopt;
-        std::optional<json::Value> frame;
-        try {
-            frame = socket_.receive(deadline);
-            ended_ = socket_.closed() && !frame;
-        } catch (const ErrnoError& error) {
-            // A peer that went with our words unread: as good as the end of file.
-            if (error.code() != ECONNRESET) fault_ = error.what();
-            ended_ = true;
-        } catch (const Error& error) {
-            fault_ = error.what();
-            ended_ = true;
-        }
-        return frame;
-    }
-
-    FrameSocket& socket_;
-    std::string fault_;
-    bool ended_ = false, tells_ = true;
-    int64_t shown_ = 0, told_ = 0;
-};
-
-json::Value attach_frame(const TerminalOptions& options, const char* channel) {
-    json::Value frame =
-        json::Value::object({{"type", "attach"}, {"agent", options.agent}, {"channel", channel}});
-    if (!options.session.empty()) frame.set("session", options.session);
-    if (options.fresh) frame.set("fresh", true);
-    return frame;
-}
-
-// The last words when the connection ended under us.
-std::string gone_sentence(const TerminalOptions& options, const Wire& wire) {
-    std::string words = "the agent has gone";
-    if (!wire.fault().empty()) words += " (" + wire.fault() + ")";
-    if (!options.next_step.empty()) words += ": " + options.next_step;
-    return words;
-}
 
 class Chat {
   public:
@@ -158,7 +49,7 @@ class Chat {
     int leave();
 
     const TerminalOptions& options_;
-    Wire wire_;
+    WardenWire wire_;
     LineSource& lines_;
     TurnView view_;
     bool attached_ = false, refused_ = false, caught_up_ = false, replayed_ = false;
@@ -259,7 +150,7 @@ void Chat::on_status(const json::Value& frame) {
 }
 
 Chat::Next Chat::on_line(const std::string& line) {
-    const std::string text = clean(line, kMaxText);
+    const std::string text = clean_text(line, kMaxText);
     if (text.find_first_not_of(" \t\n") == std::string::npos) return Next::Stay;
     if (text[0] == '/') {
         const std::string word = text.substr(0, text.find_last_not_of(" \t") + 1);
@@ -371,174 +262,6 @@ int Chat::run() {
     }
 }
 
-// `ask` and `wait`: one turn, watched to its end.
-class Watch {
-  public:
-    Watch(const TerminalOptions& options, FrameSocket& warden)
-        : options_(options),
-          wire_(warden),
-          streams_(::isatty(options.out_fd)),
-          view_({options.plain, options.colour, streams_},
-                [this](TurnView::Stream stream, std::string_view text) {
-                    if (stream == TurnView::Stream::Text)
-                        put_out(text);
-                    else
-                        put_quietly(options_.err_fd, text);
-                }) {}
-    int ask(const AskOptions& ask);
-    int wait(const std::string& turn);
-
-  private:
-    enum class Interrupt { Stops, Leaves };
-    int watch(Interrupt interrupt);
-    void put_out(std::string_view text);
-    void on_frame(const json::Value& frame);
-    void on_turn_frame(const json::Value& frame);
-    void on_done(const json::Value& frame);
-    std::optional<int> on_signal(Interrupt interrupt);
-
-    const TerminalOptions& options_;
-    TerminalSignals signals_;
-    Wire wire_;
-    bool streams_;  // a person watches stdout: the reply is shown as it comes
-    TurnView view_;
-    std::string question_, message_id_, turn_;
-    bool caught_up_ = false, detach_ = false, stopping_ = false;
-    std::string reply_;
-    std::optional<int> exit_code_;
-};
-
-// A reply that cannot be written is as good as none. A closed pipe (`| head`) asks for no words.
-void Watch::put_out(std::string_view text) {
-    try {
-        write_all(options_.out_fd, text);
-    } catch (const ErrnoError& error) {
-        if (error.code() != EPIPE)
-            put_quietly(options_.err_fd, std::string("standard output: ") + error.what() + "\n");
-        exit_code_ = kExitTurnFailed;
-    }
-}
-
-void Watch::on_frame(const json::Value& frame) {
-    const std::string& type = frame.at("type").as_string();
-    if (type == "caught_up") {
-        // Only now: what comes before is of other turns, or of the watched one.
-        if (!message_id_.empty() && !caught_up_)
-            wire_.send(json::Value::object(
-                {{"type", "message"}, {"id", message_id_}, {"text", question_}}));
-        else if (!turn_.empty() && frame.text("turn") == turn_)
-            view_.show_partial(frame.text("partial"));
-        caught_up_ = true;
-    } else if (type == "ack" && frame.text("id") == message_id_) {
-        turn_ = frame.text("turn");
-        if (!detach_) return;
-        exit_code_ = kExitReplied;
-        put_out(one_line(turn_) + "\n");
-    } else if (type == "refused") {
-        view_.line("refused: " + one_line(frame.text("why"), 400), TurnView::Tone::Bad);
-        exit_code_ = kExitTurnFailed;
-    } else if (!turn_.empty() && frame.text("turn", turn_) == turn_) {
-        on_turn_frame(frame);
-    }
-}
-
-void Watch::on_turn_frame(const json::Value& frame) {
-    const std::string& type = frame.at("type").as_string();
-    if (type == "reply") reply_ = frame.at("text").as_string();
-    if (type == "turn_done") on_done(frame);
-    view_.show(frame);
-}
-
-void Watch::on_done(const json::Value& frame) {
-    const std::string& status = frame.at("status").as_string();
-    exit_code_ = status == "done"      ? kExitReplied
-                 : status == "stopped" ? kExitStopped
-                                       : kExitTurnFailed;
-    if (streams_ || status != "done") return;
-    if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
-    put_out(reply_);
-}
-
-std::optional<int> Watch::on_signal(Interrupt interrupt) {
-    const int number = signals_.next();
-    if (number == SIGHUP || number == SIGTERM) return 128 + number;
-    if (number != SIGINT) return std::nullopt;
-    const bool sent = !message_id_.empty() && caught_up_;
-    if (interrupt == Interrupt::Leaves || stopping_ || !sent) {
-        if (!turn_.empty())
-            view_.line("left turn " + one_line(turn_, 60) + ": " + options_.detached);
-        return kExitStopped;
-    }
-    stopping_ = true;
-    view_.line(std::string("stopping ") + view_.dots());
-    wire_.send(json::Value::object({{"type", "stop"}}));
-    return std::nullopt;
-}
-
-int Watch::watch(Interrupt interrupt) {
-    for (;;) {
-        const LineSource::Then then =
-            wire_.drain([this](const json::Value& frame) { on_frame(frame); });
-        if (exit_code_) return *exit_code_;
-        if (then == LineSource::Then::Leave) {
-            view_.line(gone_sentence(options_, wire_), TurnView::Tone::Bad);
-            return kExitUnreachable;
-        }
-        pollfd all[] = {{wire_.fd(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
-        if (::poll(all, 2, then == LineSource::Then::Again ? 0 : -1) < 0 && errno != EINTR)
-            throw ErrnoError("terminal: poll");
-        if (all[1].revents != 0)
-            if (const std::optional<int> code = on_signal(interrupt)) return *code;
-    }
-}
-
-int Watch::ask(const AskOptions& ask) {
-    question_ = clean(ask.text, kMaxMessage);
-    detach_ = ask.detach;
-    message_id_ = random_hex(16);
-    wire_.send(attach_frame(options_, "ask"));
-    return watch(Interrupt::Stops);
-}
-
-int Watch::wait(const std::string& turn) {
-    turn_ = turn;
-    json::Value frame = attach_frame(options_, "ask");
-    frame.set("watch", turn);
-    wire_.send(frame);
-    return watch(Interrupt::Leaves);
-}
-
-bool can_be_read(int fd) {
-    struct stat info;
-    if (::fstat(fd, &info) != 0) return false;
-    return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISREG(info.st_mode);
-}
-
-// What is piped in, whole or its first 256 KiB.
-std::string piped_text(int in_fd, int err_fd) {
-    std::string text;
-    std::array<char, 65536> bytes;
-    Deadline patience = Deadline::in(Seconds(3));
-    while (text.size() <= kMaxText) {
-        pollfd one{in_fd, POLLIN, 0};
-        if (::poll(&one, 1, patience.poll_timeout()) == 0) {
-            put_quietly(err_fd,
-                        "reading the rest of the question from standard input; "
-                        "`</dev/null` if there is none\n");
-            patience = Deadline::never();
-            continue;
-        }
-        const std::optional<size_t> n = read_some(in_fd, bytes);
-        if (!n) continue;
-        if (*n == 0) return text;
-        patience = Deadline::never();
-        text.append(bytes.data(), *n);
-    }
-    put_quietly(err_fd, "standard input is longer than 256 KiB: the rest of it is left out\n");
-    text.resize(kMaxText);
-    return text;
-}
-
 }  // namespace
 
 void detect_style(TerminalOptions& options, bool plain_asked) {
@@ -557,25 +280,6 @@ void detect_style(TerminalOptions& options, bool plain_asked) {
 
 int terminal_chat(const TerminalOptions& options, FrameSocket& warden, LineSource& lines) {
     return Chat(options, warden, lines).run();
-}
-
-int terminal_ask(const TerminalOptions& options, FrameSocket& warden, const AskOptions& ask) {
-    return Watch(options, warden).ask(ask);
-}
-
-int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std::string& turn) {
-    return Watch(options, warden).wait(turn);
-}
-
-std::optional<std::string> whole_question(const std::string& words, int in_fd, int err_fd) {
-    std::string text = clean(words, kMaxMessage - kMaxText);
-    if (can_be_read(in_fd)) {
-        std::string piped = clean(piped_text(in_fd, err_fd), kMaxText - 2);
-        while (!piped.empty() && piped.back() == '\n') piped.pop_back();
-        if (!piped.empty()) text = text.empty() ? piped : text + "\n\n" + piped;
-    }
-    if (text.find_first_not_of(" \t\n") == std::string::npos) return std::nullopt;
-    return text;
 }
 
 }  // namespace peacrab

@@ -1,0 +1,208 @@
+// One turn, watched to its end. Whoever called may be a script: standard output carries the reply
+// and nothing else, and when it is no terminal only once nothing can make it void any more; how it
+// went is the exit code. The text of a reply is escaped only for a terminal, that of activity
+// always.
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "channels/terminal.h"
+#include "channels/turn_view.h"
+#include "channels/warden_wire.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+// `ask` and `wait`: one turn, watched to its end.
+class Watch {
+  public:
+    Watch(const TerminalOptions& options, FrameSocket& warden)
+        : options_(options),
+          wire_(warden),
+          streams_(::isatty(options.out_fd)),
+          view_({options.plain, options.colour, streams_},
+                [this](TurnView::Stream stream, std::string_view text) {
+                    if (stream == TurnView::Stream::Text)
+                        put_out(text);
+                    else
+                        put_quietly(options_.err_fd, text);
+                }) {}
+    int ask(const AskOptions& ask);
+    int wait(const std::string& turn);
+
+  private:
+    enum class Interrupt { Stops, Leaves };
+    int watch(Interrupt interrupt);
+    void put_out(std::string_view text);
+    void on_frame(const json::Value& frame);
+    void on_turn_frame(const json::Value& frame);
+    void on_done(const json::Value& frame);
+    std::optional<int> on_signal(Interrupt interrupt);
+
+    const TerminalOptions& options_;
+    TerminalSignals signals_;
+    WardenWire wire_;
+    bool streams_;  // a person watches stdout: the reply is shown as it comes
+    TurnView view_;
+    std::string question_, message_id_, turn_;
+    bool caught_up_ = false, detach_ = false, stopping_ = false;
+    std::string reply_;
+    std::optional<int> exit_code_;
+};
+
+// A reply that cannot be written is as good as none. A closed pipe (`| head`) asks for no words.
+void Watch::put_out(std::string_view text) {
+    try {
+        write_all(options_.out_fd, text);
+    } catch (const ErrnoError& error) {
+        if (error.code() != EPIPE)
+            put_quietly(options_.err_fd, std::string("standard output: ") + error.what() + "\n");
+        exit_code_ = kExitTurnFailed;
+    }
+}
+
+void Watch::on_frame(const json::Value& frame) {
+    const std::string& type = frame.at("type").as_string();
+    if (type == "caught_up") {
+        // Only now: what comes before is of other turns, or of the watched one.
+        if (!message_id_.empty() && !caught_up_)
+            wire_.send(json::Value::object(
+                {{"type", "message"}, {"id", message_id_}, {"text", question_}}));
+        else if (!turn_.empty() && frame.text("turn") == turn_)
+            view_.show_partial(frame.text("partial"));
+        caught_up_ = true;
+    } else if (type == "ack" && frame.text("id") == message_id_) {
+        turn_ = frame.text("turn");
+        if (!detach_) return;
+        exit_code_ = kExitReplied;
+        put_out(one_line(turn_) + "\n");
+    } else if (type == "refused") {
+        view_.line("refused: " + one_line(frame.text("why"), 400), TurnView::Tone::Bad);
+        exit_code_ = kExitTurnFailed;
+    } else if (!turn_.empty() && frame.text("turn", turn_) == turn_) {
+        on_turn_frame(frame);
+    }
+}
+
+void Watch::on_turn_frame(const json::Value& frame) {
+    const std::string& type = frame.at("type").as_string();
+    if (type == "reply") reply_ = frame.at("text").as_string();
+    if (type == "turn_done") on_done(frame);
+    view_.show(frame);
+}
+
+void Watch::on_done(const json::Value& frame) {
+    const std::string& status = frame.at("status").as_string();
+    exit_code_ = status == "done"      ? kExitReplied
+                 : status == "stopped" ? kExitStopped
+                                       : kExitTurnFailed;
+    if (streams_ || status != "done") return;
+    if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
+    put_out(reply_);
+}
+
+std::optional<int> Watch::on_signal(Interrupt interrupt) {
+    const int number = signals_.next();
+    if (number == SIGHUP || number == SIGTERM) return 128 + number;
+    if (number != SIGINT) return std::nullopt;
+    const bool sent = !message_id_.empty() && caught_up_;
+    if (interrupt == Interrupt::Leaves || stopping_ || !sent) {
+        if (!turn_.empty())
+            view_.line("left turn " + one_line(turn_, 60) + ": " + options_.detached);
+        return kExitStopped;
+    }
+    stopping_ = true;
+    view_.line(std::string("stopping ") + view_.dots());
+    wire_.send(json::Value::object({{"type", "stop"}}));
+    return std::nullopt;
+}
+
+int Watch::watch(Interrupt interrupt) {
+    for (;;) {
+        const LineSource::Then then =
+            wire_.drain([this](const json::Value& frame) { on_frame(frame); });
+        if (exit_code_) return *exit_code_;
+        if (then == LineSource::Then::Leave) {
+            view_.line(gone_sentence(options_, wire_), TurnView::Tone::Bad);
+            return kExitUnreachable;
+        }
+        pollfd all[] = {{wire_.fd(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+        if (::poll(all, 2, then == LineSource::Then::Again ? 0 : -1) < 0 && errno != EINTR)
+            throw ErrnoError("terminal: poll");
+        if (all[1].revents != 0)
+            if (const std::optional<int> code = on_signal(interrupt)) return *code;
+    }
+}
+
+int Watch::ask(const AskOptions& ask) {
+    question_ = clean_text(ask.text, kMaxMessage);
+    detach_ = ask.detach;
+    message_id_ = random_hex(16);
+    wire_.send(attach_frame(options_, "ask"));
+    return watch(Interrupt::Stops);
+}
+
+int Watch::wait(const std::string& turn) {
+    turn_ = turn;
+    json::Value frame = attach_frame(options_, "ask");
+    frame.set("watch", turn);
+    wire_.send(frame);
+    return watch(Interrupt::Leaves);
+}
+
+bool can_be_read(int fd) {
+    struct stat info;
+    if (::fstat(fd, &info) != 0) return false;
+    return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISREG(info.st_mode);
+}
+
+// What is piped in, whole or its first 256 KiB.
+std::string piped_text(int in_fd, int err_fd) {
+    std::string text;
+    std::array<char, 65536> bytes;
+    Deadline patience = Deadline::in(Seconds(3));
+    while (text.size() <= kMaxText) {
+        pollfd one{in_fd, POLLIN, 0};
+        if (::poll(&one, 1, patience.poll_timeout()) == 0) {
+            put_quietly(err_fd,
+                        "reading the rest of the question from standard input; "
+                        "`</dev/null` if there is none\n");
+            patience = Deadline::never();
+            continue;
+        }
+        const std::optional<size_t> n = read_some(in_fd, bytes);
+        if (!n) continue;
+        if (*n == 0) return text;
+        patience = Deadline::never();
+        text.append(bytes.data(), *n);
+    }
+    put_quietly(err_fd, "standard input is longer than 256 KiB: the rest of it is left out\n");
+    text.resize(kMaxText);
+    return text;
+}
+
+}  // namespace
+
+int terminal_ask(const TerminalOptions& options, FrameSocket& warden, const AskOptions& ask) {
+    return Watch(options, warden).ask(ask);
+}
+
+int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std::string& turn) {
+    return Watch(options, warden).wait(turn);
+}
+
+std::optional<std::string> whole_question(const std::string& words, int in_fd, int err_fd) {
+    std::string text = clean_text(words, kMaxMessage - kMaxText);
+    if (can_be_read(in_fd)) {
+        std::string piped = clean_text(piped_text(in_fd, err_fd), kMaxText - 2);
+        while (!piped.empty() && piped.back() == '\n') piped.pop_back();
+        if (!piped.empty()) text = text.empty() ? piped : text + "\n\n" + piped;
+    }
+    if (text.find_first_not_of(" \t\n") == std::string::npos) return std::nullopt;
+    return text;
+}
+
+}  // namespace peacrab
