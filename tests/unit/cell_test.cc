@@ -372,8 +372,9 @@ TEST_CASE("cell: without a VM the doors among the machine's files are covered") 
     give_to_ordinary_user(other.path);
     const std::string said = as_ordinary_user([&] {
         return here(work.path, {},
-                    "ls -A /tmp /run /dev/shm /dev/pts; echo x > /tmp/a; echo kept > kept; "
-                    "test -e " +
+                    "ls -A /tmp /run /dev/shm /dev/pts; echo x > /tmp/$(basename " + work.path +
+                        ").door; echo kept > kept; "
+                        "test -e " +
                         other.path +
                         " || echo covered; python3 -c 'import pty; "
                         "pty.spawn([\"true\"])'");
@@ -387,7 +388,7 @@ TEST_CASE("cell: without a VM the doors among the machine's files are covered") 
     CHECK(holds(said, "covered\n"));
     CHECK(said.ends_with("exit code 0"));
     CHECK(read_file(work.path + "/kept", KiB(1)) == "kept\n");
-    CHECK_FALSE(std::filesystem::exists("/tmp/a"));
+    CHECK_FALSE(std::filesystem::exists(work.path + ".door"));
 }
 
 TEST_CASE("cell: a workspace inside a hidden folder is refused") {
