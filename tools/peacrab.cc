@@ -162,6 +162,7 @@ TerminalOptions terminal_options(const Arguments& arguments, const ChatConnectio
     options.accelerator = chat.accelerator == "kvm" ? "KVM" : "TCG (emulated)";
     options.model_note = chat.demo ? "demo model: no model at all; `peacrab setup` sets one up"
                                    : chat.model;
+    options.wait_with = "peacrab wait";
     options.next_step = "run `peacrab up`, then `peacrab chat`: the conversation is kept";
     detect_style(options, arguments.has("plain"));
     return options;

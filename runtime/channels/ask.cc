@@ -106,13 +106,18 @@ void Watch::on_done(const json::Value& frame) {
 
 std::optional<int> Watch::on_signal(Interrupt interrupt) {
     const int number = signals_.next();
-    if (number == SIGHUP || number == SIGTERM) return 128 + number;
-    if (number != SIGINT) return std::nullopt;
+    const bool ends = number == SIGHUP || number == SIGTERM;
+    if (!ends && number != SIGINT) return std::nullopt;
     const bool sent = !message_id_.empty() && caught_up_;
-    if (interrupt == Interrupt::Leaves || stopping_ || !sent) {
-        if (!turn_.empty())
-            view_.line("left turn " + one_line(turn_, 60) + ": " + options_.detached);
-        return kExitStopped;
+    if (ends || interrupt == Interrupt::Leaves || stopping_ || !sent) {
+        if (!turn_.empty()) {
+            const std::string turn = one_line(turn_, 60);
+            view_.line("left: turn " + turn + " goes on" +
+                       (options_.wait_with.empty()
+                            ? ""
+                            : "; `" + options_.wait_with + " " + turn + "` prints its reply"));
+        }
+        return ends ? 128 + number : kExitStopped;
     }
     stopping_ = true;
     view_.line(std::string("stopping ") + view_.dots());

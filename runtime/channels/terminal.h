@@ -36,7 +36,9 @@ struct TerminalOptions {
     // What to do when the connection ends under us, e.g.
     // "run `peacrab up`, then `peacrab chat`: the conversation is kept".
     std::string next_step;
-    // What becomes of a running turn when the person leaves.
+    // What becomes of a running turn when the person leaves `chat`; and what takes up one that
+    // `ask` left, with the turn's id behind it ("peacrab wait"; empty: there is no such command).
+    std::string wait_with;
     std::string detached = "the turn goes on; `peacrab chat` comes back to it";
 };
 

@@ -368,7 +368,7 @@ TEST_CASE("ask: a second Ctrl-C leaves a turn that does not end") {
         warden.expect_end();
     });
     CHECK(ran.code == 130);
-    CHECK(has(ran.err, "left turn t1: the turn goes on"));
+    CHECK(has(ran.err, "left: turn t1 goes on\n"));
 }
 
 TEST_CASE("ask: a machine that dies mid-turn is code 3 with the next step") {
