@@ -11,8 +11,8 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "anthropic.h"
-#include "sse.h"
+#include "protocols/anthropic.h"
+#include "protocols/sse.h"
 
 namespace peacrab {
 

@@ -10,9 +10,9 @@
 #include <set>
 #include <string>
 
-#include "anthropic.h"
+#include "protocols/anthropic.h"
 #include "error.h"
-#include "sse.h"
+#include "protocols/sse.h"
 
 using namespace peacrab;
 

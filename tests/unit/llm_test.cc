@@ -7,9 +7,9 @@
 #include <set>
 
 #include "../support/loopback_server.h"
-#include "anthropic.h"
+#include "protocols/anthropic.h"
 #include "error.h"
-#include "sse.h"
+#include "protocols/sse.h"
 
 using namespace peacrab;
 using namespace peacrab::test;

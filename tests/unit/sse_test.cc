@@ -1,4 +1,4 @@
-#include "sse.h"
+#include "protocols/sse.h"
 
 #include <doctest/doctest.h>
 

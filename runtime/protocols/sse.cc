@@ -2,7 +2,7 @@
 // the byte order mark. So only whole lines are looked at, and bytes are never decoded here: what is
 // not UTF-8 is repaired by whoever reads an event's data. `id` and `retry` serve reconnection,
 // which a model's stream does not have, and are ignored. Memory is bounded by one event.
-#include "sse.h"
+#include "protocols/sse.h"
 
 #include <algorithm>
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "llm.h"
-#include "sse.h"
+#include "protocols/sse.h"
 
 namespace peacrab::anthropic {
 

@@ -3,7 +3,7 @@
 // message_stop came; blocks are found by index and never by "the current one"; a tool's input is
 // parsed once, whole; and what comes out can always be replayed: valid UTF-8, well-formed and
 // unique ids, no blank text. Nothing here may run, retry or wait.
-#include "anthropic.h"
+#include "protocols/anthropic.h"
 
 #include <algorithm>
 #include <array>
