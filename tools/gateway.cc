@@ -551,12 +551,13 @@ void Gateway::end(const std::string& why, int code) {
     phase_ = Phase::Ended;
     exit_code_ = code;
     log(code ? LogLevel::Error : LogLevel::Info, why);
-    drop_machine();
+    // Before the chats end with the machine: who sees that looks here for the reason.
     try {  // a full disk must not keep the clients from hearing it
         write_record(prepared_.place, {0, "", code ? why : ""});
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
     }
+    drop_machine();
     clients_.ended(why, code == 0);
     loop_.stop();
 }

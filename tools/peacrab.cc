@@ -176,6 +176,14 @@ ChatConnection chat_with_machine(const Arguments& arguments) {
     return open_chat(flags);
 }
 
+// The terminal has said that the connection ended; the gateway may know why.
+int with_reason(int code, const Arguments& arguments) {
+    if (code != kExitUnreachable) return code;
+    const std::string why = why_it_ended(machine_place(machine_options(arguments).name));
+    if (!why.empty()) tell(why);
+    return code;
+}
+
 int chat(const Arguments& arguments) {
     const bool person = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
     if (person) offer_setup_once(model_flags(arguments));
@@ -189,7 +197,7 @@ int chat(const Arguments& arguments) {
     } else {
         lines = plain_line_source(STDIN_FILENO, STDOUT_FILENO);
     }
-    return terminal_chat(options, connection.warden, *lines);
+    return with_reason(terminal_chat(options, connection.warden, *lines), arguments);
 }
 
 int ask(const Arguments& arguments) {
@@ -201,14 +209,16 @@ int ask(const Arguments& arguments) {
     ask.text = *text;
     ask.detach = arguments.has("detach");
     ChatConnection connection = chat_with_machine(arguments);
-    return terminal_ask(terminal_options(arguments, connection), connection.warden, ask);
+    return with_reason(
+        terminal_ask(terminal_options(arguments, connection), connection.warden, ask), arguments);
 }
 
 int wait(const Arguments& arguments) {
     if (arguments.words.size() != 1) throw Usage("wait: the id that `ask --detach` printed is missing");
     ChatConnection connection = open_chat(machine_options(arguments));
-    return terminal_wait(terminal_options(arguments, connection), connection.warden,
-                         arguments.words[0]);
+    return with_reason(terminal_wait(terminal_options(arguments, connection), connection.warden,
+                                     arguments.words[0]),
+                       arguments);
 }
 
 // ---- ps, stop, rm, doctor, image
