@@ -39,6 +39,9 @@ KvmFacts read_kvm_facts(const std::string& device) {
     if (facts.present) {
         UniqueFd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC));
         facts.open_error = fd ? 0 : errno;
+        struct stat info;
+        facts.group_may = ::stat(device.c_str(), &info) == 0 && (info.st_mode & 060) == 060 &&
+                          info.st_gid != 0;
     }
     const std::string cpu = read_file_if_exists("/proc/cpuinfo", MiB(4)).value_or("");
     facts.cpu_flag = cpu.find(" vmx") != std::string::npos || cpu.find(" svm") != std::string::npos;
@@ -200,8 +203,9 @@ std::string milliseconds(Microseconds span) {
 std::string facts_against(const KvmFacts& facts) {
     if (!facts.present) return "this host has no /dev/kvm";
     if (facts.open_error == EACCES || facts.open_error == EPERM)
-        return "/dev/kvm may not be opened by this user (add yourself to the group kvm: sudo "
-               "adduser $USER kvm, then log in again)";
+        return facts.group_may ? "/dev/kvm may not be opened by this user (join its group: sudo "
+                                 "adduser $USER kvm, then log in again)"
+                               : "/dev/kvm may not be opened by this user, only by root";
     if (facts.open_error)
         return std::string("/dev/kvm does not open: ") + std::strerror(facts.open_error);
     return "";

@@ -25,6 +25,7 @@ using Microseconds = std::chrono::microseconds;
 struct KvmFacts {
     bool present = false;        // the device node is there
     int open_error = 0;          // errno of opening it; 0: it opens
+    bool group_may = false;      // its group, which is not root's, may open it
     bool cpu_flag = false;       // vmx or svm in /proc/cpuinfo; told, never decisive
     std::vector<std::string> modules;  // /sys/module/kvm*
 };

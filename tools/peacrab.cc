@@ -176,10 +176,13 @@ ChatConnection chat_with_machine(const Arguments& arguments) {
     return open_chat(flags);
 }
 
-// The terminal has said that the connection ended; the gateway may know why.
+// The terminal has said that the connection ended; the gateway knows why, a moment later.
 int with_reason(int code, const Arguments& arguments) {
     if (code != kExitUnreachable) return code;
-    const std::string why = why_it_ended(machine_place(machine_options(arguments).name));
+    const MachinePlace place = machine_place(machine_options(arguments).name);
+    const Deadline deadline = Deadline::in(Seconds(1));
+    std::string why = why_it_ended(place);
+    for (; why.empty() && !deadline.passed(); why = why_it_ended(place)) ::usleep(20'000);
     if (!why.empty()) tell(why);
     return code;
 }
