@@ -5,7 +5,6 @@
 #include "gateway.h"
 
 #include <signal.h>
-#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <set>
 
 #include "bounded_log.h"
+#include "config_watch.h"
 #include "error.h"
 #include "frame_port.h"
 #include "gateway_clients.h"
@@ -23,7 +23,6 @@
 #include "loop.h"
 #include "model_route.h"
 #include "model_streams.h"
-#include "secrets.h"
 
 namespace peacrab {
 namespace {
@@ -62,7 +61,6 @@ class Gateway : GatewayClients::Owner {
     void stop_wanted() override { begin_stop("stopped"); }
 
     void watch_signals();
-    void watch_config();
     void config_changed();
     void choose();
     void say(const std::string& text);
@@ -98,8 +96,8 @@ class Gateway : GatewayClients::Owner {
     BoundedLog console_log_;
     GatewayClients clients_;
     ModelStreams models_;
+    ConfigWatch config_{loop_, [this] { config_changed(); }};
     UniqueFd signals_;
-    UniqueFd inotify_;
 
     Phase phase_ = Phase::Booting;
     Verdict verdict_;
@@ -151,7 +149,7 @@ Gateway::~Gateway() { drop_machine(); }
 
 int Gateway::run(const std::function<void()>& listening) {
     watch_signals();
-    watch_config();
+    choose();
     clients_.listen();
     write_record(prepared_.place, {::getpid(), prepared_.place.socket, ""});
     listening();
@@ -175,26 +173,7 @@ void Gateway::watch_signals() {
     });
 }
 
-// A key or a model set while the machine runs works at the next message.
-void Gateway::watch_config() {
-    make_directories(config_folder());
-    inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (!inotify_) throw ErrnoError("gateway: watch the configuration");
-    loop_.watch(inotify_.get(), POLLIN, [this](short) {
-        std::array<char, 4096> events;
-        while (::read(inotify_.get(), events.data(), events.size()) > 0) {
-        }
-        config_changed();
-    });
-    config_changed();
-}
-
 void Gateway::config_changed() {
-    constexpr uint32_t kChanges =
-        IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE;
-    // The folder of the keys may have been made only now; watching one twice is the same watch.
-    ::inotify_add_watch(inotify_.get(), config_folder().c_str(), kChanges);
-    ::inotify_add_watch(inotify_.get(), SecretStore::default_directory().c_str(), kChanges);
     const std::string before = choice_.model;
     choose();
     if (choice_.model != before && phase_ == Phase::Ready) send_settings();
