@@ -4,6 +4,8 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+
 #include "error.h"
 
 namespace peacrab {
@@ -317,19 +319,21 @@ int64_t WardenStore::add_event(int64_t session, int64_t turn, json::Value& frame
     return seq;
 }
 
-std::vector<json::Value> WardenStore::events(int64_t session, int64_t after, int limit) {
+WardenStore::Events WardenStore::events(const Replay& replay, size_t limit, Bytes size) {
     Statement query = database_.prepare(
-        "SELECT frame FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?");
-    query.bind(session).bind(after).bind(int64_t{limit});
-    std::vector<json::Value> frames;
-    while (query.step()) frames.push_back(json::parse(query.text(0)));
-    return frames;
-}
-
-int64_t WardenStore::first_event_of(int64_t turn) {
-    Statement query = database_.prepare("SELECT coalesce(min(seq), 0) FROM events WHERE turn = ?");
-    query.bind(turn).step();
-    return query.integer(0);
+        replay.turn ? "SELECT frame FROM events WHERE turn = ? AND seq > ? ORDER BY seq DESC"
+                    : "SELECT frame FROM events WHERE session = ? AND seq > ? ORDER BY seq DESC");
+    query.bind(replay.turn ? replay.turn : replay.session).bind(replay.after);
+    Events events;
+    uint64_t bytes = 0;
+    while (events.all && query.step()) {
+        const std::string text = query.text(0);
+        bytes += text.size();
+        events.all = events.frames.size() < limit && bytes <= size.count;
+        if (events.all) events.frames.push_back(json::parse(text));
+    }
+    std::reverse(events.frames.begin(), events.frames.end());
+    return events;
 }
 
 int64_t WardenStore::seen(int64_t session) {
@@ -339,7 +343,10 @@ int64_t WardenStore::seen(int64_t session) {
 }
 
 void WardenStore::set_seen(int64_t session, int64_t seq) {
-    database_.prepare("UPDATE sessions SET seen = max(seen, ?) WHERE id = ?")
+    database_
+        .prepare(
+            "UPDATE sessions SET seen = max(seen, min(?, (SELECT coalesce(max(seq), 0) FROM "
+            "events))) WHERE id = ?")
         .bind(seq)
         .bind(session)
         .run();

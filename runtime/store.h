@@ -82,6 +82,13 @@ struct CallRow {
     std::string summary;
 };
 
+// Which events a client is to be shown again: of one session, those behind `after`, or of one turn.
+struct Replay {
+    int64_t session = 0;
+    int64_t after = 0;
+    int64_t turn = 0;  // 0: of every turn
+};
+
 struct TurnRow {
     int64_t id = 0;
     int64_t session = 0;
@@ -118,11 +125,14 @@ class WardenStore {
 
     // What a channel is to be shown. The frame lacks its `seq`; it is put second, after `type`.
     int64_t add_event(int64_t session, int64_t turn, json::Value& frame);
-    // Frames with seq > after, oldest first, at most `limit`.
-    std::vector<json::Value> events(int64_t session, int64_t after, int limit);
-    int64_t first_event_of(int64_t turn);  // 0 when it has none
+    // The newest of them, oldest first: at most `limit`, and together about `size`.
+    struct Events {
+        std::vector<json::Value> frames;
+        bool all = true;
+    };
+    Events events(const Replay& replay, size_t limit, Bytes size);
     int64_t seen(int64_t session);
-    void set_seen(int64_t session, int64_t seq);  // only upwards
+    void set_seen(int64_t session, int64_t seq);  // only upwards, and not beyond what there is
 
   private:
     Database database_;

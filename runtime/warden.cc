@@ -13,7 +13,10 @@
 namespace peacrab {
 namespace {
 
-constexpr int kReplayLimit = 500;  // events shown to a client that comes back
+// Of the events a client missed it is shown so many. What waits for a client is bounded by its port
+// (LinkPort::kMaxQueued), and more than that would cut it off each time it comes.
+constexpr size_t kReplayLimit = 500;
+constexpr Bytes kReplaySize = MiB(2);
 
 }  // namespace
 
@@ -57,7 +60,7 @@ std::string Warden::State::agent_folder(const std::string& agent) const {
 }
 
 void Warden::State::send(Client& client, const json::Value& frame) {
-    client.end.send(write_frame(Dialect::WardenToClient, frame));
+    if (!client.gone) client.end.send(write_frame(Dialect::WardenToClient, frame));
 }
 
 void Warden::State::prepare_agent(const std::string& agent) {
@@ -99,7 +102,7 @@ std::string Warden::State::posture(const std::string& agent) {
 void Warden::State::broadcast(int64_t session, const json::Value& frame) {
     const std::string line = write_frame(Dialect::WardenToClient, frame);
     for (auto& [id, client] : clients)
-        if (client.session == session) client.end.send(line);
+        if (client.session == session && !client.gone) client.end.send(line);
 }
 
 // Never throws: when the store cannot take it (a full disk), who listens now is told all the same.
@@ -152,12 +155,12 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
 }
 
 void Warden::State::choose_session(Client& client, const json::Value& frame,
-                                   int64_t& replay_after) {
+                                   Replay& replay) {
     if (const std::string watch = frame.text("watch"); !watch.empty()) {
         const std::optional<TurnRow> turn = store.turn(parse_name(watch, 't'));
         if (!turn) throw Error("no such turn: " + one_line(watch, 40));
         client.session = turn->session;
-        replay_after = store.first_event_of(turn->id) - 1;
+        replay = {turn->session, 0, turn->id};
         return;
     }
     if (const std::string name = frame.text("session"); !name.empty()) {
@@ -170,17 +173,17 @@ void Warden::State::choose_session(Client& client, const json::Value& frame,
     } else {
         client.session = store.current_session(client.agent, client.channel).id;
     }
-    replay_after = store.seen(client.session);
+    replay = {client.session, store.seen(client.session), 0};
 }
 
 void Warden::State::attach(Client& client, const json::Value& frame) {
     client.agent = frame.text("agent");
     client.channel = frame.text("channel").substr(0, 32);
-    int64_t replay_after = 0;
+    Replay replay;
     try {
         if (client.agent != "main")
             throw Error("no such agent: " + one_line(client.agent, 40) + "; there is only `main`");
-        choose_session(client, frame, replay_after);
+        choose_session(client, frame, replay);
     } catch (const Error& error) {
         return send(client, json::Value::object({{"type", "refused"}, {"why", error.what()}}));
     }
@@ -195,8 +198,11 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     attached.set("version", kVersion);
     attached.set("running", runs);
     send(client, attached);
-    for (const json::Value& event : store.events(client.session, replay_after, kReplayLimit))
-        send(client, event);
+    const WardenStore::Events missed = store.events(replay, kReplayLimit, kReplaySize);
+    if (!missed.all)
+        send(client, json::Value::object(
+                         {{"type", "notice"}, {"text", "too much was missed: only the end is shown"}}));
+    for (const json::Value& event : missed.frames) send(client, event);
     json::Value caught_up = json::Value::object({{"type", "caught_up"}});
     if (runs) {
         caught_up.set("turn", turn_name(running->second.id));
@@ -235,8 +241,9 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
         return refuse("the message is too long: put it into a file of at most 1 MiB instead");
     if (const std::optional<int64_t> known = store.known_message(client.channel, id))
         return ack(*known, true);
+    bury(client.session);  // if its turn has ended in this very round: one at a time has its place
     const auto running = turns.find(client.session);
-    if (running != turns.end() && !running->second.ending) {
+    if (running != turns.end()) {
         RunningTurn& turn = running->second;
         store.add_message(turn.id, client.channel, id, text);
         ack(turn.id, false);
@@ -279,7 +286,7 @@ void Warden::receive(ClientId id, std::string_view bytes) {
         if (found == state_->clients.end()) return;
         found->second.buffer.append(bytes);
         // Looked up anew each time: a frame may end its client.
-        for (auto client = found; client != state_->clients.end();
+        for (auto client = found; client != state_->clients.end() && !client->second.gone;
              client = state_->clients.find(id)) {
             const std::optional<std::string> line = client->second.buffer.next();
             if (!line) return;
@@ -291,7 +298,8 @@ void Warden::receive(ClientId id, std::string_view bytes) {
 }
 
 void Warden::handle(ClientId id, const json::Value& frame) {
-    if (!state_->clients.contains(id)) return;
+    const auto found = state_->clients.find(id);
+    if (found == state_->clients.end() || found->second.gone) return;
     try {
         state_->on_client(id, frame);
     } catch (const Error& error) {
@@ -299,8 +307,12 @@ void Warden::handle(ClientId id, const json::Value& frame) {
     }
 }
 
+// It may be called from inside a send of ours, which goes on with its client.
 void Warden::disconnect(ClientId id) {
-    state_->clients.erase(id);
+    const auto found = state_->clients.find(id);
+    if (found == state_->clients.end()) return;
+    found->second.gone = true;
+    state_->loop.after(Milliseconds(0), [state = state_.get(), id] { state->clients.erase(id); });
 }
 void Warden::set_model(const std::string& model) {
     state_->options.model = model;

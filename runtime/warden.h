@@ -48,6 +48,7 @@ class Warden {
 
     // Clients. `send` takes whole frame lines; `drop` is called when the client is to be cut off
     // (never from inside connect or receive's caller's destructor; disconnect() need not follow).
+    // Both may call disconnect().
     using ClientId = uint64_t;
     struct ClientEnd {
         std::function<void(std::string_view line)> send;

@@ -20,6 +20,7 @@ struct Client {
     int64_t session = 0;  // 0: not attached yet
     std::string agent;
     std::string channel;
+    bool gone = false;  // takes nothing more; forgotten by a timer
 };
 
 // A tool call under way.
@@ -78,7 +79,7 @@ struct Warden::State {
     void on_client(ClientId id, const json::Value& frame);
     void drop(ClientId id, const std::string& why);
     void attach(Client& client, const json::Value& frame);
-    void choose_session(Client& client, const json::Value& frame, int64_t& replay_after);
+    void choose_session(Client& client, const json::Value& frame, Replay& replay);
     void take_message(Client& client, const json::Value& frame);
     void on_message(Client& client, const json::Value& frame);
     void status(Client& client);

@@ -12,7 +12,9 @@
 namespace peacrab {
 namespace {
 
-constexpr Seconds kStopGrace{10};  // from "stop" to SIGKILL of the turn process
+constexpr Seconds kStopGrace{10};        // from "stop" to SIGKILL of the turn process
+constexpr Milliseconds kDeafGrace{500};  // of one that has closed its ears: its last words
+constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
 
 }  // namespace
 
@@ -28,7 +30,10 @@ std::string memory_of(pid_t pid) {
 }
 
 void Warden::State::report_interrupted() {
-    for (const TurnRow& turn : store.running_turns()) interrupt(turn);
+    // A full disk must not keep us from starting: it is from inside that it is made empty.
+    kept([&] {
+        for (const TurnRow& turn : store.running_turns()) interrupt(turn);
+    });
 }
 
 void Warden::State::interrupt(const TurnRow& turn) {
@@ -104,8 +109,10 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
                                  "); the conversation is kept, say it again",
                              {});
                 }});
-        if (turn.model)
+        if (turn.model) {
+            set_nonblocking(turn.model.get());
             loop.watch(turn.model.get(), POLLIN, [this, session](short) { on_model(session); });
+        }
         turn.frames->send(start_frame(turn));
     } catch (const Error& error) {
         return end_turn(turn, "failed", std::string("the turn could not start: ") + error.what(),
@@ -126,6 +133,7 @@ void Warden::State::on_model(int64_t session) {
     const ssize_t n = ::read(turn.model.get(), &byte, 1);
     try {
         if (n == 1) {
+            // Our end does not block: who takes nothing of what it asks for loses the route.
             const UniqueFd stream = options.open_model(turn.agent, session_name(session));
             return send_fd(turn.model.get(), stream.get());
         }
@@ -166,9 +174,11 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
         turn.took += static_cast<size_t>(count);
     } else if (type == "reply") {
         turn.partial.clear();
-        show(
-            turn.session, turn.id,
-            json::Value::object({{"type", "reply"}, {"turn", name}, {"text", frame.text("text")}}));
+        const std::string text = frame.text("text");
+        // As we write it it may be longer. What is stored must fit a frame, or nobody could attach.
+        if (json::dump(text).size() > kMaxReply) throw Error("frame: reply: too long");
+        show(turn.session, turn.id,
+             json::Value::object({{"type", "reply"}, {"turn", name}, {"text", text}}));
     } else if (type == "done") {
         const std::string status = frame.text("status");
         const bool known = status == "done" || status == "stopped";
@@ -180,11 +190,11 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
 void Warden::State::ask_stop(RunningTurn& turn) {
     if (turn.stopping || turn.ending) return;
     turn.stopping = true;
-    const char byte = 0;
-    if (turn.stop) write_all(turn.stop.get(), {&byte, 1});
+    const bool listens = turn.stop && ::write(turn.stop.get(), "", 1) == 1;
     if (turn.call && turn.call->run) turn.call->run->command().cancel();
     const int64_t session = turn.session;
-    turn.kill_timer = loop.after(kStopGrace * options.cell.time_factor, [this, session] {
+    const Milliseconds grace = listens ? kStopGrace * options.cell.time_factor : kDeafGrace;
+    turn.kill_timer = loop.after(grace, [this, session] {
         const auto running = turns.find(session);
         if (running == turns.end() || running->second.ending) return;
         running->second.kill_timer = 0;

@@ -1,0 +1,282 @@
+// The warden against turn processes that have been taken over, and clients that come and go. This
+// program is its own turn process: the warden runs /proc/self/exe, and main() plays the part that
+// the environment names.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include "warden.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "agent.h"
+#include "cell_fixture.h"
+#include "error.h"
+
+using namespace peacrab;
+
+namespace {
+
+using test::Folder;
+
+constexpr const char* kPart = "PEACRAB_TEST_TURN";
+
+json::Value frame_of(const char* type) {
+    return json::Value::object({{"type", type}});
+}
+
+json::Value done_frame() {
+    return json::Value::object(
+        {{"type", "done"}, {"status", "done"}, {"input_tokens", 1}, {"output_tokens", 1}});
+}
+
+json::Value reply_frame(const std::string& text) {
+    return json::Value::object({{"type", "reply"}, {"text", text}});
+}
+
+// ---- the turn process
+
+using Part = void (*)(FrameSocket& warden);
+
+void answers(FrameSocket& warden) {
+    warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
+    warden.send(reply_frame("yes"));
+    warden.send(done_frame());
+}
+
+void closes_its_ears(FrameSocket& warden) {
+    ::close(kTurnStop);
+    warden.send(json::Value::object({{"type", "delta"}, {"text", "come and stop me"}}));
+    while (!warden.closed()) (void)warden.receive(Deadline::never());
+}
+
+void asks_for_models_and_takes_none(FrameSocket& warden) {
+    for (int i = 0; i < 2000; ++i)
+        if (::send(kTurnModelRoute, "", 1, MSG_NOSIGNAL) != 1) break;
+    answers(warden);
+}
+
+// Each byte is one byte here, and six as we write it.
+void replies_with_what_grows(FrameSocket&) {
+    write_all(kTurnFrames,
+              "{\"type\":\"reply\",\"text\":\"" + std::string(200'000, '\x7f') + "\"}\n");
+    ::pause();
+}
+
+void replies_without_end(FrameSocket& warden) {
+    for (int i = 0; i < 40; ++i) warden.send(reply_frame(std::string(200'000, 'x')));
+    for (int i = 0; i < 1000; ++i) warden.send(reply_frame("small"));
+    warden.send(done_frame());
+}
+
+int play(const std::string& name) {
+    FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
+    (void)warden.receive(Deadline::never());  // start
+    const std::pair<const char*, Part> parts[] = {
+        {"answers", answers},
+        {"closes its ears", closes_its_ears},
+        {"asks for models and takes none", asks_for_models_and_takes_none},
+        {"replies with what grows", replies_with_what_grows},
+        {"replies without end", replies_without_end}};
+    try {
+        for (const auto& [known, part] : parts)
+            if (name == known) part(warden);
+    } catch (const Error&) {  // the warden has had enough
+    }
+    return 0;
+}
+
+// ---- the warden
+
+struct House {
+    explicit House(const std::string& part) {
+        ::setenv(kPart, part.c_str(), 1);
+        WardenOptions options;
+        options.state = folder.path;
+        options.durability = Durability::ProcessCrash;
+        options.open_model = [this](const std::string&, const std::string&) {
+            ++models;
+            return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+        };
+        warden = std::make_unique<Warden>(loop, std::move(options));
+    }
+
+    struct Client {
+        Warden::ClientId id = 0;
+        std::vector<json::Value> frames;
+        std::function<void(const json::Value&)> on_frame;
+        bool dropped = false;
+        size_t bytes = 0;
+
+        size_t count(const std::string& type) const {
+            size_t n = 0;
+            for (const json::Value& frame : frames) n += frame.text("type") == type;
+            return n;
+        }
+        const json::Value& last(const std::string& type) const {
+            for (size_t i = frames.size(); i-- > 0;)
+                if (frames[i].text("type") == type) return frames[i];
+            throw Error("test: no frame " + type);
+        }
+    };
+
+    void connect(Client& client) {
+        client.id = warden->connect(
+            {[&client](std::string_view line) {
+                 client.bytes += line.size();
+                 line.remove_suffix(1);
+                 client.frames.push_back(parse_frame(Dialect::WardenToClient, line));
+                 if (client.on_frame) client.on_frame(json::Value(client.frames.back()));
+             },
+             [&client](const std::string&) { client.dropped = true; }});
+    }
+    void attach(Client& client, const char* key = nullptr, const char* value = nullptr) {
+        connect(client);
+        json::Value frame = frame_of("attach");
+        frame.set("agent", "main");
+        frame.set("channel", "terminal");
+        if (key) frame.set(key, value);
+        warden->handle(client.id, frame);
+    }
+    void say(const Client& client, const std::string& id) {
+        warden->handle(client.id,
+                       json::Value::object({{"type", "message"}, {"id", id}, {"text", "do it"}}));
+    }
+    // False: it did not become true in time.
+    bool until(const std::function<bool()>& done) {
+        const Deadline deadline = Deadline::in(Seconds(20));
+        while (!done() && !deadline.passed()) loop.run_once(Milliseconds(20));
+        return done();
+    }
+
+    Folder folder;
+    Loop loop;
+    size_t models = 0;
+    std::unique_ptr<Warden> warden;
+};
+
+using Client = House::Client;
+
+}  // namespace
+
+int main(int count, char** values) {
+    ::signal(SIGPIPE, SIG_IGN);
+    if (count > 1 && std::string(values[1]) == "turn") return play(env(kPart));
+    ::alarm(120);  // a warden that hangs must not hang the tests
+    return doctest::Context(count, values).run();
+}
+
+TEST_CASE("warden: what is said while an ended turn is not yet gone is answered") {
+    House house("answers");
+    Client client;
+    house.attach(client);
+    client.on_frame = [&](const json::Value& frame) {
+        if (frame.text("type") != "turn_done" || client.count("turn_done") != 1) return;
+        house.loop.after(Milliseconds(0), [&] { house.say(client, "second"); });
+    };
+    house.say(client, "first");
+    CHECK(house.until([&] { return client.count("turn_done") == 2; }));
+    CHECK(client.count("reply") == 2);
+    CHECK(client.count("ack") == 2);
+}
+
+TEST_CASE("warden: a turn that has closed its ears is stopped, and who said so stays") {
+    House house("closes its ears");
+    Client client;
+    house.attach(client);
+    client.on_frame = [&](const json::Value& frame) {
+        if (frame.text("type") == "delta")
+            house.loop.after(Milliseconds(0),
+                             [&] { house.warden->handle(client.id, frame_of("stop")); });
+    };
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1 || client.dropped; }));
+    CHECK_FALSE(client.dropped);
+    CHECK(client.last("turn_done").text("status") == "stopped");
+}
+
+TEST_CASE("warden: a turn that asks for models and takes none does not hold it up") {
+    House house("asks for models and takes none");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    CHECK(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(house.models < 1000);
+}
+
+TEST_CASE("warden: a reply that would not fit a frame fails its turn, and its session lives on") {
+    House house("replies with what grows");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_done").text("status") == "failed");
+    CHECK(client.count("reply") == 0);
+    Client later;
+    house.attach(later);
+    CHECK_FALSE(later.dropped);
+    CHECK(later.count("caught_up") == 1);
+}
+
+TEST_CASE("warden: who comes back is shown the end of a turn, and no more than can wait for it") {
+    House house("replies without end");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    for (const bool watches : {false, true}) {
+        Client later;
+        house.attach(later, watches ? "watch" : nullptr, "t1");
+        CHECK(later.count("turn_done") == 1);
+        CHECK(later.count("notice") == 1);
+        CHECK(later.frames.back().text("type") == "caught_up");
+        CHECK(later.bytes < MiB(3).count);
+    }
+}
+
+TEST_CASE("warden: a client may leave from inside what it is told") {
+    House house("answers");
+    Client leaver, stayer;
+    house.attach(leaver);
+    house.attach(stayer);
+    leaver.on_frame = [&](const json::Value& frame) {
+        if (frame.text("type") == "turn_start") house.warden->disconnect(leaver.id);
+    };
+    house.say(leaver, "first");
+    CHECK(house.until([&] { return stayer.count("turn_done") == 1; }));
+    CHECK(leaver.count("turn_done") == 0);
+    CHECK(leaver.count("reply") == 0);
+}
+
+TEST_CASE("warden: seeing what was never shown hides nothing") {
+    House house("answers");
+    Client client;
+    house.attach(client);
+    house.warden->handle(client.id,
+                         json::Value::object({{"type", "seen"}, {"seq", int64_t{1} << 62}}));
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    Client later;
+    house.attach(later);
+    CHECK(later.count("turn_done") == 1);
+}
+
+TEST_CASE("warden: starts although its store takes nothing, as on a full disk") {
+    Folder folder;
+    const std::string path = folder.path + "/warden.db";
+    {
+        WardenStore store(path, Durability::ProcessCrash);
+        store.begin_turn(store.new_session("main", "terminal").id);
+        Database database(path, Durability::ProcessCrash);
+        database.run("CREATE TRIGGER full BEFORE INSERT ON events BEGIN "
+                     "SELECT RAISE(FAIL, 'database or disk is full'); END");
+    }
+    Loop loop;
+    WardenOptions options;
+    options.state = folder.path;
+    options.durability = Durability::ProcessCrash;
+    CHECK_NOTHROW(Warden(loop, std::move(options)));
+}
