@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cassert>
+#include <span>
 
 #include "error.h"
 
@@ -21,9 +22,9 @@ struct Row {
     const char* keys;
 };
 
-using Table = std::vector<Row>;
+using Table = std::span<const Row>;
 
-const Table kClientToWarden = {
+constexpr Row kClientToWarden[] = {
     {"attach", "agent:s session:s? channel:s fresh:b? watch:s?"},
     {"message", "id:s text:s"},
     {"stop", ""},
@@ -31,7 +32,7 @@ const Table kClientToWarden = {
     {"status", ""},
     {"seen", "seq:i"},
 };
-const Table kWardenToClient = {
+constexpr Row kWardenToClient[] = {
     {"attached", "agent:s session:s posture:s? version:s running:b"},
     {"caught_up", "turn:s? partial:s?"},
     {"ack", "id:s turn:s duplicate:b?"},
@@ -47,7 +48,7 @@ const Table kWardenToClient = {
     {"turn_done", "seq:i turn:s status:s error:s? model:s? input_tokens:i output_tokens:i ms:i"},
     {"status", "agent:s session:s posture:s running:b turns:i model:s boot:s kernel:s"},
 };
-const Table kTurnToWarden = {
+constexpr Row kTurnToWarden[] = {
     {"delta", "text:s"},
     {"restart", ""},
     {"tool", "id:s name:s arguments:s"},
@@ -56,28 +57,28 @@ const Table kTurnToWarden = {
     {"reply", "text:s"},
     {"done", "status:s error:s? model:s? input_tokens:i output_tokens:i"},
 };
-const Table kWardenToTurn = {
+constexpr Row kWardenToTurn[] = {
     {"start",
      "turn:s agent:s session:s journal:s workspace:s posture:s model:s base_url:s key:s? "
      "time_factor:i messages:a"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };
-const Table kHostToGuest = {
+constexpr Row kHostToGuest[] = {
     {"settings", "model:s clock:i time_factor:i"},
     {"power_off", ""},
     {"inspect", "id:s"},
 };
-const Table kGuestToHost = {
+constexpr Row kGuestToHost[] = {
     {"ready", "ms:i posture:s"},
     {"inspected", "id:s report:o"},
     {"log", "text:s"},
     {"stopped", ""},
 };
-const Table kClientToGateway = {
+constexpr Row kClientToGateway[] = {
     {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""},
 };
-const Table kGatewayToClient = {
+constexpr Row kGatewayToClient[] = {
     {"opened", "accelerator:s model:s demo:b"},
     {"progress", "text:s"},
     {"machine", "report:o"},
@@ -86,7 +87,7 @@ const Table kGatewayToClient = {
     {"done", ""},
 };
 
-const Table& table(Dialect dialect) {
+Table table(Dialect dialect) {
     switch (dialect) {
         case Dialect::ClientToWarden:
             return kClientToWarden;

@@ -1,0 +1,297 @@
+// The warden against scripted clients and a scripted turn process, which does what the first message
+// says: orders, life signs, interruption, what is shown again. (hostile_turn_test.cc has the worse
+// ones.) The warden executes its own program with "turn"; here that is this test.
+#include "warden.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "agent.h"
+#include "cell_fixture.h"
+#include "error.h"
+#include "json.h"
+
+using namespace peacrab;
+
+namespace {
+
+json::Value frame(std::initializer_list<json::Member> members) {
+    return json::Value::object(members);
+}
+
+json::Value done_frame(const std::string& status) {
+    return frame({{"type", "done"}, {"status", status}, {"input_tokens", 3}, {"output_tokens", 4}});
+}
+
+// The scripted turn process. Whatever is no order of these: it ends without a word.
+void play(FrameSocket& warden, const std::string& order) {
+    const auto say = [&](const json::Value& value) { warden.send(value); };
+    const auto took = [&](int64_t count) { say(frame({{"type", "took"}, {"count", count}})); };
+    if (order == "die") ::raise(SIGKILL);
+    if (order == "garbage") write_all(kTurnFrames, "{\"type\":\"format_disk\"}\n");
+    if (order == "endless line") write_all(kTurnFrames, std::string(3 << 20, 'x'));
+    if (order == "took too many") took(5);
+    if (order == "took less than none") took(-1);
+    if (order == "unknown end") say(done_frame("glorious"));
+    if (order == "hang") {
+        took(1);
+        char byte;
+        [[maybe_unused]] const ssize_t n = ::read(kTurnStop, &byte, 1);  // until told to stop
+        say(done_frame("stopped"));
+    }
+    if (order == "reply") {
+        took(1);
+        say(frame({{"type", "delta"}, {"text", "hel"}}));
+        say(frame({{"type", "reply"}, {"text", "hello \x1b[2J"}}));
+        say(done_frame("done"));
+    }
+    if (order == "bad tool" || order == "two tools") {
+        took(1);
+        const json::Value tool =
+            frame({{"type", "tool"}, {"id", "c1"}, {"name", "format_disk"}, {"arguments", "{}"}});
+        say(tool);
+        if (order == "two tools") say(frame({{"type", "took"}, {"count", 7}}));
+        const auto result = warden.receive(Deadline::never());
+        say(frame({{"type", "reply"}, {"text", result ? result->text("outcome") : "none"}}));
+        say(done_frame("done"));
+    }
+    if (order == "ignore the rest") {  // ends without taking what was said meanwhile
+        took(1);
+        (void)warden.receive(Deadline::never());
+        say(done_frame("done"));
+    }
+    if (order == "said meanwhile") {
+        took(1);
+        say(frame({{"type", "reply"}, {"text", "next turn"}}));
+        say(done_frame("done"));
+    }
+}
+
+// Runs before main, when the warden has started us as its turn process.
+__attribute__((constructor)) void be_the_turn(int count, char** values, char**) {
+    if (count < 2 || std::string(values[1]) != "turn") return;
+    FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
+    try {
+        const auto start = warden.receive(Deadline::never());
+        play(warden, start->at("messages").items().at(0).as_string());
+    } catch (const Error&) {
+        // The warden has cut us off.
+    }
+    ::_exit(0);
+}
+
+struct World {
+    test::Folder folder;
+    Loop loop;
+    std::optional<Warden> warden;
+
+    World() { start(); }
+    void start() {
+        warden.reset();
+        WardenOptions options;
+        options.state = folder.path;
+        options.durability = Durability::ProcessCrash;
+        options.cell.place = CellOptions::Place::Here;
+        options.cell.workspace = folder.path;
+        options.base_url = "http://127.0.0.1:1";
+        options.model = "scripted";
+        warden.emplace(loop, std::move(options));
+    }
+};
+
+struct Person {
+    World& world;
+    std::vector<json::Value> seen;
+    std::string dropped;
+    Warden::ClientId id;
+
+    explicit Person(World& the_world) : world(the_world) {
+        id = world.warden->connect(
+            {[this](std::string_view line) {
+                 line.remove_suffix(1);
+                 seen.push_back(parse_frame(Dialect::WardenToClient, line));
+             },
+             [this](const std::string& why) { dropped = why; }});
+    }
+    ~Person() {
+        if (world.warden) world.warden->disconnect(id);
+    }
+    void say(const json::Value& value) {
+        world.warden->receive(id, write_frame(Dialect::ClientToWarden, value));
+    }
+    void attach() { say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}})); }
+    void message(const std::string& name, const std::string& text) {
+        say(frame({{"type", "message"}, {"id", name}, {"text", text}}));
+    }
+    // Runs the loop until the `nth` frame of this type came.
+    json::Value wait_for(const std::string& type, size_t nth = 1) {
+        const Deadline deadline = Deadline::in(Seconds(20));
+        for (;;) {
+            size_t found = 0;
+            for (const json::Value& value : seen)
+                if (value.text("type") == type && ++found == nth) return value;
+            REQUIRE_MESSAGE(!deadline.passed(), "no frame of type " << type);
+            world.loop.run_once(Milliseconds(50));
+        }
+    }
+    size_t count(const std::string& type) const {
+        size_t found = 0;
+        for (const json::Value& value : seen) found += value.text("type") == type;
+        return found;
+    }
+};
+
+// The end of a turn that was given `order`; whatever it did, the warden serves the next one.
+json::Value end_of(const std::string& order) {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", order);
+    const json::Value end = person.wait_for("turn_done");
+    person.message("m2", "reply");
+    CHECK(person.wait_for("reply").text("text") == "hello \x1b[2J");
+    return end;
+}
+
+}  // namespace
+
+TEST_CASE("warden: a message is acknowledged, runs one turn, and its reply is shown") {
+    World world;
+    Person person(world);
+    person.attach();
+    CHECK(person.wait_for("attached").text("agent") == "main");
+    person.message("m1", "reply");
+    CHECK(person.wait_for("ack").text("turn") == person.wait_for("turn_start").text("turn"));
+    const json::Value end = person.wait_for("turn_done");
+    CHECK(end.text("status") == "done");
+    CHECK(end.integer("input_tokens") == 3);
+    CHECK(person.count("reply") == 1);
+}
+
+TEST_CASE("warden: the same message twice runs once") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "reply");
+    person.wait_for("turn_done");
+    person.message("m1", "reply");
+    CHECK(person.wait_for("ack", 2).flag("duplicate"));
+    CHECK(person.wait_for("ack", 2).text("turn") == person.wait_for("ack").text("turn"));
+    CHECK(person.count("turn_start") == 1);
+}
+
+TEST_CASE("warden: a turn process that dies, babbles or lies fails its turn and nothing else") {
+    for (const std::string order : {"die", "garbage", "endless line", "took too many",
+                                    "took less than none", "two tools", "silence", "unknown end"}) {
+        CAPTURE(order);
+        CHECK(end_of(order).text("status") == "failed");
+    }
+    CHECK(end_of("garbage").text("error").find("format_disk") != std::string::npos);
+}
+
+TEST_CASE("warden: a tool that is not in the table is denied, and the turn is told so") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "bad tool");
+    CHECK(person.wait_for("tool_done").text("outcome") == "denied");
+    CHECK(person.wait_for("reply").text("text") == "denied");
+}
+
+TEST_CASE("warden: stop ends the turn that runs, and the agent stays") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "hang");
+    person.wait_for("turn_start");
+    person.say(frame({{"type", "stop"}}));
+    CHECK(person.wait_for("turn_done").text("status") == "stopped");
+    person.message("m2", "reply");
+    person.wait_for("reply");
+}
+
+TEST_CASE("warden: what was said to a turn and not taken becomes the next turn") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "ignore the rest");
+    person.wait_for("turn_start");
+    person.message("m2", "said meanwhile");
+    CHECK(person.wait_for("ack", 2).text("turn") == person.wait_for("ack").text("turn"));
+    CHECK(person.wait_for("turn_start", 2).text("text") == "said meanwhile");
+    CHECK(person.wait_for("reply").text("text") == "next turn");
+    person.message("m2", "said meanwhile");
+    CHECK(person.wait_for("ack", 3).flag("duplicate"));
+}
+
+TEST_CASE("warden: a turn that ran when the last one ended is interrupted, once, and not run again") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m", "hang");
+        person.wait_for("turn_start");
+    }
+    world.start();
+    {
+        Person person(world);
+        person.attach();
+        CHECK(person.wait_for("turn_done").text("status") == "interrupted");
+        CHECK(world.warden->idle());
+    }
+    world.start();
+    Person person(world);
+    person.attach();
+    person.wait_for("caught_up");
+    CHECK(person.count("turn_done") == 1);
+}
+
+TEST_CASE("warden: who comes back is shown what was missed, from what was seen on") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m", "reply");
+        person.wait_for("turn_done");
+        const int64_t first = person.wait_for("turn_start").integer("seq");
+        person.say(frame({{"type", "seen"}, {"seq", first}}));
+        person.say(frame({{"type", "seen"}, {"seq", -7}}));
+    }
+    Person person(world);
+    person.attach();
+    person.wait_for("caught_up");
+    CHECK(person.count("turn_start") == 0);
+    CHECK(person.count("reply") == 1);
+    CHECK(person.count("turn_done") == 1);
+}
+
+TEST_CASE("warden: a client that breaks the protocol is dropped, the others stay") {
+    World world;
+    Person good(world);
+    good.attach();
+    Person bad(world);
+    world.warden->receive(bad.id, "{\"type\":\"power_off\"}\n");
+    CHECK(bad.dropped.find("power_off") != std::string::npos);
+    Person early(world);
+    early.say(frame({{"type", "stop"}}));
+    CHECK(early.dropped.find("attach") != std::string::npos);
+    Person wrong(world);
+    wrong.say(frame({{"type", "attach"}, {"agent", "../other"}, {"channel", "ask"}}));
+    CHECK(wrong.count("refused") == 1);
+    good.message("m", "reply");
+    good.wait_for("reply");
+}
+
+TEST_CASE("warden: an empty or too long message is refused with words") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", " \n ");
+    CHECK(person.wait_for("refused").text("id") == "m1");
+    person.message("m2", std::string(Warden::kMaxMessage, 'x'));
+    CHECK(person.wait_for("refused", 2).text("why").find("too long") != std::string::npos);
+    CHECK(world.warden->idle());
+}
