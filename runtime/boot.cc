@@ -22,6 +22,10 @@
 namespace peacrab {
 namespace {
 
+// What a full disk holds back is for the warden (root) and the turn process: who may not write down
+// what is said cannot be told to make room.
+constexpr const char* kStateOptions = "discard,resuid=2000";
+
 void mount_or_throw(const char* source, const char* target, const char* type, unsigned long flags,
                     const char* data = nullptr) {
     if (::mount(source, target, type, flags, data) < 0)
@@ -134,7 +138,7 @@ Booted boot_guest() {
     });
     booted.state_mounted = complain_unless(booted, [] {
         mount_or_throw(find_disk("state").c_str(), "/state", "ext4",
-                       MS_NODEV | MS_NOSUID | MS_NOATIME, "discard");
+                       MS_NODEV | MS_NOSUID | MS_NOATIME, kStateOptions);
     });
     for (const std::string& complaint : booted.complaints) log(LogLevel::Error, complaint);
     return booted;

@@ -90,14 +90,22 @@ class Guest {
         if (kind == "control" && control_ == 0) {
             control_ = id;
         } else if (kind == "chat") {
+            open_chat(id);
+        } else {
+            port_.reset(id, "no such stream here");
+        }
+    }
+
+    void open_chat(StreamId id) {
+        try {
             chats_[id] =
                 warden_.connect({[this, id](std::string_view line) { port_.send(id, line); },
                                  [this, id](const std::string& why) {
                                      chats_.erase(id);
                                      port_.reset(id, why);
                                  }});
-        } else {
-            port_.reset(id, "no such stream here");
+        } catch (const Error& error) {  // one too many
+            port_.reset(id, error.what());
         }
     }
 
@@ -188,8 +196,11 @@ class Guest {
 void guest_main() {
     set_log_name("warden");
     try {
+        Booted booted = boot_guest();
+        // In memory it would all be gone with the power, after "stored" had been said.
+        if (!booted.state_mounted) throw Error("guest: no state disk: nothing could be kept");
         // Dropped before the power goes: with it the store is closed and every child ended.
-        Guest guest(boot_guest());
+        Guest guest(std::move(booted));
         guest.run();
     } catch (const std::exception& error) {
         // PID 1 must not just end: say why where the launcher keeps the console, then go down

@@ -127,6 +127,9 @@ Database::Database(const std::string& path, Durability durability) {
         throw error;
     }
     sqlite3_busy_timeout(handle_, 5000);
+    // The log is kept when the file is closed: on a disk without a free inode it could not be made.
+    int keep = 1;
+    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, 64 << 20);
     // Closing would otherwise copy the log back and sync, which costs more than a short turn does.
     if (durability != Durability::PowerLoss)

@@ -207,8 +207,9 @@ void make_state_disk(const std::string& path, Bytes size) {
     options.program = mke2fs;
     options.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     // The file is all zeroes: nothing needs to be written now (200 KiB in all), and with the tables
-    // marked as done no kernel thread of the guest fills them in later.
-    options.arguments = {"mke2fs", "-q", "-F", "-t", "ext4", "-L", "peacrab-state", "-m", "0",
+    // marked as done no kernel thread of the guest fills them in later. A hundredth is held back
+    // from the agent, so that a disk it has filled can still be worked on.
+    options.arguments = {"mke2fs", "-q", "-F", "-t", "ext4", "-L", "peacrab-state", "-m", "1",
                          "-O", "^resize_inode,metadata_csum,64bit",
                          "-E", "lazy_itable_init=0,lazy_journal_init=1,root_owner=0:0", path};
     const RunResult result = run_program(options, Seconds(60));
