@@ -20,9 +20,6 @@
 namespace peacrab {
 namespace {
 
-constexpr const char* kDefaultModel = "claude-sonnet-4-5";
-constexpr const char* kDefaultUrl = "https://api.anthropic.com";
-
 struct Choice {
     std::string model;
     std::string url;
@@ -40,7 +37,7 @@ Choice choose(const LocalOptions& options) {
         throw Error(
             "no model: set ANTHROPIC_API_KEY, or name a server with --model-url (the demo model is "
             "only there in the microVM: `peacrab ask`)");
-    if (choice.url.empty()) choice.url = kDefaultUrl;
+    if (choice.url.empty()) choice.url = kDefaultModelUrl;
     if (choice.model.empty()) choice.model = kDefaultModel;
     while (!choice.url.empty() && choice.url.back() == '/') choice.url.pop_back();
     return choice;

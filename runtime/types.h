@@ -61,6 +61,9 @@ struct Usage {
 };
 
 constexpr const char* kVersion = "0.1.0";
+// Who is asked when there is a key and nothing else is said.
+constexpr const char* kDefaultModel = "claude-sonnet-4-5";
+constexpr const char* kDefaultModelUrl = "https://api.anthropic.com";
 constexpr const char* kSentinelKey =
     "proxy-managed";  // what stands where a key would; the gateway replaces it
 

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "types.h"
+
 namespace peacrab {
 
 // What the person configured (config file or --model, --model-url); empty: not given.
@@ -27,9 +29,7 @@ struct ModelChoice {
     std::string note;     // one sentence for the person when something was left out; else empty
 };
 
-constexpr const char* kDefaultModelUrl = "https://api.anthropic.com";
-constexpr const char* kDefaultModel = "claude-sonnet-4-5";  // when there is a key and no name
-constexpr const char* kDemoModel = "demo";                  // also a name to ask for
+constexpr const char* kDemoModel = "demo";  // also a name to ask for
 
 // The config wins over the environment, the store over ANTHROPIC_API_KEY. No key and no url is the
 // demo model, and so is the model name "demo" without a url. A key never goes out in clear text:

@@ -68,14 +68,20 @@ TEST_CASE("store: events come back in order with their seq, after what was seen"
         CHECK(json::dump(frame).starts_with("{\"type\":\"reply\",\"seq\":"));
     }
     store.set_seen(session, 1);
-    store.set_seen(session, 0);  // never downwards
-    CHECK(store.seen(session) == 1);
-    const std::vector<json::Value> events = store.events(session, 1, 100);
-    REQUIRE(events.size() == 2);
-    CHECK(events[0].text("text") == "1");
-    CHECK(events[1].integer("seq") == 3);
-    CHECK(store.first_event_of(7) == 1);
-    CHECK(store.first_event_of(8) == 0);
+    store.set_seen(session, 0);    // never downwards
+    store.set_seen(session, 999);  // nor beyond what there is
+    CHECK(store.seen(session) == 3);
+    const WardenStore::Events events = store.events({session, 1}, 100, KiB(64));
+    CHECK(events.all);
+    REQUIRE(events.frames.size() == 2);
+    CHECK(events.frames[0].text("text") == "1");
+    CHECK(events.frames[1].integer("seq") == 3);
+    CHECK(store.events({session, 0, 7}, 100, KiB(64)).frames.size() == 3);
+    CHECK(store.events({session, 0, 8}, 100, KiB(64)).frames.empty());
+    const WardenStore::Events newest = store.events({session, 0}, 1, KiB(64));
+    CHECK_FALSE(newest.all);
+    REQUIRE(newest.frames.size() == 1);
+    CHECK(newest.frames[0].integer("seq") == 3);
 }
 
 TEST_CASE("store: a call that was started and not done is still open after a crash") {
