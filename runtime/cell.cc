@@ -358,8 +358,13 @@ CellPlan Cell::State::plan(const JailFilter& filter) const {
     plan.network = network.get();
     plan.filter = &filter;
     plan.reaper_filter = &reaper;
-    if (layers.kind == CellLayers::Kind::Root) plan.jail.ids = kAgentIds;
     plan.jail.directory = options.workspace.c_str();
+    if (layers.kind == CellLayers::Kind::Root) {
+        plan.jail.ids = kAgentIds;
+        // The workspace is the agent's own to remove or to lock; it could not be mended without a
+        // call.
+        plan.jail.otherwise = "/";
+    }
     for (const char* covered : {"/tmp", "/run", "/dev/shm"})
         if (is_within(options.workspace, covered)) plan.kept = options.workspace.c_str();
     plan.jail.max_open_files = 4096;

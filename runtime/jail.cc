@@ -322,7 +322,9 @@ const char* drop_privileges(const JailOptions& options) noexcept {
     if (!empty_bounding_set()) return "bounding set";
     if (options.ids && !take_ids(*options.ids)) return "ids";
     if (!empty_capabilities()) return "capabilities";
-    if (options.directory && !change_directory(options.directory)) return "working directory";
+    if (options.directory && !change_directory(options.directory) &&
+        (!options.otherwise || !change_directory(options.otherwise)))
+        return "working directory";
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return "no-new-privs";
     return nullptr;
 }

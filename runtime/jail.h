@@ -52,6 +52,7 @@ struct JailOptions {
     // Working directory, opened with the new ids and never through a magic link, so that a link
     // the agent planted cannot lead to a descriptor of ours. Null: stay.
     const char* directory = nullptr;
+    const char* otherwise = nullptr;  // where, when that cannot be entered; null: a failure
     uint64_t max_open_files = 256;
     uint64_t max_file_bytes = uint64_t{1} << 30;  // RLIMIT_FSIZE
     uint64_t max_processes = 512;                 // RLIMIT_NPROC; counted per uid
