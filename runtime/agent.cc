@@ -168,7 +168,8 @@ ToolResult Turn::run_call(const ToolCall& call) {
     if (stop_wanted()) return {Outcome::Interrupted, "stopped by the user before it ran", {}};
     if (call.arguments == kDamagedArguments)
         return {Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
-    if (call.arguments.size() > kMaxFrame / 2)
+    // The frame's own escapes may double each byte.
+    if (call.arguments.size() > kMaxFrame / 2 - KiB(1).count)
         return {Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
     say(json::Value::object(
         {{"type", "tool"}, {"id", call.id}, {"name", call.name}, {"arguments", call.arguments}}));
