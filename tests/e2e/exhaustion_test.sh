@@ -48,8 +48,11 @@ for _ in range(70):
     chat.connect(sys.argv[1])
     chat.sendall(b'{"type":"open","what":"chat"}\n')
     assert b'opened' in chat.recv(4096)
-    chat.sendall(b'{"type":"attach","agent":"main","channel":"terminal"}\n')
-    chats.append((chat, chat.recv(4096)))
+    try:  # one that is refused may be closed before or after it speaks
+        chat.sendall(b'{"type":"attach","agent":"main","channel":"terminal"}\n')
+        chats.append((chat, chat.recv(4096)))
+    except ConnectionError:
+        chats.append((chat, b''))
 refused = [said for _, said in chats if not said]
 assert 1 <= len(refused) <= 10, len(refused)
 PYTHON
