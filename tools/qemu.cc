@@ -54,11 +54,12 @@ std::vector<std::string> qemu_arguments(const MachineSpec& spec) {
         "driver=raw,node-name=base,read-only=on,file.driver=file,file.filename=/dev/fdset/1",
         "-device", "virtio-blk-device,drive=base,serial=base",
         // Write-back with flushes passed on: what the guest syncs is on the host's disk.
+        // When the host's disk is full the guest is told: QEMU's default is to stop it without a word.
         "-add-fd", "fd=" + std::to_string(kQemuState) + ",set=2,opaque=state",
         "-blockdev",
         "driver=raw,node-name=state,discard=unmap,file.driver=file,file.filename=/dev/fdset/2,"
         "file.discard=unmap,cache.direct=off,cache.no-flush=off",
-        "-device", "virtio-blk-device,drive=state,serial=state,write-cache=on",
+        "-device", "virtio-blk-device,drive=state,serial=state,write-cache=on,werror=report",
         "-object", "rng-builtin,id=rng",
         "-device", "virtio-rng-device,rng=rng",
     };

@@ -77,7 +77,7 @@ fd=8,set=2,opaque=state
 -blockdev
 driver=raw,node-name=state,discard=unmap,file.driver=file,file.filename=/dev/fdset/2,file.discard=unmap,cache.direct=off,cache.no-flush=off
 -device
-virtio-blk-device,drive=state,serial=state,write-cache=on
+virtio-blk-device,drive=state,serial=state,write-cache=on,werror=report
 -object
 rng-builtin,id=rng
 -device
