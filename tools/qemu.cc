@@ -54,7 +54,7 @@ std::vector<std::string> qemu_arguments(const MachineSpec& spec) {
         "driver=raw,node-name=base,read-only=on,file.driver=file,file.filename=/dev/fdset/1",
         "-device", "virtio-blk-device,drive=base,serial=base",
         // Write-back with flushes passed on: what the guest syncs is on the host's disk.
-        // When the host's disk is full the guest is told: QEMU's default is to stop it without a word.
+        // On a full host the guest is told; QEMU's default is to stop it without a word.
         "-add-fd", "fd=" + std::to_string(kQemuState) + ",set=2,opaque=state",
         "-blockdev",
         "driver=raw,node-name=state,discard=unmap,file.driver=file,file.filename=/dev/fdset/2,"
