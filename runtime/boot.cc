@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -186,6 +187,11 @@ std::string boot_id() {
         read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
     while (!id.empty() && id.back() == '\n') id.pop_back();
     return id;
+}
+
+std::string kernel_release() {
+    utsname name;
+    return ::uname(&name) == 0 ? name.release : "unknown";
 }
 
 void power_off() {

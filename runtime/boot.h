@@ -32,6 +32,7 @@ void set_clock(int64_t unix_milliseconds);
 // Names in the guest's root folder, sorted; the mount points of this process.
 std::vector<std::string> list_folder(const std::string& path);
 std::string boot_id();
+std::string kernel_release();
 
 // Syncs, unmounts the state disk, turns the machine off. Does not return.
 [[noreturn]] void power_off();

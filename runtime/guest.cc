@@ -2,8 +2,6 @@
 // back with a new epoch: streams die with it, turns go on.
 #include "guest.h"
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -55,16 +53,11 @@ class Guest {
         port_.set_hello(json::dump(json::Value::object({{"version", kVersion},
                                                         {"protocol", kProtocol},
                                                         {"boot", boot_id()},
-                                                        {"kernel", kernel()}})));
+                                                        {"kernel", kernel_release()}})));
     }
     void run() { loop_.run(); }
 
   private:
-    static std::string kernel() {
-        utsname name;
-        return ::uname(&name) == 0 ? name.release : "unknown";
-    }
-
     LinkPort::Handlers handlers() {
         LinkPort::Handlers handlers;
         handlers.attached = [this](const std::string&) { forget_streams(); };
@@ -173,7 +166,7 @@ class Guest {
         }
         return json::Value::object({{"version", kVersion},
                                     {"boot", boot_id()},
-                                    {"kernel", kernel()},
+                                    {"kernel", kernel_release()},
                                     {"posture", posture()},
                                     {"root", names(list_folder("/"))},
                                     {"modules", names(list_folder("/modules"))},

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "os.h"
 
 namespace peacrab::json {
 
@@ -188,30 +189,13 @@ Value parse(std::string_view text, Limits limits) {
 
 namespace {
 
-// Bytes of the valid UTF-8 sequence at the front of `text`; 0 when there is none.
-size_t sequence_length(std::string_view text) {
-    const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char lead = at(0);
-    if (lead < 0x80) return 1;
-    const size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-    if (length == 0 || text.size() < length) return 0;
-    for (size_t i = 1; i < length; ++i)
-        if ((at(i) & 0xc0) != 0x80) return 0;
-    // Overlong forms, surrogates and what lies beyond U+10FFFF (RFC 3629, section 4).
-    if (lead == 0xe0 && at(1) < 0xa0) return 0;
-    if (lead == 0xed && at(1) > 0x9f) return 0;
-    if (lead == 0xf0 && at(1) < 0x90) return 0;
-    if (lead == 0xf4 && at(1) > 0x8f) return 0;
-    return length;
-}
-
 void dump_string(std::string& out, std::string_view text) {
     static const char digits[] = "0123456789abcdef";
     out += '"';
     while (!text.empty()) {
         const auto byte = static_cast<unsigned char>(text[0]);
         if (byte >= 0x80) {
-            const size_t length = sequence_length(text);
+            const size_t length = utf8_length(text);
             out.append(length ? text.substr(0, length) : "\xef\xbf\xbd");
             text.remove_prefix(std::max<size_t>(length, 1));
             continue;
@@ -300,7 +284,7 @@ std::string valid_utf8(std::string_view text) {
     std::string out;
     out.reserve(text.size());
     while (!text.empty()) {
-        const size_t length = sequence_length(text);
+        const size_t length = utf8_length(text);
         out.append(length ? text.substr(0, length) : "\xef\xbf\xbd");
         text.remove_prefix(std::max<size_t>(length, 1));
     }

@@ -62,22 +62,32 @@ WardenOptions warden_options(const std::string& state, Choice choice) {
     return options;
 }
 
-UniqueFd lock_file(const std::string& path, int operation) {
+UniqueFd open_lock(const std::string& path) {
     UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!fd) throw ErrnoError("local: " + path);
-    if (::flock(fd.get(), operation | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK) throw ErrnoError("local: lock " + path);
-        fd.reset();
-    }
     return fd;
+}
+
+// `operation` as of flock(2). False: LOCK_NB was given, and somebody else holds it.
+bool lock(const UniqueFd& fd, int operation) {
+    while (::flock(fd.get(), operation) < 0) {
+        if (errno == EWOULDBLOCK) return false;
+        if (errno != EINTR) throw ErrnoError("local: lock");
+    }
+    return true;
 }
 
 // Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
 // then.
-void serve(WardenOptions options, UniqueFd socket, WardenOptions::Recovery recovery) {
-    options.recovery = recovery;
+void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
+    // Alone, we may say of running turns that they were interrupted; beside others they may be
+    // theirs. Who starts next is alone only when we are gone.
+    const bool alone = lock(alive, LOCK_EX | LOCK_NB);
+    options.recovery = alone ? WardenOptions::Recovery::Report : WardenOptions::Recovery::Leave;
+    if (!alone) lock(alive, LOCK_SH);
     Loop loop;
     Warden warden(loop, std::move(options));
+    if (alone) lock(alive, LOCK_SH);
     bool connected = true;
     Warden::ClientId client = 0;
     const auto leave = [&](const std::string&) {
@@ -110,15 +120,11 @@ FrameSocket start_local_warden(const LocalOptions& options) {
     make_directories(state);
     UniqueFd conversation;
     if (options.use == LocalOptions::Use::Conversation) {
-        conversation = lock_file(state + "/conversation.lock", LOCK_EX);
-        if (!conversation)
+        conversation = open_lock(state + "/conversation.lock");
+        if (!lock(conversation, LOCK_EX | LOCK_NB))
             throw Error("another `peacrabd` is at work on this conversation: wait for it to end");
     }
-    // Alone, we may say of running turns that they were interrupted; beside others they may be
-    // theirs.
-    UniqueFd alive = lock_file(state + "/lock", LOCK_EX);
-    const auto recovery = alive ? WardenOptions::Recovery::Report : WardenOptions::Recovery::Leave;
-    if (!alive) alive = lock_file(state + "/lock", LOCK_SH);
+    UniqueFd alive = open_lock(state + "/lock");
     SocketPair pair = SocketPair::stream();
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
@@ -129,7 +135,8 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
-            serve(warden_options(state, std::move(choice)), std::move(pair.theirs), recovery);
+            serve(warden_options(state, std::move(choice)), std::move(pair.theirs),
+                  std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
             log(LogLevel::Error, error.what());

@@ -352,19 +352,12 @@ bool is_deceptive(char32_t c) {
            (c >= 0xe0000 && c <= 0xe007f);
 }
 
-// Length of the UTF-8 sequence at `text`, with its code point; 0 when it is not valid.
-size_t decode(std::string_view text, char32_t& code) {
-    const auto lead = static_cast<unsigned char>(text[0]);
-    const size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-    if (length == 0 || text.size() < length) return 0;
-    code = lead & (0x7fu >> length);
-    for (size_t i = 1; i < length; ++i) {
-        const auto byte = static_cast<unsigned char>(text[i]);
-        if ((byte & 0xc0) != 0x80) return 0;
-        code = (code << 6) | (byte & 0x3fu);
-    }
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    return overlong || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ? 0 : length;
+// The code point of a valid sequence of `length` bytes.
+char32_t code_point(std::string_view text, size_t length) {
+    char32_t code = static_cast<unsigned char>(text[0]) & (0x7fu >> length);
+    for (size_t i = 1; i < length; ++i)
+        code = (code << 6) | (static_cast<unsigned char>(text[i]) & 0x3fu);
+    return code;
 }
 
 void append_escape(std::string& out, char32_t code) {
@@ -377,6 +370,22 @@ void append_escape(std::string& out, char32_t code) {
 
 }  // namespace
 
+size_t utf8_length(std::string_view text) {
+    const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char lead = text.empty() ? 0xff : at(0);
+    if (lead < 0x80) return 1;
+    const size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if (length == 0 || text.size() < length) return 0;
+    for (size_t i = 1; i < length; ++i)
+        if ((at(i) & 0xc0) != 0x80) return 0;
+    // Overlong forms, surrogates and what lies beyond U+10FFFF (section 4).
+    if (lead == 0xe0 && at(1) < 0xa0) return 0;
+    if (lead == 0xed && at(1) > 0x9f) return 0;
+    if (lead == 0xf0 && at(1) < 0x90) return 0;
+    if (lead == 0xf4 && at(1) > 0x8f) return 0;
+    return length;
+}
+
 std::string printable(std::string_view text) {
     std::string out;
     out.reserve(text.size());
@@ -384,10 +393,10 @@ std::string printable(std::string_view text) {
         const auto byte = static_cast<unsigned char>(text[0]);
         size_t length = 1;
         if (byte >= 0x80) {
-            char32_t code = byte;
-            length = decode(text, code);
+            length = utf8_length(text);
+            const char32_t code = length ? code_point(text, length) : byte;
             if (length == 0 || is_deceptive(code))
-                append_escape(out, length ? code : byte);
+                append_escape(out, code);
             else
                 out.append(text.substr(0, length));
             length = std::max<size_t>(length, 1);

@@ -138,6 +138,8 @@ std::string random_hex(size_t bytes);  // getrandom(2)
 // Control bytes, ESC, DEL, C1 and bidi overrides become visible escapes; newlines are kept.
 // For anything hostile that is printed on a terminal.
 std::string printable(std::string_view text);
+// Bytes of the valid UTF-8 sequence (RFC 3629) at the front of `text`; 0 when there is none.
+size_t utf8_length(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
 
 // One line on stderr: `peacrabd: text`. Hostile bytes are escaped. Level comes from set_log_level.

@@ -111,10 +111,6 @@ int64_t Statement::integer(int column) const {
     return sqlite3_column_int64(statement_, column);
 }
 
-bool Statement::is_null(int column) const {
-    return sqlite3_column_type(statement_, column) == SQLITE_NULL;
-}
-
 Database::Database(const std::string& path, Durability durability) {
     // Private cache, our own thread only: no mutexes. NOFOLLOW: a journal's folder belongs to a
     // less trusted id.
@@ -155,11 +151,9 @@ void Database::run(const char* sql) {
 int64_t Database::last_row() const {
     return sqlite3_last_insert_rowid(handle_);
 }
-int64_t Database::changed_rows() const {
-    return sqlite3_changes(handle_);
-}
 
 void Database::transaction(const std::function<void()>& work) {
+    if (!sqlite3_get_autocommit(handle_)) return work();
     run("BEGIN IMMEDIATE");
     try {
         work();

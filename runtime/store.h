@@ -37,7 +37,6 @@ class Statement {
     void run();   // to the end
     std::string text(int column) const;
     int64_t integer(int column) const;
-    bool is_null(int column) const;
 
   private:
     friend class Database;
@@ -55,8 +54,7 @@ class Database {
     Statement prepare(const char* sql);
     void run(const char* sql);
     int64_t last_row() const;
-    int64_t changed_rows() const;
-    // Commits when `work` returns, rolls back when it throws.
+    // Commits when `work` returns, rolls back when it throws. Inside another one: part of that.
     void transaction(const std::function<void()>& work);
 
   private:
@@ -98,6 +96,8 @@ struct TurnRow {
 class WardenStore {
   public:
     WardenStore(const std::string& path, Durability durability);
+    // What `work` writes is kept whole or not at all, with one sync to the disk.
+    void together(const std::function<void()>& work) { database_.transaction(work); }
 
     // Sessions. current_session makes the first one.
     SessionRow current_session(const std::string& agent, const std::string& channel);

@@ -4,9 +4,9 @@
 #include "warden.h"
 
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "error.h"
 #include "warden_state.h"
 
@@ -48,10 +48,6 @@ Warden::State::State(Loop& the_loop, WardenOptions the_options)
     : loop(the_loop),
       options(std::move(the_options)),
       store(options.state + "/warden.db", options.durability) {
-    boot_id = read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
-    while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
-    utsname name;
-    if (::uname(&name) == 0) kernel = name.release;
     if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
 }
 
@@ -154,8 +150,7 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
     }
 }
 
-void Warden::State::choose_session(Client& client, const json::Value& frame,
-                                   Replay& replay) {
+void Warden::State::choose_session(Client& client, const json::Value& frame, Replay& replay) {
     if (const std::string watch = frame.text("watch"); !watch.empty()) {
         const std::optional<TurnRow> turn = store.turn(parse_name(watch, 't'));
         if (!turn) throw Error("no such turn: " + one_line(watch, 40));
@@ -189,9 +184,8 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     }
     const auto running = turns.find(client.session);
     const bool runs = running != turns.end();
-    json::Value attached = json::Value::object({{"type", "attached"},
-                                                {"agent", client.agent},
-                                                {"session", session_name(client.session)}});
+    json::Value attached = json::Value::object(
+        {{"type", "attached"}, {"agent", client.agent}, {"session", session_name(client.session)}});
     // To know it the cell must be tried, which takes longer than a short answer: one question does
     // without, `status` always tells.
     if (client.channel == "terminal") attached.set("posture", posture(client.agent));
@@ -200,8 +194,8 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     send(client, attached);
     const WardenStore::Events missed = store.events(replay, kReplayLimit, kReplaySize);
     if (!missed.all)
-        send(client, json::Value::object(
-                         {{"type", "notice"}, {"text", "too much was missed: only the end is shown"}}));
+        send(client, json::Value::object({{"type", "notice"},
+                                          {"text", "too much was missed: only the end is shown"}}));
     for (const json::Value& event : missed.frames) send(client, event);
     json::Value caught_up = json::Value::object({{"type", "caught_up"}});
     if (runs) {
@@ -219,8 +213,8 @@ void Warden::State::status(Client& client) {
                                       {"running", turns.contains(client.session)},
                                       {"turns", store.turn_count(client.session)},
                                       {"model", options.model},
-                                      {"boot", boot_id},
-                                      {"kernel", kernel}}));
+                                      {"boot", boot_id()},
+                                      {"kernel", kernel_release()}}));
 }
 
 void Warden::State::on_message(Client& client, const json::Value& frame) {
@@ -251,8 +245,11 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
     }
     if (turns.size() >= kMaxTurns)
         return refuse("too many turns run at once; wait for one to end, or stop it");
-    const int64_t turn = store.begin_turn(client.session);
-    store.add_message(turn, client.channel, id, text);
+    int64_t turn = 0;
+    store.together([&] {
+        turn = store.begin_turn(client.session);
+        store.add_message(turn, client.channel, id, text);
+    });
     ack(turn, false);
     start_turn(client.session, client.agent, turn);
 }

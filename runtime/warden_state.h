@@ -43,6 +43,7 @@ struct RunningTurn {
     UniqueFd model;
     UniqueFd stop;
     std::vector<MessageRow> handed;  // messages given to the turn process
+    size_t stored = 0;               // bytes it had us write down
     size_t took = 0;                 // of these, journaled by it
     std::string partial;             // text shown since the last tool or reply
     std::optional<RunningCall> call;
@@ -59,8 +60,6 @@ struct Warden::State {
     std::map<int64_t, RunningTurn> turns;  // by session
     std::map<std::string, std::unique_ptr<Cell>> cells;
     ClientId next_client = 1;
-    std::string boot_id;
-    std::string kernel;
     std::string turn_memory;  // of the last turn process in a VM, at its end
 
     State(Loop& the_loop, WardenOptions the_options);
@@ -93,6 +92,7 @@ struct Warden::State {
     void on_turn(RunningTurn& turn, const json::Value& frame);
     void on_delta(RunningTurn& turn, const json::Value& frame);
     void on_model(int64_t session);
+    void count_stored(RunningTurn& turn, size_t bytes);
     void ask_stop(RunningTurn& turn);
     void end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
                   const json::Value& done);

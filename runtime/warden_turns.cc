@@ -12,8 +12,9 @@
 namespace peacrab {
 namespace {
 
-constexpr Seconds kStopGrace{10};        // from "stop" to SIGKILL of the turn process
-constexpr Milliseconds kDeafGrace{500};  // of one that has closed its ears: its last words
+constexpr size_t kMaxStored = size_t{256} << 20;  // by one turn, in calls and replies
+constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of the turn process
+constexpr Milliseconds kDeafGrace{500};           // of one that has closed its ears: its last words
 constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
 
 }  // namespace
@@ -32,7 +33,7 @@ std::string memory_of(pid_t pid) {
 void Warden::State::report_interrupted() {
     // A full disk must not keep us from starting: it is from inside that it is made empty.
     kept([&] {
-        for (const TurnRow& turn : store.running_turns()) interrupt(turn);
+        for (const TurnRow& turn : store.running_turns()) store.together([&] { interrupt(turn); });
     });
 }
 
@@ -126,6 +127,13 @@ void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
     turn.frames->send(json::Value::object({{"type", "steer"}, {"text", message.text}}));
 }
 
+// What a turn has us write down is bounded: a turn process that was taken over must not fill the
+// disk through us, who may use its last blocks. Each row is taken to cost 1 KiB beside its text.
+void Warden::State::count_stored(RunningTurn& turn, size_t bytes) {
+    turn.stored += bytes + 1024;
+    if (turn.stored > kMaxStored) throw Error("turn: it has more written down than one turn may");
+}
+
 // The turn process wants one more connection to the model.
 void Warden::State::on_model(int64_t session) {
     RunningTurn& turn = turns.at(session);
@@ -174,6 +182,7 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
         turn.took += static_cast<size_t>(count);
     } else if (type == "reply") {
         turn.partial.clear();
+        count_stored(turn, frame.text("text").size());
         const std::string text = frame.text("text");
         // As we write it it may be longer. What is stored must fit a frame, or nobody could attach.
         if (json::dump(text).size() > kMaxReply) throw Error("frame: reply: too long");
@@ -253,15 +262,18 @@ void Warden::State::requeue(const RunningTurn& turn) {
     if (first >= turn.handed.size()) return;
     int64_t next = 0;
     const bool moved = kept([&] {
-        next = store.begin_turn(turn.session);
-        for (size_t i = first; i < turn.handed.size(); ++i)
-            store.move_message(turn.handed[i].id, turn.id, next);
+        store.together([&] {
+            next = store.begin_turn(turn.session);
+            for (size_t i = first; i < turn.handed.size(); ++i)
+                store.move_message(turn.handed[i].id, turn.id, next);
+        });
     });
     if (moved) start_turn(turn.session, turn.agent, next);
 }
 
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     if (turn.call) throw Error("frame: tool: one call at a time");
+    count_stored(turn, frame.text("arguments").size());
     const ToolCall call{frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
                         frame.text("arguments")};
     const std::string summary = describe_call(call);
