@@ -1,6 +1,6 @@
 // A model's stream, any bytes and any order of events, cut into pieces.
 //
-// sources: runtime/anthropic.cc runtime/sse.cc runtime/json.cc runtime/os.cc
+// sources: runtime/protocols/anthropic.cc runtime/protocols/sse.cc runtime/json.cc runtime/os.cc
 // packages: simdjson
 //
 // Whatever comes out whole must be fit to be replayed: each call stands once in the content, ids are
