@@ -81,7 +81,12 @@ void finish_options(TalkOptions& options) {
 
 int run_ask(const Arguments& arguments) {
     TalkOptions options = parse_talk(arguments);
-    const std::optional<std::string> question = whole_question(options.words, 0, 2);
+    std::optional<std::string> question;
+    try {
+        question = whole_question(options.words, 0, 2);
+    } catch (const Error& error) {
+        throw UsageError(error.what());
+    }
     if (!question) throw UsageError("nothing to ask");
     options.ask.text = *question;
     options.terminal.fresh = !options.goes_on;

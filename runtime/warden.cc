@@ -232,7 +232,7 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
     if (id.empty() || text.find_first_not_of(" \t\r\n") == std::string::npos)
         return refuse("an empty message");
     if (json::dump(text).size() > kMaxMessage)
-        return refuse("the message is too long: put it into a file of at most 1 MiB instead");
+        return refuse("the message is too long: 256 KiB is the most; send it in parts");
     if (const std::optional<int64_t> known = store.known_message(client.channel, id))
         return ack(*known, true);
     bury(client.session);  // if its turn has ended in this very round: one at a time has its place

@@ -164,7 +164,7 @@ bool can_be_read(int fd) {
     return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISREG(info.st_mode);
 }
 
-// What is piped in, whole or its first 256 KiB.
+// What is piped in. Cut short it would be another question: too long, it is none.
 std::string piped_text(int in_fd, int err_fd) {
     std::string text;
     std::array<char, 65536> bytes;
@@ -184,9 +184,7 @@ std::string piped_text(int in_fd, int err_fd) {
         patience = Deadline::never();
         text.append(bytes.data(), *n);
     }
-    put_quietly(err_fd, "standard input is longer than 256 KiB: the rest of it is left out\n");
-    text.resize(kMaxText);
-    return text;
+    throw Error("standard input is longer than the 256 KiB that a message may have: pipe less of it");
 }
 
 }  // namespace
@@ -200,9 +198,9 @@ int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std
 }
 
 std::optional<std::string> whole_question(const std::string& words, int in_fd, int err_fd) {
-    std::string text = clean_text(words, kMaxMessage - kMaxText);
+    std::string text = clean_text(words, kMaxMessage);
     if (can_be_read(in_fd)) {
-        std::string piped = clean_text(piped_text(in_fd, err_fd), kMaxText - 2);
+        std::string piped = clean_text(piped_text(in_fd, err_fd), kMaxMessage);
         while (!piped.empty() && piped.back() == '\n') piped.pop_back();
         if (!piped.empty()) text = text.empty() ? piped : text + "\n\n" + piped;
     }

@@ -60,8 +60,9 @@ int terminal_ask(const TerminalOptions& options, FrameSocket& warden, const AskO
 int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std::string& turn);
 
 // The question of `ask`: the words of the command line, then what is piped into `in_fd` (a pipe, a
-// socket or a file; at most 256 KiB, made valid UTF-8). Nothing when both are empty: a usage error.
-// Call it before the machine is started. A note goes to `err_fd` when the pipe keeps us waiting.
+// socket or a file; made valid UTF-8). Nothing when both are empty, an Error when the pipe holds more
+// than 256 KiB: usage errors. Call it before the machine is started. A note goes to `err_fd` when the
+// pipe keeps us waiting.
 std::optional<std::string> whole_question(const std::string& words, int in_fd, int err_fd);
 
 }  // namespace peacrab
