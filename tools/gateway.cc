@@ -213,14 +213,13 @@ void Gateway::decide_accelerator() {
 
 void Gateway::fill_spec() {
     const Accelerator accelerator = verdict_.accelerator;
-    const long host_cpus = std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L);
     attempt_.accelerator = accelerator;
     spec_.vmm = driver_.program();
     spec_.name = prepared_.place.name;
     spec_.accelerator = accelerator;
     spec_.cpu_model = attempt_.cpu_model;
     spec_.cpus = prepared_.options.cpus ? prepared_.options.cpus
-                                        : default_cpus(accelerator, static_cast<int>(host_cpus));
+                                        : default_cpus(accelerator, host_cpus());
     spec_.memory = prepared_.options.memory;
     spec_.kernel = prepared_.image.kernel;
     spec_.initramfs = prepared_.image.initramfs;
@@ -549,10 +548,11 @@ Prepared prepare(const MachineOptions& flags, const MachinePlace& place, UniqueF
     prepared.log.take_stderr();
     prepared.options = with_config(flags, load_config(config_file()));
     if (!prepared.options.memory.count) prepared.options.memory = kDefaultMemory;
-    prepared.options.memory.count &= ~uint64_t{(1 << 20) - 1};
     driver.program();
     prepared.image = image_folder.empty() ? current_image() : load_image(image_folder);
+    check_cpus(prepared.options.cpus, host_cpus());
     check_memory(prepared.options.memory, available_memory());
+    prepared.options.memory.count &= ~uint64_t{(1 << 20) - 1};
     check_disk(place.folder, free_space(place.folder));
     prepared.disk = prepare_state_disk(place, flags.disk, prepared.options.disk);
     return prepared;

@@ -20,12 +20,17 @@
 namespace peacrab {
 namespace {
 
+// A folder beside those of the machines, with a lock too: see local.cc.
+constexpr const char* kNoMachine = "local";
+
 void check_name(const std::string& name) {
     const bool plain = name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") ==
                        std::string::npos;
     if (name.empty() || name.size() > 32 || !plain)
         throw Error("machine: name `" + printable(name.substr(0, 64)) +
                     "`: 1 to 32 of a-z, 0-9 and - were expected");
+    if (name == kNoMachine)
+        throw Error("machine: name `local`: `peacrabd` keeps its own state there; take another name");
 }
 
 // XDG_RUNTIME_DIR, when it is really ours: after `sudo` it may still name the other user's.
@@ -61,7 +66,8 @@ std::vector<std::string> machine_names() {
     if (!directory) return names;
     while (const dirent* entry = ::readdir(directory)) {
         const std::string lock = state_folder() + "/" + entry->d_name + "/lock";
-        if (entry->d_name[0] != '.' && ::access(lock.c_str(), F_OK) == 0)
+        if (entry->d_name[0] != '.' && entry->d_name != std::string_view(kNoMachine) &&
+            ::access(lock.c_str(), F_OK) == 0)
             names.push_back(entry->d_name);
     }
     ::closedir(directory);
@@ -150,6 +156,14 @@ uint64_t kilobytes(const std::string& text, const std::string& name) {
 
 }  // namespace
 
+// More than the host has only makes them wait for each other, in the end longer than a boot may last.
+void check_cpus(int asked, int available) {
+    if (asked <= available) return;
+    throw Error("cpus: " + std::to_string(asked) + " were asked for and this host has " +
+                std::to_string(available) + "; try `peacrab up --cpus " + std::to_string(available) +
+                "`");
+}
+
 void check_memory(Bytes asked, Bytes available) {
     if (asked < kLeastMemory)
         throw Error("memory: " + format_size(asked) + " is too little for a machine; give at least " +
@@ -170,6 +184,8 @@ void check_disk(const std::string& folder, Bytes free) {
                 " free, a machine needs 256M to start; make room there, or set XDG_STATE_HOME to a "
                 "folder on a larger disk");
 }
+
+int host_cpus() { return static_cast<int>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L)); }
 
 Bytes available_memory() {
     const std::string host = read_file_if_exists("/proc/meminfo", KiB(64)).value_or("");

@@ -66,8 +66,10 @@ std::optional<MachineRecord> read_record(const MachinePlace& place);
 void write_record(const MachinePlace& place, const MachineRecord& record);
 
 // Checks before anything is started; each throws Error with what happened and what to do next.
+void check_cpus(int asked, int available);
 void check_memory(Bytes asked, Bytes available);
 void check_disk(const std::string& folder, Bytes free);
+int host_cpus();
 Bytes available_memory();  // MemAvailable, and the limit of our cgroup when it is lower
 Bytes free_space(const std::string& folder);
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -22,6 +23,7 @@
 #include "gateway.h"
 #include "image.h"
 #include "line_editor.h"
+#include "model_choice.h"
 #include "model_route.h"
 #include "qemu.h"
 #include "setup_model.h"
@@ -119,10 +121,14 @@ MachineOptions machine_options(const Arguments& arguments) {
     try {
         machine_place(options.name);
         const std::string cpus = arguments.value("cpus");
-        if (!cpus.empty()) {
-            // The configuration's parser knows what a number of CPUs is.
-            options.cpus = parse_config("cpus: '" + cpus + "'\n", "--cpus").cpus;
+        if (arguments.values.count("cpus")) {
+            const auto [end, failure] =
+                std::from_chars(cpus.data(), cpus.data() + cpus.size(), options.cpus);
+            if (failure != std::errc() || end != cpus.data() + cpus.size() || options.cpus < 1 ||
+                options.cpus > 256)
+                throw Usage("--cpus: a number from 1 to 256 was expected");
         }
+        if (arguments.values.count("model-url")) (void)url_host(arguments.value("model-url"));
         if (arguments.values.count("memory")) options.memory = parse_size(arguments.value("memory"));
         if (arguments.values.count("disk")) options.disk = parse_size(arguments.value("disk"));
     } catch (const Error& error) {
@@ -207,7 +213,12 @@ int ask(const Arguments& arguments) {
     std::string words;
     for (const std::string& word : arguments.words) words += (words.empty() ? "" : " ") + word;
     AskOptions ask;
-    const std::optional<std::string> text = whole_question(words, STDIN_FILENO, STDERR_FILENO);
+    std::optional<std::string> text;
+    try {
+        text = whole_question(words, STDIN_FILENO, STDERR_FILENO);
+    } catch (const Error& error) {
+        throw Usage(error.what());
+    }
     if (!text) throw Usage("ask: there is no question");
     ask.text = *text;
     ask.detach = arguments.has("detach");
@@ -217,7 +228,8 @@ int ask(const Arguments& arguments) {
 }
 
 int wait(const Arguments& arguments) {
-    if (arguments.words.size() != 1) throw Usage("wait: the id that `ask --detach` printed is missing");
+    if (arguments.words.size() != 1 || arguments.words[0].empty())
+        throw Usage("wait: the id that `ask --detach` printed is missing");
     ChatConnection connection = open_chat(machine_options(arguments));
     return with_reason(terminal_wait(terminal_options(arguments, connection), connection.warden,
                                      arguments.words[0]),
@@ -300,6 +312,8 @@ int image(const Arguments& arguments) {
 int setup(const Arguments& arguments) {
     SetupOptions options;
     options.model = model_flags(arguments);
+    // Without a person there is no dialogue, only what went wrong.
+    if (!::isatty(STDIN_FILENO)) options.out_fd = STDERR_FILENO;
     if (arguments.has("key-stdin")) options.key = SetupOptions::Key::Stdin;
     if (arguments.has("no-check")) options.check = SetupOptions::Check::None;
     return setup_model(options);
@@ -346,7 +360,8 @@ const Command kCommands[] = {
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
      "  --new, --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
      "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
-     "Exit code: 0 answered, 1 the turn failed, 3 no machine, 130 stopped.\n",
+     "It goes on with the conversation unless --new is given.\n"
+     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
      "name agent session", "plain", 1, "", wait},
@@ -387,12 +402,16 @@ const Command* find_command(const std::string& name) {
     return nullptr;
 }
 
+void print_help_of(const Command& command) {
+    std::printf("%s\n\n  peacrab %s\n%s%s", command.summary, command.usage,
+                *command.help ? "\n" : "", command.help);
+}
+
 int run_command(const Command& command, const std::vector<std::string>& arguments) {
     for (const std::string& argument : arguments) {
         if (argument == "--") break;
         if (argument != "--help" && argument != "-h") continue;
-        std::printf("%s\n\n  peacrab %s\n%s%s", command.summary, command.usage,
-                    *command.help ? "\n" : "", command.help);
+        print_help_of(command);
         return kOk;
     }
     try {
@@ -416,7 +435,9 @@ int main(int argc, char** argv) {
     const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
     if (arguments.empty() || arguments[0] == "help" || arguments[0] == "--help" ||
         arguments[0] == "-h") {
-        print_help(arguments.empty() ? stderr : stdout);
+        const Command* about = arguments.size() == 2 ? find_command(arguments[1]) : nullptr;
+        if (about) print_help_of(*about);
+        else print_help(arguments.empty() ? stderr : stdout);
         return arguments.empty() ? kUsage : kOk;
     }
     if (arguments[0] == "--version") {
@@ -429,5 +450,9 @@ int main(int argc, char** argv) {
                      printable(arguments[0]).c_str());
         return kUsage;
     }
-    return run_command(*command, {arguments.begin() + 1, arguments.end()});
+    const int code = run_command(*command, {arguments.begin() + 1, arguments.end()});
+    // What was not written was not said; a reader who left (`| head`) wanted no more.
+    if (std::fflush(stdout) == 0 || errno == EPIPE) return code;
+    tell(ErrnoError("standard output").what());
+    return code == kOk ? kFailure : code;
 }

@@ -39,12 +39,19 @@ for each in json.load(sys.stdin)["findings"]:
 # ---- refusals, before anything exists
 wants 3 "$peacrab" stop
 wants 3 "$peacrab" rm --force
+wants 1 bash -c '"$0" ps >/dev/full' "$peacrab"
+contains "$out" 'standard output: ' 'a full disk'
 wants 3 "$peacrab" wait some-id
 wants 2 "$peacrab" up --cpus many
+wants 2 "$peacrab" wait ''
 wants 2 "$peacrab" up --name ../elsewhere
+wants 2 "$peacrab" up --name local
+wants 2 "$peacrab" up --model-url no-url
 wants 2 "$peacrab" no-such-command
 wants 3 "$peacrab" up --memory 100T
 contains "$out" 'memory:' 'too much memory'
+wants 3 "$peacrab" up --cpus 256
+contains "$out" 'cpus:' 'too many CPUs'
 wants 3 env XDG_DATA_HOME="$scratch/empty" "$peacrab" up
 contains "$out" 'peacrab image build' 'no image'
 [[ ! -e $state/state.img ]] || fail 'a refused start made a disk'

@@ -143,6 +143,17 @@ TEST_CASE("machine: a damaged record reads as none") {
     CHECK((!read_record(place) || read_record(place)->socket.empty()));
 }
 
+TEST_CASE("machine: the state of peacrabd is no machine") {
+    CHECK(message([] { machine_place("local"); }).find("peacrabd") != std::string::npos);
+}
+
+TEST_CASE("machine: more CPUs than the host has is a sentence with what it has") {
+    CHECK_NOTHROW(check_cpus(0, 2));
+    CHECK_NOTHROW(check_cpus(2, 2));
+    CHECK(message([] { check_cpus(200, 2); }).find("--cpus 2`") != std::string::npos);
+    CHECK(host_cpus() >= 1);
+}
+
 TEST_CASE("machine: too little memory is a sentence with what would fit") {
     CHECK_NOTHROW(check_memory(GiB(1), GiB(2)));
     CHECK(message([] { check_memory(GiB(4), GiB(2)); }).find("--memory 1792M") != std::string::npos);
