@@ -18,7 +18,7 @@ std::string xdg(const char* variable, const char* fallback) {
     if (!value.empty() && value[0] == '/') return value + "/peacrab";
     const std::string home = env("HOME");
     if (home.empty() || home[0] != '/')
-        throw Error("config: HOME is not set: no folder for " + std::string(variable));
+        throw Error("config: HOME names no folder: set it, or " + std::string(variable));
     return home + "/" + fallback + "/peacrab";
 }
 
