@@ -223,8 +223,9 @@ int ask(const Arguments& arguments) {
     ask.text = *text;
     ask.detach = arguments.has("detach");
     ChatConnection connection = chat_with_machine(arguments);
-    return with_reason(
-        terminal_ask(terminal_options(arguments, connection), connection.warden, ask), arguments);
+    TerminalOptions options = terminal_options(arguments, connection);
+    options.fresh = options.session.empty() && !arguments.has("continue");
+    return with_reason(terminal_ask(options, connection.warden, ask), arguments);
 }
 
 int wait(const Arguments& arguments) {
@@ -356,11 +357,12 @@ const Command kCommands[] = {
      "and the flags of `peacrab up`.\n",
      chat},
     {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
-     "name cpus memory disk accel model model-url agent session", "plain new detach", SIZE_MAX,
+     "name cpus memory disk accel model model-url agent session", "plain continue detach", SIZE_MAX,
+     "  --continue        go on with the conversation of `peacrab chat`; else each question is\n"
+     "                    a session of its own\n"
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
-     "  --new, --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
+     "  --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
      "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
-     "It goes on with the conversation unless --new is given.\n"
      "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",

@@ -146,7 +146,9 @@ int Watch::ask(const AskOptions& ask) {
     question_ = clean_text(ask.text, kMaxMessage);
     detach_ = ask.detach;
     message_id_ = random_hex(16);
-    wire_.send(attach_frame(options_, "ask"));
+    // What is not a session of its own goes on with the conversation of `chat`.
+    const bool apart = options_.fresh || !options_.session.empty();
+    wire_.send(attach_frame(options_, apart ? "ask" : "terminal"));
     return watch(Interrupt::Stops);
 }
 

@@ -36,6 +36,13 @@ said=$(answer "write remember-$nonce to notes/today.txt")
 said=$(answer "read notes/today.txt")
 contains "$said" "remember-$nonce" "what was written is read"
 
+# --- a question is a session of its own, unless it goes on with the chat
+one=$(answer "hello"; grep -oE '[0-9]+ tokens in' "$scratch/activity")
+for _ in 1 2; do answer --continue "hello" >/dev/null; done
+two=$(grep -oE '[0-9]+ tokens in' "$scratch/activity")
+((${two%% *} > $(grep -oE '[0-9]+ tokens in' <<<"$one" | grep -oE '[0-9]+') + 100)) ||
+    fail "--continue does not go on: $two after $one"
+
 # --- what the guest's root holds
 "$peacrab" doctor --json >"$scratch/doctor"
 python3 - "$scratch/doctor" <<'PY'

@@ -202,8 +202,10 @@ Ran run(const std::function<void(Script&)>& script, const Doing& doing) {
     return ran;
 }
 
-Ran ask(const std::function<void(Script&)>& script, AskOptions what = {"hello"}) {
-    return run(script, [&](const TerminalOptions& options, FrameSocket& warden) {
+Ran ask(const std::function<void(Script&)>& script, AskOptions what = {"hello"},
+        bool fresh = true) {
+    return run(script, [&](TerminalOptions options, FrameSocket& warden) {
+        options.fresh = fresh;
         return terminal_ask(options, warden, what);
     });
 }
@@ -289,6 +291,7 @@ TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
     const Ran ran = ask([](Script& warden) {
         const json::Value attach = warden.attached();
         Script::check(attach.text("channel") == "ask", "channel");
+        Script::check(attach.flag("fresh"), "fresh");
         Script::check(attach.text("agent") == "main", "agent");
         Script::check(warden.take_message() == "hello", "text");
         warden.delta("let me look");
@@ -305,6 +308,22 @@ TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
     CHECK(ran.out == "6.12\n");
     CHECK(has(ran.err, "  * shell: uname -r ... ok 0.1 s\n"));
     CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out\n"));
+}
+
+TEST_CASE("ask: a question that is no session of its own goes on with the chat") {
+    const Ran ran = ask(
+        [](Script& warden) {
+            const json::Value attach = warden.attached();
+            Script::check(attach.text("channel") == "terminal", "channel");
+            Script::check(!attach.flag("fresh"), "fresh");
+            Script::check(warden.take_message() == "hello", "text");
+            warden.reply("again");
+            warden.done("done");
+            warden.expect_end();
+        },
+        {"hello"}, false);
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "again\n");
 }
 
 TEST_CASE("ask: what a restart made void never reaches a stdout that is no terminal") {
