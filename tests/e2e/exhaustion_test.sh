@@ -11,8 +11,9 @@ command -v qemu-system-x86_64 >/dev/null || skip 'no QEMU'
 command -v python3 >/dev/null || skip 'no python3'
 unset ANTHROPIC_API_KEY
 
-# The demo model takes `run: COMMAND` to the letter.
-run() { out=$(timeout 120 "$peacrab" ask "run: $1" </dev/null 2>&1) || fail "'$1': $out"; }
+# The demo model takes `run: COMMAND` to the letter. The chat goes on: a new session takes inodes, and
+# where there are none it is the conversation there is that helps (README, Limits).
+run() { out=$(timeout 120 "$peacrab" ask --continue "run: $1" </dev/null 2>&1) || fail "'$1': $out"; }
 again() {
     timeout 60 "$peacrab" stop </dev/null >"$scratch/stop" 2>&1 || fail "stop: $(<"$scratch/stop")"
     timeout 60 "$peacrab" up </dev/null >"$scratch/up" 2>&1 || fail "up: $(<"$scratch/up")"
