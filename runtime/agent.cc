@@ -54,9 +54,8 @@ class Turn {
         : warden_(warden),
           id_(start.text("turn")),
           prompt_{start.text("agent"), start.text("workspace"), network == TurnNetwork::ModelRoute},
-          journal_(start.text("journal"), network == TurnNetwork::ModelRoute
-                                              ? Durability::PowerLoss
-                                              : Durability::Scratch),
+          journal_(start.text("journal"), network == TurnNetwork::ModelRoute ? Durability::PowerLoss
+                                                                             : Durability::Scratch),
           model_(model_options(start, network)) {
         std::vector<Entry> said;
         for (const json::Value& text : start.at("messages").items())
@@ -86,7 +85,7 @@ class Turn {
     void note_progress(const std::vector<ToolCall>& calls);
     bool stop_wanted() const;
     bool take_steering(Deadline deadline);
-    std::optional<json::Value> receive_result(const std::string& call);
+    json::Value receive_result(const std::string& call);
 
     FrameSocket& warden_;
     std::string id_;
@@ -149,8 +148,8 @@ bool Turn::take_steering(Deadline deadline) {
     return !steering_.empty();
 }
 
-// The result of `call`; steering that comes before it is kept. Nothing: the warden has gone.
-std::optional<json::Value> Turn::receive_result(const std::string& call) {
+// The result of `call`; steering that comes before it is kept.
+json::Value Turn::receive_result(const std::string& call) {
     for (;;) {
         std::optional<json::Value> frame = warden_.receive(Deadline::never());
         if (!frame && warden_.closed()) throw Error("turn: the warden has gone");
@@ -158,7 +157,7 @@ std::optional<json::Value> Turn::receive_result(const std::string& call) {
         if (frame->text("type") == "steer")
             steering_.push_back(frame->text("text"));
         else if (frame->text("type") == "tool_result" && frame->text("id") == call)
-            return frame;
+            return std::move(*frame);
         else
             throw Error("turn: unexpected frame from the warden");
     }
@@ -167,13 +166,14 @@ std::optional<json::Value> Turn::receive_result(const std::string& call) {
 ToolResult Turn::run_call(const ToolCall& call) {
     if (stop_wanted()) return {Outcome::Interrupted, "stopped by the user before it ran", {}};
     if (call.arguments == kDamagedArguments)
-        return {Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
+        return {
+            Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
     // The frame's own escapes may double each byte.
     if (call.arguments.size() > kMaxFrame / 2 - KiB(1).count)
         return {Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
     say(json::Value::object(
         {{"type", "tool"}, {"id", call.id}, {"name", call.name}, {"arguments", call.arguments}}));
-    const json::Value frame = *receive_result(call.id);
+    const json::Value frame = receive_result(call.id);
     return {outcome_from(frame.text("outcome")), frame.text("text"), {}};
 }
 

@@ -133,7 +133,7 @@ Booted boot_guest() {
     set_kernel("/proc/sys/kernel/sysrq", "0", booted);
     set_kernel("/proc/sys/kernel/yama/ptrace_scope", "1", booted);
     load_modules(booted);
-    booted.base_mounted = complain_unless(booted, [] {
+    complain_unless(booted, [] {
         mount_or_throw(find_disk("base").c_str(), "/base", "erofs",
                        MS_RDONLY | MS_NODEV | MS_NOSUID);
     });

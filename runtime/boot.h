@@ -12,7 +12,6 @@ namespace peacrab {
 struct Booted {
     std::vector<std::string> complaints;  // what failed and the guest can still talk about
     bool state_mounted = false;           // the state disk is at /state
-    bool base_mounted = false;            // the Debian base is at /base, read-only
 };
 
 // True when we are the first process of an initramfs: PID 1 and nothing mounted on /proc yet. (A

@@ -59,8 +59,8 @@ constexpr Row kTurnToWarden[] = {
 };
 constexpr Row kWardenToTurn[] = {
     {"start",
-     "turn:s agent:s session:s journal:s workspace:s posture:s model:s base_url:s key:s? "
-     "time_factor:i messages:a"},
+     "turn:s agent:s session:s journal:s workspace:s model:s base_url:s key:s? "
+     "messages:a"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };

@@ -64,7 +64,6 @@ void Warden::State::interrupt(const TurnRow& turn) {
 }
 
 json::Value Warden::State::start_frame(const RunningTurn& turn) const {
-    const bool vm = options.cell.place == CellOptions::Place::Vm;
     json::Value frame = json::Value::object(
         {{"type", "start"},
          {"turn", turn_name(turn.id)},
@@ -72,11 +71,9 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) const {
          {"session", session_name(turn.session)},
          {"journal", agent_folder(turn.agent) + "/sessions/" + session_name(turn.session) + ".db"},
          {"workspace", options.cell.workspace},
-         {"posture", vm ? "vm" : "shared"},
          {"model", options.model},
          {"base_url", options.base_url}});
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
-    frame.set("time_factor", options.cell.time_factor);
     frame.set("messages", json::Value::array({turn.handed.front().text}));
     return frame;
 }
