@@ -3,7 +3,7 @@
 //
 // A call is over when its pid 1 is gone, never when its output is: a background process may hold
 // the pipe for ever. The parent therefore keeps a writing end of its own, so that the pipe never
-// hangs up, and reads what is left once the child has ended. What the child does: cell_child.cc.
+// hangs up, and reads what is left once the child has ended. What the child does: cells/cell_child.cc.
 #include "cell.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 #include <climits>
 #include <cstdlib>
 
-#include "cell_child.h"
+#include "cells/cell_child.h"
 #include "error.h"
 
 namespace peacrab {
@@ -209,6 +209,8 @@ CommandResult Command::run() {
 struct Cell::State {
     CellOptions options;
     CellLayers layers;
+    std::string home;  // Cell: of the agent, on the state disk
+    Posture posture;
     JailFilter shell;
     JailFilter file;
     JailFilter reaper;
@@ -220,7 +222,7 @@ struct Cell::State {
     Command start(CellPlan plan, size_t limit, Milliseconds span,
                   const std::string* request = nullptr) const;
     std::string attempt() const;
-    void prepare_vm();
+    void prepare_cell();
     void prepare_here();
 };
 
@@ -353,7 +355,7 @@ CellPlan Cell::State::plan(const JailFilter& filter) const {
     CellPlan plan;
     plan.layers = layers;
     plan.base = options.base.c_str();
-    plan.home = options.home.c_str();
+    plan.home = home.c_str();
     plan.user = users.get();
     plan.network = network.get();
     plan.filter = &filter;
@@ -428,12 +430,13 @@ std::string Cell::State::attempt() const {
     return {};
 }
 
-void Cell::State::prepare_vm() {
+void Cell::State::prepare_cell() {
     if (::geteuid() != 0) throw Error("cell: in a VM the warden must be root");
     if (!options.hidden.empty()) throw Error("cell: hidden paths are for places without a VM");
     require_directory("base", options.base);
     if (options.base == "/") throw Error("cell: base: / itself cannot become a root directory");
-    prepare_home(options.home, options.workspace);
+    home = options.folder + "/home";
+    prepare_home(home, options.workspace);
     layers = {CellLayers::Kind::Root, true};
     network = make_network();
     environment = environment_for(kCellHome, "agent");
@@ -454,9 +457,9 @@ void Cell::State::prepare_here() {
             throw Error("cell: workspace: " + printable(options.workspace) + ": lies within " +
                         printable(path) + ", which tools must not see: start in another folder");
     }
-    const std::string home = env("HOME"), user = env("USER");
+    const std::string own = env("HOME"), user = env("USER");
     environment =
-        environment_for(home.empty() ? options.workspace : home, user.empty() ? "agent" : user);
+        environment_for(own.empty() ? options.workspace : own, user.empty() ? "agent" : user);
     std::string failed;
     try {
         make_user_spaces(users, network);
@@ -475,6 +478,33 @@ void Cell::State::prepare_here() {
     throw Error("cell: " + failed);
 }
 
+namespace {
+
+Posture describe(const CellLayers& layers) {
+    Posture posture{"interim", {"no cells"}, 0};
+    switch (layers.kind) {
+        case CellLayers::Kind::Root:
+            posture.lacks.push_back(
+                "own VM: uid 1000, no capabilities, no-new-privs, seccomp, own pid, mount and "
+                "network namespaces per call (no network)");
+            break;
+        case CellLayers::Kind::Separated:
+            posture.lacks.push_back(
+                "shared: no-new-privs, seccomp, own pid, mount and network namespaces (no network); "
+                "the files but for /tmp and /run are this machine's");
+            if (!layers.fresh_proc) posture.lacks.push_back("/proc is this machine's");
+            break;
+        case CellLayers::Kind::Plain:
+            posture.lacks.push_back(
+                "shared: no-new-privs, seccomp; no user namespaces here: files, network and "
+                "processes are not separated");
+            break;
+    }
+    return posture;
+}
+
+}  // namespace
+
 Cell::Cell(CellOptions options) : state_(std::make_unique<State>()) {
     State& state = *state_;
     state.options = std::move(options);
@@ -484,22 +514,23 @@ Cell::Cell(CellOptions options) : state_(std::make_unique<State>()) {
     state.reaper = JailFilter::compile(JailClass::Reaper);
     state.program = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
     if (!state.program) throw ErrnoError("cell: our own program");
-    if (state.options.place == CellOptions::Place::Vm)
-        state.prepare_vm();
+    if (state.options.place == CellOptions::Place::Cell)
+        state.prepare_cell();
     else
         state.prepare_here();
+    state.posture = describe(state.layers);
 }
 
 Cell::Cell(Cell&&) noexcept = default;
 Cell::~Cell() = default;
 
-Command Cell::shell(const std::string& command, Milliseconds limit) {
+Command Cell::shell(const ShellCall& call) {
     CellPlan plan = state_->plan(state_->shell);
     // `--`: a command may begin with a dash.
-    const char* const arguments[] = {"sh", "-c", "--", command.c_str(), nullptr};
+    const char* const arguments[] = {"sh", "-c", "--", call.command.c_str(), nullptr};
     plan.path = "/bin/sh";
     plan.arguments = arguments;
-    return state_->start(plan, kMaxOutput, limit);
+    return state_->start(plan, kMaxOutput, call.limit);
 }
 
 Command Cell::file(const std::string& request, Milliseconds limit) {
@@ -512,24 +543,29 @@ Command Cell::file(const std::string& request, Milliseconds limit) {
     return state_->start(plan, kMaxAnswer, limit, &request);
 }
 
-std::string Cell::posture() const {
-    switch (state_->layers.kind) {
-        case CellLayers::Kind::Root:
-            return "interim: no cells; own VM: uid 1000, no capabilities, no-new-privs, seccomp, "
-                   "own "
-                   "pid, mount and network namespaces per call (no network)";
-        case CellLayers::Kind::Separated:
-            return std::string(
-                       "interim: no cells; shared: no-new-privs, seccomp, own pid, mount and "
-                       "network namespaces (no network); the files but for /tmp and "
-                       "/run are this machine's") +
-                   (state_->layers.fresh_proc ? "" : "; /proc is this machine's");
-        case CellLayers::Kind::Plain:
-            return "interim: no cells; shared: no-new-privs, seccomp; no user namespaces here: "
-                   "files, "
-                   "network and processes are not separated";
-    }
-    return {};
+int Cell::proxy() const {
+    return -1;
+}
+UniqueFd Cell::connect(uint16_t) {
+    throw Error("cell: connect: this kind of cell has no network");
+}
+void Cell::freeze() {}
+void Cell::thaw() {}
+bool Cell::idle() const {
+    return true;
+}
+
+const Posture& Cell::posture() const {
+    return state_->posture;
+}
+const CellOptions& Cell::options() const {
+    return state_->options;
+}
+
+std::string Posture::text() const {
+    std::string line = name.empty() ? "none" : name;
+    for (size_t i = 0; i < lacks.size(); ++i) line += (i == 0 ? ": " : "; ") + lacks[i];
+    return line;
 }
 
 }  // namespace peacrab

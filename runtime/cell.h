@@ -1,10 +1,10 @@
 // Builds and enters the place a tool child runs in.
 //
-// Interim, until each agent has a container of its own: in our VM a fresh pid, mount, net (empty),
-// ipc and uts namespace per call, over the read-only Debian base with the agent's home bound in,
-// uid 1000; outside a VM (posture shared) the same jail with the namespaces an ordinary user can
-// have, in the caller's directory. What posture() says is what is in force. Nothing survives a
-// call: when its command ends, so does every process it started.
+// Place::Cell is an agent's own container: namespaces made by real root and owned outside it, ids of
+// its own, a copy-on-write Debian, limits, and one way out, a listening socket of ours. It stays
+// warm between calls and holds what background processes there are. Place::Here is a machine without
+// the right to make one (posture shared): the same jail on the machine's own files. posture() says
+// what is in force. A mechanism that is missing is an Error naming it: nothing has a weaker fallback.
 #pragma once
 
 #include <memory>
@@ -16,15 +16,35 @@
 
 namespace peacrab {
 
+// What one agent may use; of all its processes together. A limit that is hit is said to the model
+// and to the person.
+struct CellLimits {
+    Bytes memory;                // page cache and scratch files included, no swap; 0: 60 % of the
+                                 // machine's
+    uint64_t processes = 512;    // and threads
+    unsigned cpu_percent = 0;    // 100 is one CPU; 0: a fair share of all
+    Bytes disk = GiB(4);         // home, system files and kept output
+    uint64_t files = 200'000;    // inodes of these
+    Bytes io = MiB(64);          // a second, read and written each; 0: no bound
+    bool operator==(const CellLimits&) const = default;
+};
+
 struct CellOptions {
     enum class Place {
         None,  // the zero value: nothing runs
-        Vm,    // `base` is the Debian root, `home` the agent's home on the state disk
-        Here,  // no VM: the workspace is a directory of this machine
+        Cell,  // a container over `base`, with what it keeps in `folder`
+        Here,  // no container: the workspace is a directory of this machine
     } place = Place::None;
-    std::string base;       // Vm: e.g. "/base"
-    std::string home;       // Vm: e.g. "/state/agents/main/home"
-    std::string workspace;  // as the tool sees it; Vm: "/home/agent/workspace"
+    enum class Files {
+        Kept,       // in `folder`, for the next cell of this agent
+        Discarded,  // a throw-away cell: nothing of `folder` is seen, what is written goes with it
+    } files = Files::Kept;
+    std::string agent;      // its name: of the control group, and in messages
+    uint32_t slot = 0;      // Cell: never 0, never used by two agents: makes ids and quota
+    std::string base;       // Cell: the read-only Debian, e.g. "/base"
+    std::string folder;     // Cell: e.g. "/state/agents/main"; home/ layer/ output/ are made in it
+    std::string workspace;  // as the tool sees it; Cell: "/home/agent/workspace"
+    CellLimits limits;
     // Here: paths the child must not see, where a mount namespace can be had: our configuration
     // (the key) and state (the journal). Made when missing, so that the child cannot plant them.
     std::vector<std::string> hidden;
@@ -37,6 +57,8 @@ struct [[nodiscard]] CommandResult {
     bool cancelled = false;
     std::string output;        // stdout and stderr together, head and tail, ≤ kMaxOutput
     uint64_t total_bytes = 0;  // before clipping
+    std::string kept_output;   // not empty: where in the cell all of it can be read
+    std::string limit_hit;     // not empty: which limit ended or hindered it, e.g. "memory: 600M"
     std::string failed_step;   // not empty: the child never ran; "step: reason"
 };
 
@@ -64,27 +86,54 @@ class Command {
     std::unique_ptr<State> state_;
 };
 
+struct ShellCall {
+    std::string command;  // for `sh -c`, in the workspace
+    Milliseconds limit{};  // times the factor
+    enum class User { Root, Agent } user = User::Root;  // in-cell ids 0 or 1000
+    // Background: not ended by `limit`, and what it starts lives on with it; it ends by cancel(), by
+    // itself, or with the cell.
+    enum class Life { Call, Background } life = Life::Call;
+};
+
+// What is in force, decided by real tries.
+struct Posture {
+    std::string name;                // "full", "full (stock kernel)", "cells", "shared"; "": none
+    std::vector<std::string> lacks;  // what it does not give, a phrase each
+    int probes = 0;                  // forbidden effects tried from inside at the start, all refused
+    std::string text() const;        // one line
+};
+
 class Cell {
   public:
-    // Tries the layers once, for real. Throws Error when a mechanism it needs is missing, and in
-    // Place::Here as root. Makes this process undumpable: a tool child may have the same uid.
+    // Builds it, and tries the forbidden effects from inside. Throws Error when a mechanism is
+    // missing or an effect was possible (nothing is left of it then), and in Place::Here as root.
+    // Makes this process undumpable.
     explicit Cell(CellOptions options);
     Cell(Cell&&) noexcept;
-    ~Cell();
+    ~Cell();  // ends every process in it; its files stay
 
     static constexpr size_t kMaxOutput = size_t{48} << 10;
 
-    // `sh -c command` in the workspace, jail class shell. stdin is /dev/null; the environment is
-    // made here (PATH, HOME, LANG, TERM=dumb), nothing is inherited. Ends at `limit` (times the
-    // factor). Output beyond kMaxOutput: head and tail are kept, a line between says what was cut.
-    Command shell(const std::string& command, Milliseconds limit);
+    // Jail class shell. stdin is /dev/null; the environment is made here, nothing is inherited.
+    // Output beyond kMaxOutput: head and tail are kept, a line between says what was cut and where
+    // all of it is.
+    Command shell(const ShellCall& call);
     // Our own file helper (this very binary: `peacrabd tool-file`), jail class file. `request` is
     // one JSON object on its stdin; its stdout is the answer, one JSON object.
     Command file(const std::string& request, Milliseconds limit);
     static constexpr size_t kMaxAnswer = size_t{512} << 10;  // of file()'s output
 
-    // One line: which layers are in force and what is missing, e.g. "interim: no cells (…)".
-    std::string posture() const;
+    // The listening socket behind 127.0.0.1:3128 of the cell's own network, for the owner to accept
+    // on: who connects is a process of this cell, whatever it says. -1 in Place::Here without one.
+    int proxy() const;
+    // A connection to a server in the cell, on its loopback. Throws Error when nobody listens.
+    UniqueFd connect(uint16_t port);
+
+    void freeze();
+    void thaw();
+    bool idle() const;  // nothing runs in it
+    const Posture& posture() const;
+    const CellOptions& options() const;
 
   private:
     struct State;

@@ -23,7 +23,7 @@ WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
     options.state = "/state";
     options.durability = Durability::PowerLoss;
-    options.cell.place = CellOptions::Place::Vm;
+    options.cell.place = CellOptions::Place::Cell;
     options.cell.base = "/base";
     options.cell.workspace = "/home/agent/workspace";
     options.turn_ids = kTurnIds;

@@ -133,7 +133,7 @@ ToolResult finish_file(const CommandResult& done, Milliseconds limit) {
 
 Command begin(Cell& cell, const Permit& permit, Milliseconds limit) {
     const json::Value& arguments = permit.arguments();
-    if (permit.tool() == "shell") return cell.shell(arguments.text("command"), limit);
+    if (permit.tool() == "shell") return cell.shell({arguments.text("command"), limit});
     json::Value request = json::Value::object({{"op", permit.tool()}});
     for (const auto& [name, value] : arguments.members()) request.set(name, value);
     return cell.file(json::dump(request), limit);

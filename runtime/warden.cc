@@ -67,7 +67,7 @@ void Warden::State::prepare_agent(const std::string& agent) {
     if (options.turn_ids &&
         ::chown(sessions.c_str(), options.turn_ids->uid, options.turn_ids->gid) < 0)
         throw ErrnoError("warden: give the journals to their turn process");
-    if (options.cell.place != CellOptions::Place::Vm) return;
+    if (options.cell.place != CellOptions::Place::Cell) return;
     const std::string home = folder + "/home";
     for (const std::string& path : {home, home + "/workspace"}) {
         // Only what we have just made is given away, and never through a link: the agent owns its
@@ -81,7 +81,8 @@ Cell& Warden::State::cell(const std::string& agent) {
     std::unique_ptr<Cell>& cell = cells[agent];
     if (!cell) {
         CellOptions own = options.cell;
-        if (own.place == CellOptions::Place::Vm) own.home = agent_folder(agent) + "/home";
+        own.agent = agent;
+        if (own.place == CellOptions::Place::Cell) own.folder = agent_folder(agent);
         cell = std::make_unique<Cell>(own);
     }
     return *cell;
@@ -89,7 +90,7 @@ Cell& Warden::State::cell(const std::string& agent) {
 
 std::string Warden::State::posture(const std::string& agent) {
     try {
-        return cell(agent).posture();
+        return cell(agent).posture().text();
     } catch (const Error& error) {
         return std::string("no tools: ") + error.what();
     }

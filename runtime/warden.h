@@ -25,7 +25,7 @@ namespace peacrab {
 struct WardenOptions {
     std::string state;  // folder for warden.db and agents/<name>/
     Durability durability = Durability::PowerLoss;
-    CellOptions cell;  // `home` is filled in per agent when cell.place is Vm
+    CellOptions cell;  // `agent`, `slot` and `folder` are filled in per agent
     // Ids of the turn process; needs root. Nothing: our own (posture shared).
     std::optional<Ids> turn_ids;
     // A fresh connected model stream for an agent's session. Absent: the turn process connects by

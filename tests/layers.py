@@ -13,8 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / "runtime"
 ROW = re.compile(r"^\| (\d+) \| (.+?) \|")
 INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.M)
-# Core files that may name a file of a room: where dialects, builtins and channels are registered.
-REGISTRIES = {"llm", "tools", "main"}
+# Core files that may name a file of a room: where dialects, builtins, the parts of cells and channels
+# are registered.
+REGISTRIES = {"llm", "tools", "cell", "main"}
 CORE_LIMIT = 9650  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it
 TOKEN = re.compile(r"\w+|[^\w\s]")
 

@@ -21,9 +21,9 @@ namespace {
 Cell make_cell(bool vm, char** words) {
     CellOptions options;
     if (vm) {
-        options.place = CellOptions::Place::Vm;
+        options.place = CellOptions::Place::Cell;
         options.base = words[0];
-        options.home = words[1];
+        options.folder = words[1];
         options.workspace = "/home/agent/workspace";
     } else {
         options.place = CellOptions::Place::Here;
@@ -35,7 +35,7 @@ Cell make_cell(bool vm, char** words) {
 }
 
 int run(Cell& cell, const char* command) {
-    const CommandResult result = cell.shell(command, Seconds(60)).run();
+    const CommandResult result = cell.shell({command, Seconds(60)}).run();
     std::fwrite(result.output.data(), 1, result.output.size(), stdout);
     if (!result.failed_step.empty()) {
         std::fprintf(stderr, "in_cell: never ran: %s\n", result.failed_step.c_str());
@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
             return run(cell, argv[3]);
         }
         if (what == "posture" && argc == 3) {
-            std::puts(make_cell(false, argv + 2).posture().c_str());
+            std::puts(make_cell(false, argv + 2).posture().text().c_str());
             return 0;
         }
     } catch (const Error& error) {

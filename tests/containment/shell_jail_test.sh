@@ -79,7 +79,7 @@ real_work
 where='as in a VM'
 run_in() { "$scratch/in_cell" vm - "$scratch/agent" "$1"; }
 run_in true || fail "$where: no cell could be made"
-cp "$probe" "$scratch/agent/workspace/probe"
+cp "$probe" "$scratch/agent/home/workspace/probe"
 refuses_all "$(run_in ./probe || true)" "$where"
 lacks "$(run_in "cat $scratch/secret/key" 2>&1 || true)" canary "$where"
 real_work

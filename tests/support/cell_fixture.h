@@ -72,19 +72,19 @@ class TestCell {
     // Where the workspace is on this machine.
     std::string workspace() const { return folder_.path + (is_root() ? "/home/workspace" : ""); }
     CommandResult run(const std::string& command, Milliseconds limit = Seconds(20)) {
-        return cell.shell(command, limit).run();
+        return cell.shell({command, limit}).run();
     }
 
   private:
     Cell make(int time_factor) {
         CellOptions options;
         options.time_factor = time_factor;
-        options.place = is_root() ? CellOptions::Place::Vm : CellOptions::Place::Here;
+        options.place = is_root() ? CellOptions::Place::Cell : CellOptions::Place::Here;
         options.workspace = is_root() ? "/home/agent/workspace" : folder_.path;
         if (is_root()) {
             base_.emplace();
             options.base = base_->path();
-            options.home = folder_.path + "/home";
+            options.folder = folder_.path;
         }
         return Cell(options);
     }

@@ -48,8 +48,8 @@ std::string here(const std::string& workspace, std::vector<std::string> hidden,
     options.workspace = workspace;
     options.hidden = std::move(hidden);
     Cell cell(std::move(options));
-    const CommandResult result = cell.shell(command, Seconds(20)).run();
-    return cell.posture() + "\n" + result.failed_step + result.output + result.exit.describe();
+    const CommandResult result = cell.shell({command, Seconds(20)}).run();
+    return cell.posture().text() + "\n" + result.failed_step + result.output + result.exit.describe();
 }
 
 }  // namespace
@@ -116,7 +116,7 @@ TEST_CASE("cell: a call ends with the process that made it") {
         options.workspace = folder.path;
         Cell cell(options);
         Command command =
-            cell.shell("exec 9>lock; flock 9; echo on; setsid sleep 1000", Seconds(60));
+            cell.shell({"exec 9>lock; flock 9; echo on; setsid sleep 1000", Seconds(60)});
         pollfd output{command.output_fd(), POLLIN, 0};
         if (::poll(&output, 1, 10'000) != 1) return "no output";
         ::_exit(0);  // without a word, as if killed
@@ -185,15 +185,15 @@ TEST_CASE("cell: a command that is too slow ends, with all it started") {
 
 TEST_CASE("cell: time-outs are multiplied on a slow machine") {
     TestCell usual(1), slow(20);
-    CHECK(usual.cell.shell("true", Seconds(10)).deadline().left() <= Seconds(10));
-    const Milliseconds left = slow.cell.shell("true", Seconds(10)).deadline().left();
+    CHECK(usual.cell.shell({"true", Seconds(10)}).deadline().left() <= Seconds(10));
+    const Milliseconds left = slow.cell.shell({"true", Seconds(10)}).deadline().left();
     CHECK(left > Seconds(150));
     CHECK(left <= Seconds(200));
 }
 
 TEST_CASE("cell: a cancelled command ends, with all it started") {
     TestCell test;
-    Command command = test.cell.shell("exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20));
+    Command command = test.cell.shell({"exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20)});
     pollfd output{command.output_fd(), POLLIN, 0};
     REQUIRE(::poll(&output, 1, 10'000) == 1);
     command.cancel();
@@ -206,7 +206,7 @@ TEST_CASE("cell: a cancelled command ends, with all it started") {
 TEST_CASE("cell: a dropped command ends, with all it started") {
     TestCell test;
     {
-        Command command = test.cell.shell("exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20));
+        Command command = test.cell.shell({"exec 9>lock; flock 9; echo on; sleep 1000", Seconds(20)});
         pollfd output{command.output_fd(), POLLIN, 0};
         REQUIRE(::poll(&output, 1, 10'000) == 1);
     }
@@ -244,7 +244,7 @@ TEST_CASE("cell: a cut does not tear a character") {
 
 TEST_CASE("cell: a flood of output does not keep step() from returning") {
     TestCell test;
-    Command command = test.cell.shell("yes", Seconds(20));
+    Command command = test.cell.shell({"yes", Seconds(20)});
     pollfd output{command.output_fd(), POLLIN, 0};
     for (int i = 0; i < 5; ++i) {
         REQUIRE(::poll(&output, 1, 10'000) == 1);
@@ -264,7 +264,7 @@ TEST_CASE("cell: a call without descriptors left is a result, not a hang") {
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
     while (UniqueFd one{::open("/dev/null", O_RDONLY | O_CLOEXEC)}) taken.push_back(std::move(one));
     taken.resize(taken.size() - 3);  // a pipe can be had, the second not
-    Command command = test.cell.shell("true", Seconds(5));
+    Command command = test.cell.shell({"true", Seconds(5)});
     taken.clear();
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
     pollfd ended{command.exit_fd(), POLLIN, 0};
@@ -326,9 +326,9 @@ TEST_CASE("cell: in the VM files stay from call to call, scratch space does not"
 TEST_CASE("cell: a base without what a cell needs is refused when the cell is made" * needs_root) {
     Folder empty, home;
     CellOptions options;
-    options.place = CellOptions::Place::Vm;
+    options.place = CellOptions::Place::Cell;
     options.base = empty.path;
-    options.home = home.path;
+    options.folder = home.path;
     options.workspace = "/home/agent/workspace";
     try {
         const Cell cell(options);
@@ -436,9 +436,9 @@ TEST_CASE("cell: without a pid namespace a slow command still ends, with all it 
         options.workspace = folder.path;
         Cell cell(options);
         const CommandResult result =
-            cell.shell(
+            cell.shell({
                     "exec 9>lock; flock 9; trap '' TERM; setsid sh -c 'sleep 1000 & wait' & wait",
-                    Milliseconds(300))
+                    Milliseconds(300)})
                 .run();
         return result.timed_out ? "timed out" : result.output + result.exit.describe();
     });

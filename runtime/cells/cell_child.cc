@@ -4,7 +4,7 @@
 // The order is the protection. Descriptors of the warden are closed before any path the agent may
 // have planted is followed; mounts are made while we are still root; pid 1 has given everything up
 // before the command may start; the filter comes last. Nothing here may allocate, log or throw.
-#include "cell_child.h"
+#include "cells/cell_child.h"
 
 #include <fcntl.h>
 #include <linux/sched.h>
