@@ -62,6 +62,35 @@ finish() {
     exit "$status"
 }
 
+# start_obedient_model: from now on the machine's model is one that calls the tools a message names.
+start_obedient_model() {
+    python3 "$root/tests/support/obedient_model.py" >"$scratch/obedient" &
+    on_exit kill $!
+    until_true 10 test -s "$scratch/obedient"
+    mkdir -p "$XDG_CONFIG_HOME/peacrab"
+    printf 'model: obedient\nmodel-url: http://127.0.0.1:%s/s/obey\n' "$(<"$scratch/obedient")" \
+        >>"$XDG_CONFIG_HOME/peacrab/config.yaml"
+}
+
+# in_cell COMMAND [KEY=VALUE...]: runs it by the tool `shell` in the machine's cell, through a turn;
+# prints what the model was shown; false when the call failed. Keys are the tool's other arguments, as
+# JSON; agent=NAME is whose cell.
+in_cell() {
+    local agent=main each flags=()
+    for each in "${@:2}"; do
+        case $each in agent=*) agent=${each#agent=} ;; *) flags+=("$each") ;; esac
+    done
+    python3 -c 'import json, sys
+call = {"tool": "shell", "command": sys.argv[1]}
+call.update((k, json.loads(v)) for k, _, v in (word.partition("=") for word in sys.argv[2:]))
+print(json.dumps([call]))' "$1" "${flags[@]}" |
+        "$peacrab" ask --plain --agent "$agent" 2>>"$scratch/activity" |
+        python3 -c 'import json, sys
+[result] = json.load(sys.stdin)
+print(result["text"])
+sys.exit(result["failed"])'
+}
+
 fresh_home
 trap finish EXIT
 trap 'exit 143' TERM

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""An Anthropic Messages endpoint that does what the message says, on loopback; Python's library only.
+
+A message is JSON: a list of calls, each {"tool": NAME, ...arguments}. They are asked for one after the
+other, and the answer is JSON again: one {"failed": bool, "text": ...} a call, in order. So a test runs
+tools in a real cell, through a real turn, and reads what they gave. Anything else is answered "ok".
+Prints its port; ends by itself after --for seconds.
+"""
+import argparse
+import json
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hostile_model as model  # noqa: E402
+
+
+def blocks(message):
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def asked(messages):
+    """The calls of the last message of a person, and what came out of those made since."""
+    results = []
+    for message in reversed(messages):
+        if message["role"] != "user":
+            continue
+        for block in reversed(blocks(message)):
+            if block["type"] == "tool_result":
+                results.insert(0, block)
+            elif block["type"] == "text":
+                try:
+                    calls = json.loads(block["text"])
+                except ValueError:
+                    calls = []
+                good = isinstance(calls, list) and all(isinstance(c, dict) and "tool" in c for c in calls)
+                return (calls if good else []), results
+    return [], results
+
+
+def said(block):
+    content = block["content"]
+    text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    return {"failed": bool(block.get("is_error")), "text": text}
+
+
+def answer(exchange):
+    calls, results = asked(exchange.request["messages"])
+    if len(results) < len(calls):
+        arguments = {k: v for k, v in calls[len(results)].items() if k != "tool"}
+        ident = f"call_{len(exchange.request['messages'])}_{len(results)}"
+        stream = model.call(0, ident, json.dumps(arguments), name=calls[len(results)]["tool"])
+        exchange.stream(model.start() + stream + model.closed(0) + model.end("tool_use"))
+    else:
+        text = json.dumps([said(block) for block in results[:len(calls)]]) if calls else "ok"
+        exchange.stream(model.start() + model.text(0, text) + model.end())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--for", type=float, default=7200, dest="seconds")
+    options = parser.parse_args()
+    model.SCENARIOS["obey"] = answer
+    server = model.Server(options.port, None)
+    timer = threading.Timer(options.seconds, lambda: os._exit(0))
+    timer.daemon = True
+    timer.start()
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
