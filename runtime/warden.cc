@@ -312,6 +312,13 @@ void Warden::disconnect(ClientId id) {
     found->second.gone = true;
     state_->loop.after(Milliseconds(0), [state = state_.get(), id] { state->clients.erase(id); });
 }
+
+UniqueFd Warden::connect_server(const std::string& agent, uint16_t port) {
+    const auto it = state_->cells.find(agent);
+    if (it == state_->cells.end()) throw Error("no cell of this agent runs");
+    return it->second->connect(port);
+}
+
 void Warden::set_model(const std::string& model) {
     state_->options.model = model;
 }

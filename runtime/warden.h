@@ -31,6 +31,11 @@ struct WardenOptions {
     // A fresh connected model stream for an agent's session. Absent: the turn process connects by
     // itself, with the key.
     std::function<UniqueFd(const std::string& agent, const std::string& session)> open_model;
+    // A cell is there, or about to go. `listener` is its Cell::proxy() (not owned, good until
+    // cell_gone): whoever connects to it is a process of that cell, whatever it says. Absent: nobody
+    // accepts, and nothing of a cell gets out.
+    std::function<void(const std::string& agent, int listener)> cell_here;
+    std::function<void(const std::string& agent)> cell_gone;
     std::string model;
     std::string base_url;
     Secret key;  // only where open_model is absent
@@ -58,6 +63,10 @@ class Warden {
     void receive(ClientId client, std::string_view bytes);   // as they come off a stream
     void handle(ClientId client, const json::Value& frame);  // one frame, checked already
     void disconnect(ClientId client);
+
+    // A server in the agent's cell, on the cell's loopback. Throws Error when no cell of it runs (none
+    // is made for this) or nobody listens.
+    UniqueFd connect_server(const std::string& agent, uint16_t port);
 
     void set_model(const std::string& model);  // for turns that start from now on
     void set_time_factor(int factor);
