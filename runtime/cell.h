@@ -13,21 +13,9 @@
 
 #include "jail.h"
 #include "os.h"
+#include "types.h"
 
 namespace peacrab {
-
-// What one agent may use; of all its processes together. A limit that is hit is said to the model
-// and to the person.
-struct CellLimits {
-    Bytes memory;                // page cache and scratch files included, no swap; 0: 60 % of the
-                                 // machine's
-    uint64_t processes = 512;    // and threads
-    unsigned cpu_percent = 0;    // 100 is one CPU; 0: a fair share of all
-    Bytes disk = GiB(4);         // home, system files and kept output
-    uint64_t files = 200'000;    // inodes of these
-    Bytes io = MiB(64);          // a second, read and written each; 0: no bound
-    bool operator==(const CellLimits&) const = default;
-};
 
 struct CellOptions {
     enum class Place {
