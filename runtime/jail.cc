@@ -29,6 +29,7 @@
 #include <memory>
 #include <span>
 
+#include "cells/mechanism.h"
 #include "error.h"
 #include "jail_tables.h"
 
@@ -230,6 +231,7 @@ bool JailFilter::install() const noexcept {
 }
 
 bool forbid_new_code() noexcept {
+    if (!on(Mechanism::ForbidNewCode)) return true;
     static constexpr auto kLoad = static_cast<uint16_t>(BPF_LD | BPF_W | BPF_ABS);
     static constexpr auto kEqual = static_cast<uint16_t>(BPF_JMP | BPF_JEQ | BPF_K);
     static constexpr auto kSet = static_cast<uint16_t>(BPF_JMP | BPF_JSET | BPF_K);

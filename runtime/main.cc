@@ -12,6 +12,7 @@
 
 #include "agent.h"
 #include "boot.h"
+#include "cells/mechanism.h"
 #include "channels/line_source.h"
 #include "channels/terminal.h"
 #include "error.h"
@@ -106,12 +107,19 @@ int run_chat(const Arguments& arguments) {
     return terminal_chat(options.terminal, warden, *lines);
 }
 
+// What the warden's mechanism_argument() said.
+void adopt_mechanisms(const Arguments& arguments) {
+    if (!arguments.empty()) use_mechanisms_of(arguments.back());
+}
+
 int run_turn(const Arguments& arguments) {
-    const bool own = arguments.size() == 1 && arguments[0] == "--own-network";
+    adopt_mechanisms(arguments);
+    const bool own = !arguments.empty() && arguments[0] == "--own-network";
     return turn_main(own ? TurnNetwork::Own : TurnNetwork::ModelRoute);
 }
 
-int run_tool_file(const Arguments&) {
+int run_tool_file(const Arguments& arguments) {
+    adopt_mechanisms(arguments);
     return tool_file_main();
 }
 
