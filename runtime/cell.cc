@@ -23,56 +23,11 @@
 #include <cstdlib>
 
 #include "cells/cell_child.h"
+#include "cells/output.h"
 #include "error.h"
 
 namespace peacrab {
 namespace {
-
-// Keeps the head and the tail of a stream in bounded memory.
-class Capture {
-  public:
-    explicit Capture(size_t limit) : half_(limit / 2) {}
-    void append(std::string_view bytes) {
-        total_ += bytes.size();
-        const size_t first = std::min(bytes.size(), half_ - head_.size());
-        head_.append(bytes.substr(0, first));
-        tail_.append(bytes.substr(first));
-        // Cut seldom, so that a flood costs no more than one move a megabyte.
-        if (tail_.size() > half_ + (size_t{1} << 20)) tail_.erase(0, tail_.size() - half_);
-    }
-    uint64_t total() const { return total_; }
-    std::string text() const {
-        if (tail_.size() <= half_) return head_ + tail_;
-        const std::string_view head = without_torn_end(head_);
-        const std::string_view tail =
-            without_torn_start(std::string_view(tail_).substr(tail_.size() - half_));
-        const uint64_t cut = total_ - head.size() - tail.size();
-        return std::string(head) + "\n[... " + std::to_string(cut) + " bytes cut ...]\n" +
-               std::string(tail);
-    }
-
-  private:
-    static bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-    // A UTF-8 sequence has at most three bytes after its first.
-    static std::string_view without_torn_end(std::string_view text) {
-        for (size_t back = 1; back <= std::min<size_t>(4, text.size()); ++back) {
-            const char c = text[text.size() - back];
-            if (continues(c)) continue;
-            if (static_cast<unsigned char>(c) >= 0xc0) text.remove_suffix(back);
-            break;
-        }
-        return text;
-    }
-    static std::string_view without_torn_start(std::string_view text) {
-        for (int i = 0; i < 3 && !text.empty() && continues(text.front()); ++i)
-            text.remove_prefix(1);
-        return text;
-    }
-
-    size_t half_;
-    std::string head_, tail_;
-    uint64_t total_ = 0;
-};
 
 // How long the watcher of a call without a pid namespace has to end everybody, before it is ended.
 constexpr Milliseconds kGrace{2000};
@@ -82,7 +37,8 @@ constexpr size_t kStepBytes = size_t{1} << 20;
 }  // namespace
 
 struct Command::State {
-    explicit State(size_t limit) : capture(limit) {}
+    State(size_t limit, std::shared_ptr<OutputFolder> folder, Capture::Beyond beyond)
+        : capture(limit, std::move(folder), beyond) {}
     CellLayers::Kind kind = CellLayers::Kind::Root;
     Pidfd child;
     UniqueFd ended_fd;  // the child's pidfd once more: stays open, and itself, after the reaping
@@ -148,6 +104,7 @@ void Command::State::end(const ChildExit& exit) {
     read_report(exit);
     result.output = capture.text();
     result.total_bytes = capture.total();
+    result.kept_output = capture.kept();
     ended = true;
 }
 
@@ -170,6 +127,14 @@ int Command::exit_fd() const {
 }
 Deadline Command::deadline() const {
     return state_->deadline;
+}
+Capture& Command::output() {
+    return state_->capture;
+}
+
+void Command::terminate() {
+    // Pid 1 of a namespace of its own cannot be asked; without one the watcher passes it on.
+    if (!state_->ended && state_->kind == CellLayers::Kind::Plain) state_->child.signal(SIGTERM);
 }
 
 void Command::cancel() {
@@ -217,10 +182,19 @@ struct Cell::State {
     UniqueFd program;         // our own binary
     UniqueFd users, network;  // the namespaces every call enters
     std::vector<std::string> environment;
+    std::shared_ptr<OutputFolder> output;  // none: what is cut is not kept
 
     CellPlan plan(const JailFilter& filter) const;
-    Command start(CellPlan plan, size_t limit, Milliseconds span,
-                  const std::string* request = nullptr) const;
+    struct Bounds {
+        size_t output = kMaxOutput;
+        Deadline deadline;
+        ShellCall::Life life = ShellCall::Life::Call;
+        const std::string* request = nullptr;  // of a file call: nothing is kept of its answer
+    };
+    Deadline in(Milliseconds span) const {
+        return Deadline::in(span * std::max(1, options.time_factor));
+    }
+    Command start(CellPlan plan, const Bounds& bounds) const;
     std::string attempt() const;
     void prepare_cell();
     void prepare_here();
@@ -375,24 +349,26 @@ CellPlan Cell::State::plan(const JailFilter& filter) const {
     return plan;
 }
 
-Command Cell::State::start(CellPlan plan, size_t limit, Milliseconds span,
-                           const std::string* request) const {
-    auto state = std::make_unique<Command::State>(limit);
+Command Cell::State::start(CellPlan plan, const Bounds& bounds) const {
+    const bool background = bounds.life == ShellCall::Life::Background;
+    auto state = std::make_unique<Command::State>(
+        bounds.output, bounds.request ? nullptr : output,
+        background ? Capture::Beyond::BeginAnew : Capture::Beyond::Stop);
     state->kind = layers.kind;
-    state->deadline = Deadline::in(span * std::max(1, options.time_factor));
+    state->deadline = background ? Deadline::never() : bounds.deadline;
     try {
-        Pipe output = Pipe::make();
+        Pipe said = Pipe::make();
         Pipe report = Pipe::make();
-        set_nonblocking(output.read.get());
+        set_nonblocking(said.read.get());
         set_nonblocking(report.read.get());
-        const UniqueFd input = request ? in_memory(*request) : UniqueFd();
+        const UniqueFd input = bounds.request ? in_memory(*bounds.request) : UniqueFd();
         const std::vector<const char*> words = pointers(environment);
         std::vector<const char*> hidden = pointers(options.hidden);
         hidden.pop_back();
         plan.environment = words.data();
         plan.hidden = hidden;
         plan.input = input.get();
-        plan.output = output.write.get();
+        plan.output = said.write.get();
         plan.report = report.write.get();
         int pidfd = -1;
         const pid_t pid = start_cell_child(plan, pidfd);
@@ -406,8 +382,8 @@ Command Cell::State::start(CellPlan plan, size_t limit, Milliseconds span,
         state->child = Pidfd(pid, UniqueFd(pidfd));
         state->ended_fd = UniqueFd(::fcntl(pidfd, F_DUPFD_CLOEXEC, 0));
         if (!state->ended_fd) throw ErrnoError("pidfd");
-        state->output = std::move(output.read);
-        state->output_keeper = std::move(output.write);
+        state->output = std::move(said.read);
+        state->output_keeper = std::move(said.write);
         state->report = std::move(report.read);
     } catch (const Error& error) {
         state->child.kill_and_reap();
@@ -423,7 +399,7 @@ Command Cell::State::start(CellPlan plan, size_t limit, Milliseconds span,
 
 // Builds everything and enters the jail, without a program. Empty when it worked.
 std::string Cell::State::attempt() const {
-    const CommandResult result = start(plan(shell), kMaxOutput, kTrialLimit).run();
+    const CommandResult result = start(plan(shell), {.deadline = in(kTrialLimit)}).run();
     if (!result.failed_step.empty()) return result.failed_step;
     if (result.timed_out) return "a trial call did not end";
     if (!result.exit.ok()) return "a trial call ended by " + result.exit.describe();
@@ -518,6 +494,11 @@ Cell::Cell(CellOptions options) : state_(std::make_unique<State>()) {
         state.prepare_cell();
     else
         state.prepare_here();
+    const CellOptions& own = state.options;
+    if (!own.folder.empty() && own.files == CellOptions::Files::Kept)
+        state.output = std::make_shared<OutputFolder>(
+            own.folder + "/output",
+            own.place == CellOptions::Place::Cell ? kSeenOutput : own.folder + "/output");
     state.posture = describe(state.layers);
 }
 
@@ -530,7 +511,7 @@ Command Cell::shell(const ShellCall& call) {
     const char* const arguments[] = {"sh", "-c", "--", call.command.c_str(), nullptr};
     plan.path = "/bin/sh";
     plan.arguments = arguments;
-    return state_->start(plan, kMaxOutput, call.limit);
+    return state_->start(plan, {.deadline = state_->in(call.limit), .life = call.life});
 }
 
 Command Cell::file(const std::string& request, Milliseconds limit) {
@@ -540,7 +521,8 @@ Command Cell::file(const std::string& request, Milliseconds limit) {
     plan.arguments = arguments;
     // A shell at the limit of its processes must not keep the helper from starting.
     plan.jail.max_processes *= 2;
-    return state_->start(plan, kMaxAnswer, limit, &request);
+    return state_->start(
+        plan, {.output = kMaxAnswer, .deadline = state_->in(limit), .request = &request});
 }
 
 int Cell::proxy() const {

@@ -17,6 +17,8 @@
 
 namespace peacrab {
 
+class Capture;  // cells/output.h
+
 struct CellOptions {
     enum class Place {
         None,  // the zero value: nothing runs
@@ -30,7 +32,9 @@ struct CellOptions {
     std::string agent;      // its name: of the control group, and in messages
     uint32_t slot = 0;      // Cell: never 0, never used by two agents: makes ids and quota
     std::string base;       // Cell: the read-only Debian, e.g. "/base"
-    std::string folder;     // Cell: e.g. "/state/agents/main"; home/ layer/ output/ are made in it
+    // Cell: e.g. "/state/agents/main"; home/ layer/ output/ are made in it. Here: output/ alone, which
+    // the child must be able to read; "": what is cut from long output is not kept.
+    std::string folder;
     std::string workspace;  // as the tool sees it; Cell: "/home/agent/workspace"
     CellLimits limits;
     // Here: paths the child must not see, where a mount namespace can be had: our configuration
@@ -64,6 +68,8 @@ class Command {
     Deadline deadline() const;
     bool step();
     void cancel();           // kills the whole call; step() then ends it
+    void terminate();        // SIGTERM to everything of it, where that can be said
+    Capture& output();       // what it has said so far
     CommandResult result();  // after step() said true
     CommandResult run();     // blocks until it has ended
 
@@ -101,6 +107,7 @@ class Cell {
     ~Cell();  // ends every process in it; its files stay
 
     static constexpr size_t kMaxOutput = size_t{48} << 10;
+    static constexpr const char* kSeenOutput = "/run/output";  // Cell: folder's output/, in it
 
     // Jail class shell. stdin is /dev/null; the environment is made here, nothing is inherited.
     // Output beyond kMaxOutput: head and tail are kept, a line between says what was cut and where
