@@ -485,7 +485,7 @@ Cell::Cell(CellOptions options) : state_(std::make_unique<State>()) {
     State& state = *state_;
     state.options = std::move(options);
     if (state.options.place == CellOptions::Place::None) throw Error("cell: no place was given");
-    state.shell = JailFilter::compile(JailClass::Shell);
+    state.shell = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
     state.file = JailFilter::compile(JailClass::File);
     state.reaper = JailFilter::compile(JailClass::Reaper);
     state.program = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));

@@ -13,6 +13,7 @@
 #include <linux/capability.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,6 +24,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <climits>
 #include <cstddef>
 #include <cstdlib>
 #include <map>
@@ -32,6 +34,7 @@
 #include "cells/mechanism.h"
 #include "error.h"
 #include "jail_tables.h"
+#include "landlock.h"
 
 namespace peacrab {
 namespace {
@@ -95,7 +98,8 @@ uint32_t highest_known() {
 // One argument row: its conditions, and the answer when all hold. Falls through to the next row.
 Program row_program(const jail_tables::ArgumentRow& row) {
     // Backwards, so that each failed test knows how far the end is.
-    Program program{answer(row.verdict == jail_tables::kAllow ? kAllowed : refuse(row.verdict))};
+    const bool allowed = row.verdict == jail_tables::kAllow || !on(row.mechanism);
+    Program program{answer(allowed ? kAllowed : refuse(row.verdict))};
     for (unsigned i = row.count; i-- > 0;) {
         const jail_tables::Condition& condition = row.when[i];
         Program test{load(offsetof(seccomp_data, args) + condition.argument * sizeof(uint64_t))};
@@ -109,14 +113,15 @@ Program row_program(const jail_tables::ArgumentRow& row) {
 
 // What comes before libseccomp's part. The accumulator holds the call's number between blocks.
 Program prologue(unsigned bit) {
+    const uint32_t foreign = on(Mechanism::SeccompArchitecture) ? kKill : kAllowed;
     Program program{
         load(offsetof(seccomp_data, arch)),
         jump(BPF_JEQ, kArchitecture, 1, 0),
-        answer(kKill),
+        answer(foreign),
         load(offsetof(seccomp_data, nr)),
         jump(BPF_JEQ, ~uint32_t{0}, 2, 0),  // -1: a debugger skips a call
         jump(BPF_JSET, kForeignEntry, 0, 2),
-        answer(kKill),
+        answer(foreign),
         answer(refuse(ENOSYS)),
         jump(BPF_JGT, highest_known(), 0, 1),
         answer(refuse(ENOSYS)),
@@ -171,23 +176,36 @@ Program exported(const Context& context) {
 }
 
 unsigned bit_of(JailClass jail, JailFilter::Network network) {
-    const bool own = network == JailFilter::Network::Own;
+    using Network = JailFilter::Network;
     switch (jail) {
         case JailClass::File:
             return jail_tables::kFile;
         case JailClass::Shell:
-            return jail_tables::kShell;
+            if (network == Network::Own) return jail_tables::kShell;
+            return network == Network::Tcp ? jail_tables::kTcpShell : jail_tables::kLocalShell;
+        case JailClass::Fetch:
+            return jail_tables::kFetch;
         case JailClass::Turn:
-            return own ? jail_tables::kOwn : jail_tables::kTurn;
+            return network == Network::Own ? jail_tables::kOwn : jail_tables::kTurn;
+        case JailClass::Adapter:
+            return jail_tables::kAdapter;
         case JailClass::Reaper:
             return jail_tables::kReaper;
     }
     throw Error("jail: unknown class");
 }
 
+// The mechanism that is the whole filter; Shell's are its rows.
+std::optional<Mechanism> filter_of(JailClass jail) {
+    if (jail == JailClass::File) return Mechanism::SeccompFile;
+    if (jail == JailClass::Turn) return Mechanism::SeccompTurn;
+    if (jail == JailClass::Reaper) return Mechanism::SeccompReaper;
+    return std::nullopt;
+}
+
 Program allow_list(unsigned bit) {
-    const uint32_t otherwise =
-        bit == jail_tables::kShell ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
+    const bool shell = bit & jail_tables::kShells;
+    const uint32_t otherwise = shell ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
     const Context context(seccomp_init(otherwise));
     if (!context) throw Error("jail: filter: seccomp is not available here");
     check(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
@@ -195,8 +213,13 @@ Program allow_list(unsigned bit) {
     check(seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "tree");
     for (const jail_tables::AllowRow& row : jail_tables::allowed())
         if (row.classes & bit) add(context, SCMP_ACT_ALLOW, row.names);
-    for (const jail_tables::AbsentRow& row : jail_tables::absent())
-        if (row.classes & bit) add(context, SCMP_ACT_ERRNO(ENOSYS), row.names);
+    for (const jail_tables::RefusedRow& row : jail_tables::refused()) {
+        if (!(row.classes & bit)) continue;
+        if (!on(row.mechanism))
+            add(context, SCMP_ACT_ALLOW, row.names);
+        else if (!shell || row.code != EPERM)  // what is the default anyway cannot be a rule
+            add(context, SCMP_ACT_ERRNO(static_cast<uint32_t>(row.code)), row.names);
+    }
     return exported(context);
 }
 
@@ -205,6 +228,10 @@ Program allow_list(unsigned bit) {
 JailFilter JailFilter::compile(JailClass jail, Network network) {
     const unsigned bit = bit_of(jail, network);
     JailFilter filter;
+    if (const std::optional<Mechanism> whole = filter_of(jail); whole && !on(*whole)) {
+        filter.program_ = {answer(kAllowed)};
+        return filter;
+    }
     filter.program_ = prologue(bit);
     const Program tree = allow_list(bit);
     filter.program_.insert(filter.program_.end(), tree.begin(), tree.end());
@@ -253,7 +280,8 @@ bool forbid_new_code() noexcept {
 
 namespace {
 
-bool limit(__rlimit_resource resource, uint64_t wanted) noexcept {
+bool limit(Mechanism mechanism, __rlimit_resource resource, uint64_t wanted) noexcept {
+    if (!on(mechanism)) return true;
     rlimit now;
     if (::getrlimit(resource, &now) < 0) return false;
     // Never more than there was: an ordinary user may only lower.
@@ -263,11 +291,15 @@ bool limit(__rlimit_resource resource, uint64_t wanted) noexcept {
 }
 
 bool set_limits(const JailOptions& options) noexcept {
-    return limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, options.max_open_files) &&
-           limit(RLIMIT_FSIZE, options.max_file_bytes) &&
-           limit(RLIMIT_NPROC, options.max_processes) && limit(RLIMIT_MEMLOCK, MiB(8).count) &&
-           limit(RLIMIT_MSGQUEUE, KiB(800).count) && limit(RLIMIT_SIGPENDING, 4096) &&
-           limit(RLIMIT_RTPRIO, 0) && limit(RLIMIT_NICE, 0);
+    using enum Mechanism;
+    return limit(CoreLimit, RLIMIT_CORE, 0) &&
+           limit(OpenFilesLimit, RLIMIT_NOFILE, options.max_open_files) &&
+           limit(FileSizeLimit, RLIMIT_FSIZE, options.max_file_bytes) &&
+           limit(ProcessLimit, RLIMIT_NPROC, options.max_processes) &&
+           limit(LockedMemoryLimit, RLIMIT_MEMLOCK, MiB(8).count) &&
+           limit(QueueLimits, RLIMIT_MSGQUEUE, KiB(800).count) &&
+           limit(QueueLimits, RLIMIT_SIGPENDING, 4096) &&
+           limit(PriorityLimits, RLIMIT_RTPRIO, 0) && limit(PriorityLimits, RLIMIT_NICE, 0);
 }
 
 struct Capabilities {
@@ -275,41 +307,54 @@ struct Capabilities {
     __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
 };
 
+constexpr uint64_t bit(int capability) noexcept {
+    return uint64_t{1} << capability;
+}
+
 // Without CAP_SETPCAP the bounding set cannot be changed, and need not be: with no capability and
 // no-new-privs nothing can ever be taken from it.
-bool empty_bounding_set() noexcept {
+bool lower_bounding_set(uint64_t kept) noexcept {
+    if (!on(Mechanism::BoundingSet)) return true;
     Capabilities now;
     if (::syscall(SYS_capget, &now.header, now.sets) < 0) return false;
-    if (!(now.sets[0].effective & (1u << CAP_SETPCAP))) return true;
+    if (!(now.sets[0].effective & (1u << CAP_SETPCAP))) return kept == 0;
     for (int capability = 0; capability < 64; ++capability) {
         const int present = ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
         if (present < 0) return errno == EINVAL;  // beyond the kernel's last
+        if (kept >> capability & 1) continue;
         if (present == 1 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return false;
     }
     return true;
 }
 
-bool empty_capabilities() noexcept {
-    Capabilities none;
+bool lower_capabilities(uint64_t kept) noexcept {
+    if (!on(Mechanism::Capabilities)) return true;
+    Capabilities set;
+    for (unsigned i = 0; i < std::size(set.sets); ++i)
+        set.sets[i].effective = set.sets[i].permitted = static_cast<uint32_t>(kept >> 32 * i);
     return ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
-           ::syscall(SYS_capset, &none.header, none.sets) == 0;
+           ::syscall(SYS_capset, &set.header, set.sets) == 0;
 }
 
 bool take_ids(const Ids& ids) noexcept {
     // Groups first: afterwards there is no right to change them. Raw calls: libc's would look for
     // other threads, which a child made by clone3 has only in libc's books.
-    return ::syscall(SYS_setgroups, 0, nullptr) == 0 &&
-           ::syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) == 0 &&
+    if (on(Mechanism::Groups) && ::syscall(SYS_setgroups, 0, nullptr) < 0) return false;
+    return ::syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) == 0 &&
            ::syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) == 0;
 }
 
 bool change_directory(const char* path) noexcept {
     open_how how{};
     how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_MAGICLINKS;
+    how.resolve = on(Mechanism::WorkingDirectory) ? RESOLVE_NO_MAGICLINKS : 0;
     const long fd = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
     if (fd < 0) return false;
-    const bool done = ::fchdir(static_cast<int>(fd)) == 0;
+    // Relative, "(unreachable)…": it lies outside of our root.
+    char name[PATH_MAX];
+    const bool done = ::fchdir(static_cast<int>(fd)) == 0 &&
+                      ::syscall(SYS_getcwd, name, sizeof name) > 0 &&
+                      (name[0] == '/' || (errno = EXDEV, false));
     const int code = errno;
     ::close(static_cast<int>(fd));
     errno = code;
@@ -321,13 +366,18 @@ bool change_directory(const char* path) noexcept {
 const char* drop_privileges(const JailOptions& options) noexcept {
     if (::setsid() < 0) return "session";
     if (!set_limits(options)) return "limits";
-    if (!empty_bounding_set()) return "bounding set";
-    if (options.ids && !take_ids(*options.ids)) return "ids";
-    if (!empty_capabilities()) return "capabilities";
+    if (options.user_namespace >= 0 && ::setns(options.user_namespace, CLONE_NEWUSER) < 0)
+        return "user namespace";
+    // After the namespace, which gives a full set; before the ids, which may take the right to.
+    if (!lower_bounding_set(options.capabilities)) return "bounding set";
+    if (options.ids && on(Mechanism::Ids) && !take_ids(*options.ids)) return "ids";
+    if (!lower_capabilities(options.capabilities)) return "capabilities";
     if (options.directory && !change_directory(options.directory) &&
         (!options.otherwise || !change_directory(options.otherwise)))
         return "working directory";
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return "no-new-privs";
+    if (on(Mechanism::NoNewPrivs) && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return "no-new-privs";
+    if (options.landlock >= 0 && !landlock_restrict(options.landlock)) return "landlock";
     return nullptr;
 }
 

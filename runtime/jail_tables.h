@@ -5,15 +5,22 @@
 #include <cstdint>
 #include <span>
 
+#include "cells/mechanism.h"
+
 namespace peacrab::jail_tables {
 
 // One bit per filter that can be compiled.
 enum Class : unsigned {
-    kFile = 1,     // read and write: our own helper
-    kShell = 2,    // any program
-    kTurn = 4,     // the turn process with the model route as its only network
-    kOwn = 8,      // the turn process that opens its own connections
-    kReaper = 16,  // pid 1 of a call
+    kFile = 1,          // read and write: our own helper
+    kShell = 2,         // any program, in a network of its own
+    kTurn = 4,          // the turn process with the model route as its only network
+    kOwn = 8,           // the turn process that opens its own connections
+    kReaper = 16,       // pid 1 of a cell, and who waits for a call
+    kFetch = 32,        // speaks and reads what came on one connected socket
+    kAdapter = 64,      // a messenger's adapter: its folder, and the sockets it is given
+    kTcpShell = 128,    // any program, in the machine's network: Landlock says which port
+    kLocalShell = 256,  // any program, without a network
+    kShells = kShell | kTcpShell | kLocalShell,
 };
 
 // Allowed whatever the arguments are. What stands in no row is refused by the class's default:
@@ -26,13 +33,16 @@ struct AllowRow {
 };
 std::span<const AllowRow> allowed();
 
-// Refused with ENOSYS instead of EPERM, because callers know how to go on without.
-struct AbsentRow {
+// Refused on purpose, so that nobody allows them unthinking. ENOSYS where callers know how to go on
+// without, else what the class refuses with anyway.
+struct RefusedRow {
     unsigned classes;
+    Mechanism mechanism;
     const char* names;
+    int code;
     const char* reason;
 };
-std::span<const AbsentRow> absent();
+std::span<const RefusedRow> refused();
 
 // Decided by arguments. Rows of one class and name are tried in order, the first whose conditions
 // all hold decides; the last row of each must have none. Only the low 32 bits are compared: these
@@ -50,6 +60,7 @@ struct ArgumentRow {
     std::array<Condition, 3> when;
     int verdict;
     const char* reason;
+    Mechanism mechanism = Mechanism::SeccompSocket;  // of a row that refuses
 };
 std::span<const ArgumentRow> by_argument();
 

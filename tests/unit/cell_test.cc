@@ -417,7 +417,7 @@ TEST_CASE("cell: without user namespaces only the jail is left, and the posture 
     const std::string said = as_ordinary_user([&] {
         // A jail around us, as a container runtime has one: no namespaces to give.
         ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (!JailFilter::compile(JailClass::Shell).install()) return std::string("no filter");
+        if (!JailFilter::compile(JailClass::Shell, JailFilter::Network::Own).install()) return std::string("no filter");
         return here(folder.path, {}, kHoldInBackground + std::string("; exit 7"));
     });
     CHECK(said.starts_with("interim: no cells; shared: no-new-privs, seccomp; no user namespaces"));
@@ -430,7 +430,7 @@ TEST_CASE("cell: without a pid namespace a slow command still ends, with all it 
     give_to_ordinary_user(folder.path);
     const std::string said = as_ordinary_user([&]() -> std::string {
         ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (!JailFilter::compile(JailClass::Shell).install()) return "no filter";
+        if (!JailFilter::compile(JailClass::Shell, JailFilter::Network::Own).install()) return "no filter";
         CellOptions options;
         options.place = CellOptions::Place::Here;
         options.workspace = folder.path;
