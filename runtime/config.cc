@@ -1,12 +1,11 @@
-// Reads the YAML file with libyaml's event parser. Flat on purpose: one mapping of scalars. An
-// alias, a nested value or a second document is refused rather than guessed at.
+// The top-level keys and their values; what has keys of its own is read by a file of the room config/.
+// An unknown key or a wrong kind is refused rather than guessed at, with its line.
 #include "config.h"
 
-#include <yaml.h>
-
 #include <charconv>
-#include <map>
 
+#include "config/agent_keys.h"
+#include "config/yaml.h"
 #include "error.h"
 #include "os.h"
 
@@ -22,43 +21,6 @@ std::string xdg(const char* variable, const char* fallback) {
     return home + "/" + fallback + "/peacrab";
 }
 
-// libyaml's parser with its memory.
-class Events {
-  public:
-    explicit Events(const std::string& text) {
-        if (!yaml_parser_initialize(&parser_)) throw Error("config: out of memory");
-        yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
-                                     text.size());
-    }
-    ~Events() {
-        yaml_event_delete(&event_);
-        yaml_parser_delete(&parser_);
-    }
-    Events(const Events&) = delete;
-    Events& operator=(const Events&) = delete;
-    const yaml_event_t& next() {
-        yaml_event_delete(&event_);
-        event_ = {};
-        if (!yaml_parser_parse(&parser_, &event_))
-            throw Error("line " + std::to_string(parser_.problem_mark.line + 1) + ": " +
-                        (parser_.problem ? parser_.problem : "not YAML"));
-        return event_;
-    }
-
-  private:
-    yaml_parser_t parser_{};
-    yaml_event_t event_{};
-};
-
-std::string where(const yaml_event_t& event) {
-    return "line " + std::to_string(event.start_mark.line + 1) + ": ";
-}
-
-std::string scalar(const yaml_event_t& event) {
-    if (event.type != YAML_SCALAR_EVENT) throw Error(where(event) + "a plain value was expected");
-    return {reinterpret_cast<const char*>(event.data.scalar.value), event.data.scalar.length};
-}
-
 int parse_count(const std::string& text) {
     int count = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), count);
@@ -67,7 +29,8 @@ int parse_count(const std::string& text) {
     return count;
 }
 
-void set(Config& config, const std::string& key, const std::string& value) {
+// False: no plain value has this key.
+bool set(Config& config, const std::string& key, const std::string& value) {
     if (key == "model")
         config.model = value;
     else if (key == "model-url")
@@ -83,49 +46,49 @@ void set(Config& config, const std::string& key, const std::string& value) {
             throw Error("auto, kvm or tcg was expected");
         config.accelerator = value;
     } else {
-        throw Error("unknown key `" + printable(key) +
-                    "`; known: model, model-url, cpus, memory, disk, accelerator");
+        return false;
     }
+    return true;
 }
 
-Config read_events(Events& events) {
-    Config config;
-    std::map<std::string, bool> seen;
-    if (events.next().type != YAML_STREAM_START_EVENT) throw Error("not YAML");
-    if (events.next().type == YAML_STREAM_END_EVENT) return config;  // nothing but comments
-    const yaml_event_t& root = events.next();
-    if (root.type == YAML_SCALAR_EVENT && root.data.scalar.length == 0) return config;
-    if (root.type != YAML_MAPPING_START_EVENT)
-        throw Error(where(root) + "`key: value` was expected");
-    for (;;) {
-        const yaml_event_t& event = events.next();
-        if (event.type == YAML_MAPPING_END_EVENT) break;
-        const std::string key = scalar(event);
-        const std::string line = where(event);
-        if (seen[key]) throw Error(line + "`" + printable(key) + "` stands twice");
-        seen[key] = true;
-        const std::string value = scalar(events.next());
+void read_egress(Config& config, const yaml::Node& list) {
+    using Kind = yaml::Node::Kind;
+    config.egress_given = true;
+    if (list.kind != Kind::List && list.kind != Kind::Null)
+        throw Error(at(list) + "egress: lines `- host:port` were expected below it");
+    for (const yaml::Node& item : list.items) {
         try {
-            set(config, key, value);
+            if (item.kind != Kind::Text) throw Error("a plain value was expected");
+            config.egress.push_back(parse_egress_rule(item.text));
         } catch (const Error& error) {
-            throw Error(line + key + ": " + error.what());
+            throw Error(at(item) + "egress: " + error.what());
         }
     }
-    events.next();  // end of the document
-    const yaml_event_t& end = events.next();
-    if (end.type != YAML_STREAM_END_EVENT) throw Error(where(end) + "one document was expected");
-    return config;
 }
 
-// A value in single quotes: nothing inside is special but the quote itself (YAML 1.2, 7.3.2).
-std::string quoted(const std::string& text) {
-    std::string out = "'";
-    for (const char c : text) {
-        if (static_cast<unsigned char>(c) < 0x20) throw Error("config: control byte in a value");
-        out += c;
-        if (c == '\'') out += c;
+Config read_config(const yaml::Node& root) {
+    using Kind = yaml::Node::Kind;
+    if (root.kind != Kind::Map && root.kind != Kind::Null)
+        throw Error(yaml::at(root) + "`key: value` was expected");
+    Config config;
+    for (const auto& [key, value] : root.entries) {
+        if (key.text == "limits" || key.text == "agents" || key.text == "may-message" ||
+            key.text == "egress")
+            continue;
+        try {
+            const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
+            if (!set(config, key.text, value.text))
+                throw Error("unknown key; known: model, model-url, cpus, memory, disk, "
+                            "accelerator, limits, agents, may-message, egress");
+            if (!plain) throw Error("a plain value was expected");
+        } catch (const Error& error) {
+            throw Error(yaml::at(key) + printable(key.text) + ": " + error.what());
+        }
     }
-    return out + "'";
+    config.agents =
+        read_agents(root.find("limits"), root.find("agents"), root.find("may-message"));
+    if (const yaml::Node* egress = root.find("egress")) read_egress(config, *egress);
+    return config;
 }
 
 }  // namespace
@@ -146,30 +109,17 @@ std::string config_file() {
     return config_folder() + "/config.yaml";
 }
 
-Config parse_config(const std::string& yaml, const std::string& name) {
+Config parse_config(const std::string& text, const std::string& name) {
     try {
-        Events events(yaml);
-        return read_events(events);
+        return read_config(yaml::parse(text));
     } catch (const Error& error) {
         throw Error(name + ": " + error.what());
     }
 }
 
 Config load_config(const std::string& path) {
-    const std::optional<std::string> text = read_file_if_exists(path, KiB(64));
+    const std::optional<std::string> text = read_file_if_exists(path, kMaxConfig);
     return text ? parse_config(*text, path) : Config();
-}
-
-void save_config(const std::string& path, const Config& config) {
-    std::string text;
-    if (!config.model.empty()) text += "model: " + quoted(config.model) + "\n";
-    if (!config.model_url.empty()) text += "model-url: " + quoted(config.model_url) + "\n";
-    if (config.cpus) text += "cpus: " + std::to_string(config.cpus) + "\n";
-    if (config.memory.count) text += "memory: " + format_size(config.memory) + "\n";
-    if (config.disk.count) text += "disk: " + format_size(config.disk) + "\n";
-    if (!config.accelerator.empty()) text += "accelerator: " + config.accelerator + "\n";
-    make_directories(path.substr(0, path.rfind('/')));
-    write_file_atomic(path, text, 0600);
 }
 
 Bytes parse_size(const std::string& text) {

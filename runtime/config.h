@@ -8,10 +8,31 @@
 //     memory: 1G
 //     disk: 8G
 //     accelerator: auto                 # auto, kvm or tcg
+//     limits:                           # of every agent; each key may stand under an agent too
+//       memory: 600M
+//       processes: 512
+//       cpus: 1                         # CPUs' worth of time
+//       disk: 4G
+//       files: 200000
+//       io: 64M                         # bytes a second, each way
+//     agents:
+//       scout:
+//         model: claude-haiku-4-5
+//         rules: a line or block of text that is put into the system prompt
+//         memory: 300M
+//         paused: true
+//     may-message:                      # nothing else lets two agents talk
+//       - main -> scout
+//     egress:                           # absent: closed
+//       - http://deb.example.org:80 GET HEAD
+//       - registry.example.org:443
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "agents.h"
+#include "egress_rule.h"
 #include "types.h"
 
 namespace peacrab {
@@ -23,6 +44,9 @@ struct Config {
     Bytes memory;             // 0: likewise
     Bytes disk;               // 0: likewise
     std::string accelerator;  // empty: auto
+    Agents agents;            // `main` alone unless it says more
+    bool egress_given = false;
+    std::vector<EgressRule> egress;
 };
 
 // ${XDG_CONFIG_HOME:-~/.config}/peacrab, ${XDG_STATE_HOME:-~/.local/state}/peacrab,
@@ -36,9 +60,8 @@ std::string config_file();  // config_folder() + "/config.yaml"
 
 // Throws Error naming file, line and what would be right.
 Config load_config(const std::string& path);
-Config parse_config(const std::string& yaml, const std::string& name);
-// Writes the file anew with the keys that differ from the defaults; comments are not kept.
-void save_config(const std::string& path, const Config& config);
+Config parse_config(const std::string& text, const std::string& name);
+constexpr Bytes kMaxConfig = KiB(256);
 
 // "512M", "8G", "1048576": a number with K, M, G or T (powers of 1024). Throws Error.
 Bytes parse_size(const std::string& text);

@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "channels/line_source.h"
-#include "config.h"
+#include "config_edit.h"
 #include "error.h"
 #include "llm.h"
 #include "secrets.h"
@@ -256,10 +256,17 @@ std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd)
 
 void keep(const Plan& plan, const Config& before, const SecretStore& store) {
     // A message may be on its way meanwhile: at no moment stands a key beside an address it is not
-    // for. The file is written anew, without its comments: not for nothing.
+    // for.
     const bool moved = plan.config.model_url != before.model_url;
+    ConfigEdit edit(config_file());
+    const auto put = [&edit](const char* key, const std::string& value) {
+        if (value.empty()) edit.remove({key});
+        else edit.set({key}, value);
+    };
+    if (plan.config.model != before.model) put("model", plan.config.model);
+    if (moved) put("model-url", plan.config.model_url);
     if (plan.forget_key || (plan.key && moved)) store.remove(kAnthropicKey);
-    if (moved || plan.config.model != before.model) save_config(config_file(), plan.config);
+    if (moved || plan.config.model != before.model) edit.save();
     if (plan.key) store.write(kAnthropicKey, *plan.key);
 }
 

@@ -47,15 +47,89 @@ TEST_CASE("config: sizes read back as they were written") {
     CHECK(format_size(KiB(1024)) == "1M");
 }
 
-TEST_CASE("config: a saved file loads the same, whatever stands in its values") {
-    Config config;
-    config.model = "it's: a #model";
-    config.memory = MiB(768);
-    const std::string path = "/tmp/peacrab-config-test-" + std::to_string(rand()) + "/c.yaml";
-    save_config(path, config);
-    const Config loaded = load_config(path);
-    CHECK(loaded.model == config.model);
-    CHECK(loaded.memory == config.memory);
-    std::remove(path.c_str());
-    std::remove(path.substr(0, path.rfind('/')).c_str());
+
+TEST_CASE("config: agents have the common limits and what they say themselves") {
+    const Config config = parse_config(
+        "limits:\n  memory: 600M\n  processes: 100\n  cpus: 0.5\n"
+        "agents:\n"
+        "  scout:\n    model: m2\n    rules: |\n      be brief\n      and kind\n    memory: 300M\n"
+        "    disk: 1G\n    files: 5000\n    io: 1M\n    cpus: 2\n    paused: true\n"
+        "  empty:\n"
+        "  main:\n    processes: 64\n"
+        "may-message:\n  - main -> scout\n",
+        "c");
+    REQUIRE(config.agents.list.size() == 3);
+    CHECK(config.agents.list[0].name == "main");
+    CHECK(config.agents.list[0].limits.memory == MiB(600));
+    CHECK(config.agents.list[0].limits.processes == 64);
+    CHECK(config.agents.list[0].limits.cpu_percent == 50);
+    const AgentSettings& scout = *config.agents.find("scout");
+    CHECK(scout.model == "m2");
+    CHECK(scout.rules == "be brief\nand kind\n");
+    CHECK(scout.limits == CellLimits{MiB(300), 100, 200, GiB(1), 5000, MiB(1)});
+    CHECK(scout.paused);
+    CHECK(config.agents.find("empty")->limits.memory == MiB(600));
+    CHECK(config.agents.reachable_from("main") == std::vector<std::string>{"scout"});
+    CHECK(config.agents.reachable_from("scout").empty());
+    CHECK(parse_config("", "c").agents.list.size() == 1);
+    CHECK(parse_config("", "c").agents.list[0].limits == CellLimits());
+}
+
+TEST_CASE("config: what is wrong with an agent is said with its line") {
+    const std::pair<const char*, const char*> wrong[] = {
+        {"agents:\n  Scout:\n", "line 2: agents: `Scout` is no name"},
+        {"agents:\n  ../x:\n", "line 2"},
+        {"agents:\n  a:\n    memroy: 1G\n", "line 3: a: memroy: unknown key; known: model"},
+        {"agents:\n  a:\n    memory: 1K\n", "line 3: a: memory: at least 16M"},
+        {"agents:\n  a:\n    cpus: 0\n", "line 3: a: cpus: a number of CPUs"},
+        {"agents:\n  a:\n    cpus: 1e9\n", "line 3"},
+        {"agents:\n  a:\n    cpus: nan\n", "line 3"},
+        {"agents:\n  a:\n    paused: yes\n", "true or false"},
+        {"agents:\n  a:\n    rules: \"x\\e[2J\"\n", "control byte"},
+        {"agents:\n  a:\n    model: [m]\n", "a plain value"},
+        {"agents:\n  a: fast\n", "line 2: a:"},
+        {"agents: [a]\n", "line 1: agents:"},
+        {"agents:\n  a:\n  a:\n", "line 3: `a` stands twice"},
+        {"agents:\n  a:\n    model: x\n    model: y\n", "line 4: `model` stands twice"},
+        {"limits:\n  memroy: 1G\n", "line 2: limits: memroy: unknown key; known: memory"},
+        {"limits:\n  files: 1\n", "line 2: limits: files: a number from 1000"},
+        {"limits: 1G\n", "line 1: limits"},
+        {"may-message: main -> a\n", "line 1: may-message"},
+        {"may-message:\n  - main -> nobody\n", "line 2: may-message: there is no agent `nobody`"},
+        {"may-message:\n  - main\n", "one -> other"},
+        {"agents:\n  a:\nmay-message:\n  - a -> a\n", "itself"},
+        {"agents:\n  a:\nmay-message:\n  - a -> main\n  - a -> main\n", "line 5"},
+        {"agents: &x\n  a:\n", "not known here"},
+        {"agents:\n  a: !!map {}\n", "not known here"},
+        {"a: {b: {c: {d: {e: {f: {g: 1}}}}}}\n", "nested too deep"},
+    };
+    for (const auto& [text, why] : wrong) {
+        CAPTURE(std::string(text));
+        CHECK_THROWS_WITH_AS((void)parse_config(text, "c"), doctest::Contains(why), Error);
+    }
+    std::string many = "agents:\n";
+    for (int i = 0; i < 64; ++i) many += "  a" + std::to_string(i) + ":\n";
+    CHECK_THROWS_WITH_AS((void)parse_config(many, "c"), doctest::Contains("at most 64"), Error);
+    std::string huge = "egress: [";
+    for (int i = 0; i < 20'000; ++i) huge += "a,";
+    CHECK_THROWS_WITH_AS((void)parse_config(huge + "]\n", "c"), doctest::Contains("too much"), Error);
+}
+
+TEST_CASE("config: no egress list and an empty one are told apart") {
+    CHECK_FALSE(parse_config("cpus: 1\n", "c").egress_given);
+    for (const char* empty : {"egress:\n", "egress: []\n"}) {
+        CHECK(parse_config(empty, "c").egress_given);
+        CHECK(parse_config(empty, "c").egress.empty());
+    }
+    const Config config = parse_config(
+        "egress:\n  - http://deb.example.org:80 GET HEAD\n  - registry.example.org:443\n", "c");
+    REQUIRE(config.egress.size() == 2);
+    CHECK(config.egress[0].host == "deb.example.org");
+    CHECK(config.egress[0].methods == std::vector<std::string>{"GET", "HEAD"});
+    CHECK(config.egress[1].port == 443);
+    CHECK_THROWS_WITH_AS((void)parse_config("egress:\n  - a.example.org:1\n  - '*.example.org:443'\n", "c"),
+                         doctest::Contains("line 3: egress:"), Error);
+    CHECK_THROWS_AS((void)parse_config("egress: a.example.org:1\n", "c"), Error);
+    CHECK_THROWS_AS((void)parse_config("egress:\n  - {a: b}\n", "c"), Error);
+    CHECK_THROWS_AS((void)parse_config("egres:\n  - a.example.org:1\n", "c"), Error);
 }

@@ -395,10 +395,7 @@ TEST_CASE("gateway: a model set while the machine runs reaches the guest") {
     f.ask("ready");
     Chat chat(f.place);
     CHECK(contains(chat.say("settings"), "\"model\":\"demo\""));
-    Config config;
-    config.model = "some-model";
-    config.model_url = "http://127.0.0.1:9";
-    save_config(config_file(), config);
+    write_file_atomic(config_file(), "model: some-model\nmodel-url: http://127.0.0.1:9\n", 0600);
     CHECK(f.ask("ps").at("report").text("model") == "some-model");
     CHECK(contains(chat.say("settings"), "\"model\":\"some-model\""));
     // A configuration that cannot be read changes nothing.

@@ -181,6 +181,19 @@ TEST_CASE("setup: --no-check stores without a call") {
     CHECK(load_config(config_file()).model == "some-model");
 }
 
+TEST_CASE("setup: what the person wrote into the configuration stays") {
+    const Home home;
+    make_directories(config_folder());
+    write_file_atomic(config_file(), "# mine\nmodel: old  # why\nagents:\n  scout:\n", 0600);
+    SetupOptions options = from_stdin("http://127.0.0.1:1");
+    options.model.model = "some-model";
+    options.check = SetupOptions::Check::None;
+    CHECK(with_pipe(options, "sk-test-3").code == 0);
+    CHECK(read_file(config_file(), KiB(4)) ==
+          "# mine\nmodel: some-model  # why\nagents:\n  scout:\n"
+          "model-url: http://127.0.0.1:1\n");
+}
+
 TEST_CASE("setup: what is no key is refused before anything is sent") {
     const Home home;
     for (const std::string& bad : {std::string(), std::string("\n"), std::string("two words"),
