@@ -116,10 +116,12 @@ int image_show() {
     std::printf("id         %s\nfolder     %s\n", printable(image.id).c_str(), image.folder.c_str());
     for (const char* name : {"kernel", "initramfs", "base"}) {
         const json::Value& entry = image.manifest.at(name);
-        const std::string version = entry.text("version");
+        std::string about;
+        for (const char* key : {"version", "kind"})
+            if (const std::string value = entry.text(key); !value.empty())
+                about += "  " + printable(value);
         std::printf("%-10s %s  %s%s\n", name, printable(entry.text("file")).c_str(),
-                    printable(entry.text("sha256").substr(0, 16)).c_str(),
-                    version.empty() ? "" : ("  " + printable(version)).c_str());
+                    printable(entry.text("sha256").substr(0, 16)).c_str(), about.c_str());
     }
     return 0;
 }

@@ -301,12 +301,18 @@ int rm(const Arguments& arguments) {
 
 int image(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
-    if (what != "build" && arguments.words.size() > 1) throw Usage("image " + what + ": too many words");
+    if (what != "build" && arguments.words.size() > 1)
+        throw Usage("image " + what + ": too many words");
     if (what == "ls") return image_list();
     if (what == "show") return image_show();
-    if (what != "build") throw Usage("image: ls, show or build was expected");
+    if (what != "build" && what != "kernel")
+        throw Usage("image: ls, show, build or kernel was expected");
     std::vector<std::string> rest(arguments.words.begin() + 1, arguments.words.end());
     if (arguments.has("refresh")) rest.push_back("--refresh");
+    // Compiling it is a part of building an image with it, and is done once.
+    const std::string kernel = arguments.value("kernel", what == "kernel" ? "own" : "");
+    if (what == "kernel" && kernel != "own") throw Usage("image kernel: it compiles the own kernel");
+    if (!kernel.empty()) rest.insert(rest.end(), {"--kernel", kernel});
     return image_build(rest);
 }
 
@@ -373,8 +379,14 @@ const Command kCommands[] = {
      "  --force           do not ask, and stop it when it runs\n", rm},
     {"doctor", "what is here, what is missing, what is in force", "doctor [--name NAME] [--json]",
      "name", "json", 0, "", doctor_command},
-    {"image", "list, show or build the guest image", "image [ls | show | build [--refresh]]", "",
-     "refresh", SIZE_MAX, "", image},
+    {"image", "list, show or build the guest image", "image [ls | show | build | kernel] [flags]",
+     "kernel", "refresh", SIZE_MAX,
+     "  ls, show          what there is; what the current one is made of\n"
+     "  build             make one and use it at the next start\n"
+     "  kernel            compile the guest's own kernel, once, then build with it\n"
+     "  --refresh         with build, kernel: read Debian's lists anew, for security updates\n"
+     "  --kernel WHICH    with build: own or debian (own once it has been compiled)\n",
+     image},
     {"setup", "choose a model and store its key", "setup [flags]", "model model-url",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"

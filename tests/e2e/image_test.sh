@@ -40,7 +40,12 @@ fresh_libraries >"$scratch/libraries" 2>&1 &
 libraries=$!
 
 # --- the initramfs
-kernel=$("$root/guest-image/kernel")
+kind=$(field "$image" kernel kind)
+case $kind in
+    own) kernel=$("$root/guest-image/own-kernel") package=linux-source-6.12 ;;
+    debian) kernel=$("$root/guest-image/kernel") package=linux-image-6.12 ;;
+    *) fail "the manifest says the kernel is '$kind'" ;;
+esac
 for each in one two; do
     "$root/guest-image/initramfs" "$guest_peacrabd" "$kernel" "$scratch/$each.cpio"
     sleep 1.1  # another second of the clock, which must not show
@@ -55,7 +60,11 @@ equal 'base dev modules peacrabd proc run state sys tmp' \
     "$(grep -v / "$scratch/listing" | tr '\n' ' ' | sed 's/ $//')" "the guest's own root"
 lacks "$(grep / "$scratch/listing" | grep -vE '^modules/[0-9]{2}-[a-z0-9_]+\.ko$' || true)" / \
     'below the root there is more than modules'
-contains "$(<"$scratch/listing")" erofs 'the modules'
+if [[ $kind == debian ]]; then
+    contains "$(<"$scratch/listing")" quota_v2 'the modules'
+else
+    lacks "$(<"$scratch/listing")" .ko 'the own kernel loads no modules'
+fi
 
 # --- the base
 fresh=$("$root/guest-image/base" --fresh)
@@ -97,12 +106,31 @@ for part in vmlinux:kernel initramfs.cpio:initramfs base.erofs:base; do
     equal "$(field "$image" "${part#*:}" sha256)" "$(hash_of "$image/${part%:*}")" "the hash of ${part%:*}"
 done
 lock=$(<"$image/image.lock")
-for name in 'deb bash=' 'deb linux-image-6.12' 'source curl=8.14.1-' 'source simdjson='; do
+for name in 'deb bash=' "deb $package" 'source curl=8.14.1-' 'source simdjson='; do
     contains "$lock" "$name" 'image.lock'
 done
 equal '' "$(grep -vE '^(deb|source) [a-z0-9.+-]+=[^= ]+=[0-9a-f]{64}$|^binary peacrabd=[0-9a-f]{64}$' \
     "$image/image.lock" || true)" 'lines of image.lock without a version or a hash'
 contains "$lock" "binary peacrabd=$(hash_of "$guest_peacrabd")" 'image.lock'
+
+# --- the other kernel, in a place of its own so that the current image stays
+elsewhere() { XDG_DATA_HOME=$scratch/data "$@"; }
+equal "$(<"$kernel/version")" "$(field "$image" kernel version)" 'the release of the kernel'
+stock=$(elsewhere "$root/guest-image/build" --kernel debian)
+equal debian "$(field "$stock" kernel kind)" 'the kind of kernel that was asked for'
+[[ $(field "$stock" kernel version) == 6.12.*-cloud-* ]] ||
+    fail "Debian's kernel is called $(field "$stock" kernel version)"
+if [[ $kind == own ]]; then
+    [[ $(field "$image" kernel version) == 6.12.*-peacrab ]] || fail 'the own kernel has another name'
+    [[ ${stock##*/} != "${image##*/}" ]] || fail 'two kernels, one image'
+else
+    equal "${image##*/}" "${stock##*/}" 'the image by default and the one asked for'
+fi
+said=$(elsewhere "$peacrab" image show)
+contains "$said" "$(field "$stock" kernel version)  debian" 'peacrab image show'
+! elsewhere "$peacrab" image build --kernel bsd 2>"$scratch/said" || fail 'built with a kernel there is not'
+contains "$(<"$scratch/said")" 'use own or debian' 'the refusal'
+equal "${stock##*/}" "$(readlink "$scratch/data/peacrab/images/current")" 'the image after a refusal'
 
 # --- what must be refused
 ! "$root/guest-image/build" --binary /nonexistent 2>"$scratch/said" || fail 'built without a peacrabd'
