@@ -25,7 +25,9 @@ namespace {
 
 // What a full disk holds back is for the warden (root) and the turn process: who may not write down
 // what is said cannot be told to make room.
-constexpr const char* kStateOptions = "discard,resuid=2000";
+constexpr const char* kStateOptions = "discard,resuid=2000,prjquota";
+// Kept for the warden when agents use all they can.
+constexpr Bytes kWardenMemory = MiB(32);
 
 void mount_or_throw(const char* source, const char* target, const char* type, unsigned long flags,
                     const char* data = nullptr) {
@@ -87,6 +89,33 @@ void load_modules(Booted& booted) {
     set_kernel("/proc/sys/kernel/modules_disabled", "1", booted);
 }
 
+void put(const std::string& path, std::string_view text) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd) throw ErrnoError("boot: " + path);
+    try {
+        write_all(fd.get(), text);
+    } catch (const Error& error) {
+        throw Error("boot: " + path + ": " + std::string(text) + ": " + error.what());
+    }
+}
+
+// The warden in a group of its own, which neither a turn nor an agent can starve.
+void make_control_groups() {
+    const std::string root = kControlGroups;
+    const auto make = [&root](const char* name) {
+        if (::mkdir((root + name).c_str(), 0755) < 0)
+            throw ErrnoError("boot: control group " + root + name);
+    };
+    make("");
+    mount_or_throw("cgroup2", kControlGroups, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    for (const char* name : {"/warden", "/turns", "/agents"}) make(name);
+    put(root + "/warden/cgroup.procs", "0");
+    for (const char* group : {"", "/agents"})
+        put(root + group + "/cgroup.subtree_control", "+memory +pids +cpu +io");
+    put(root + "/warden/memory.min", std::to_string(kWardenMemory.count));
+    put("/proc/self/oom_score_adj", "-1000");
+}
+
 // The block device whose virtio serial is `serial`: names depend on the order of probing.
 std::string find_disk(const std::string& serial) {
     for (const std::string& name : list_folder("/sys/block")) {
@@ -141,6 +170,7 @@ Booted boot_guest() {
         mount_or_throw(find_disk("state").c_str(), "/state", "ext4",
                        MS_NODEV | MS_NOSUID | MS_NOATIME, kStateOptions);
     });
+    complain_unless(booted, make_control_groups);
     for (const std::string& complaint : booted.complaints) log(LogLevel::Error, complaint);
     return booted;
 }

@@ -14,12 +14,16 @@ struct Booted {
     bool state_mounted = false;           // the state disk is at /state
 };
 
+// Where control groups (v2) are, in our own microVM; no cell sees it. In it stand `warden`, `turns` and
+// `agents`, whose groups have the controllers memory, pids, cpu and io.
+constexpr const char* kControlGroups = "/run/cgroup";
+
 // True when we are the first process of an initramfs: PID 1 and nothing mounted on /proc yet. (A
 // container's PID 1 has a /proc.)
 bool is_guest_init();
 
 // proc, sys, dev, run; the modules of /modules in the order of their names; the disks by serial:
-// "base" (erofs, read-only) on /base, "state" (ext4) on /state. Throws only when nothing could be
+// "base" (erofs, read-only) on /base, "state" (ext4, with quotas by project) on /state; control groups. Throws only when nothing could be
 // said to anybody; all else is a complaint.
 Booted boot_guest();
 

@@ -115,7 +115,8 @@ constexpr AllowRow kAllowed[] = {
     // Pid 1 of a cell only stays. Who waits for a call ends what is left of it, tells, and ends.
     {kReaper, "wait4 waitid write exit_group rt_sigreturn restart_syscall", "reap and report"},
     {kReaper, "syncfs", "what a call wrote is on the disk before its end is told"},
-    {kReaper, "pread64", "cgroup.events: does anybody of a background call live"},
+    {kReaper, "pause ppoll poll pread64",
+     "pid 1 rests; cgroup.events: does anybody of a background call live"},
 };
 
 constexpr RefusedRow kRefused[] = {

@@ -67,14 +67,6 @@ void Warden::State::prepare_agent(const std::string& agent) {
     if (options.turn_ids &&
         ::chown(sessions.c_str(), options.turn_ids->uid, options.turn_ids->gid) < 0)
         throw ErrnoError("warden: give the journals to their turn process");
-    if (options.cell.place != CellOptions::Place::Cell) return;
-    const std::string home = folder + "/home";
-    for (const std::string& path : {home, home + "/workspace"}) {
-        // Only what we have just made is given away, and never through a link: the agent owns its
-        // home and could put one where the workspace was.
-        if (::mkdir(path.c_str(), 0755) == 0 && ::lchown(path.c_str(), 1000, 1000) < 0)
-            throw ErrnoError("warden: give home to the agent");
-    }
 }
 
 Cell& Warden::State::cell(const std::string& agent) {
@@ -82,6 +74,7 @@ Cell& Warden::State::cell(const std::string& agent) {
     if (!cell) {
         CellOptions own = options.cell;
         own.agent = agent;
+        if (own.slot == 0) own.slot = 1;  // so far there is one agent
         if (own.place == CellOptions::Place::Cell) own.folder = agent_folder(agent);
         cell = std::make_unique<Cell>(own);
     }

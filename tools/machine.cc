@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include "error.h"
@@ -226,12 +227,33 @@ void make_state_disk(const std::string& path, Bytes size) {
     // marked as done no kernel thread of the guest fills them in later. A hundredth is held back
     // from the agent, so that a disk it has filled can still be worked on.
     options.arguments = {"mke2fs", "-q", "-F", "-t", "ext4", "-L", "peacrab-state", "-m", "1",
-                         "-O", "^resize_inode,metadata_csum,64bit",
-                         "-E", "lazy_itable_init=0,lazy_journal_init=1,root_owner=0:0", path};
+                         "-O", "^resize_inode,metadata_csum,64bit,quota,project", "-E",
+                         "lazy_itable_init=0,lazy_journal_init=1,root_owner=0:0,quotatype=prjquota",
+                         path};
     const RunResult result = run_program(options, Seconds(60));
     if (!result.exit.ok())
         throw Error("disk: mke2fs: " + result.exit.describe() + ": " + printable(result.output));
     if (::fsync(fd.get()) < 0) throw ErrnoError("disk: " + printable(path));
+}
+
+// Agents are held to their share of the disk by quotas, which a disk of an earlier version has no
+// place for. Source: the superblock of Linux Documentation/filesystems/ext4.
+void require_quotas(const MachinePlace& place) {
+    constexpr off_t kSuperblock = 1024;
+    constexpr uint32_t kMagic = 0xef53, kQuota = 0x100, kProject = 0x2000;
+    std::array<unsigned char, 256> block{};
+    const UniqueFd fd(::open(place.state_image.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd) throw ErrnoError("disk: " + printable(place.state_image));
+    const ssize_t n = ::pread(fd.get(), block.data(), block.size(), kSuperblock);
+    const uint32_t magic = block[0x38] | uint32_t{block[0x39]} << 8;
+    const uint32_t features = block[0x64] | uint32_t{block[0x65]} << 8;
+    if (n == static_cast<ssize_t>(block.size()) && magic == kMagic &&
+        (features & (kQuota | kProject)) == (kQuota | kProject))
+        return;
+    throw Error("disk: the state disk of `" + place.name +
+                "` has no quotas, without which no agent could be held to its share of it: it was "
+                "made by an earlier version; begin anew with `peacrab rm --name " +
+                place.name + "` (everything in it is lost)");
 }
 
 }  // namespace
@@ -244,6 +266,7 @@ Bytes prepare_state_disk(const MachinePlace& place, Bytes asked, Bytes configure
             throw Error("disk: the state disk of `" + place.name + "` is " + format_size(there) +
                         " and was made so; leave --disk away, or begin anew with `peacrab rm --name " +
                         place.name + "` (everything in it is lost)");
+        require_quotas(place);
         return there;
     }
     if (errno != ENOENT) throw ErrnoError("disk: " + printable(place.state_image));

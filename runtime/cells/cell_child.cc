@@ -8,10 +8,8 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -30,163 +28,10 @@
 namespace peacrab {
 namespace {
 
-// Where the child's descriptors stand; all but 0-2 are closed on exec.
-constexpr int kReport = 3;
 constexpr int kProgram = 4;
-constexpr int kFirstFree = 5;
-
-void report(CellReport::Kind kind, int value, const char* step) noexcept {
-    CellReport record{kind, value, {}};
-    ::strncpy(record.step, step, sizeof record.step - 1);
-    // Nobody to tell when this fails; the parent sees a child that ended without a word.
-    [[maybe_unused]] const ssize_t n = ::write(kReport, &record, sizeof record);
-}
-
-[[noreturn]] void fail(const char* step) noexcept {
-    report(CellReport::Kind::Failed, errno, step);
-    ::_exit(126);
-}
-
-void require(bool done, const char* step) noexcept {
-    if (!done) fail(step);
-}
-
-// Moves what the plan names to its fixed place and closes everything else: nothing of the warden
-// may be reachable when a path of the agent is opened.
-void arrange_descriptors(const CellPlan& plan) noexcept {
-    const int from[] = {plan.input, plan.output, plan.output, plan.report, plan.program};
-    int safe[kFirstFree];
-    for (int i = 0; i < kFirstFree; ++i) {
-        safe[i] = from[i] < 0 ? -1 : ::fcntl(from[i], F_DUPFD_CLOEXEC, 16);
-        if (from[i] >= 0 && safe[i] < 0) ::_exit(126);
-    }
-    for (int i = 0; i < kFirstFree; ++i) {
-        if (safe[i] < 0)
-            ::close(i);
-        else if (::dup3(safe[i], i, i < kReport ? 0 : O_CLOEXEC) < 0)
-            ::_exit(126);
-    }
-    require(::close_range(kFirstFree, ~0u, 0) == 0, "descriptors");
-}
-
-// The warden ignores and handles signals; the command starts with none of that.
-void default_signals() noexcept {
-    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
-    sigset_t none;
-    ::sigemptyset(&none);
-    require(::sigprocmask(SIG_SETMASK, &none, nullptr) == 0, "signals");
-}
-
-bool write_file(const char* path, const char* text) noexcept {
-    const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    const size_t length = ::strlen(text);
-    const bool done = ::write(fd, text, length) == static_cast<ssize_t>(length);
-    const int code = errno;
-    ::close(fd);
-    errno = code;
-    return done;
-}
-
-bool restrict_mount(const char* path, uint64_t attributes) noexcept {
-    mount_attr attr{};
-    attr.attr_set = attributes;
-    return ::mount_setattr(AT_FDCWD, path, 0, &attr, sizeof attr) == 0;
-}
 
 bool tmpfs(const char* path, unsigned long flags, const char* options) noexcept {
     return ::mount("tmpfs", path, "tmpfs", flags, options) == 0;
-}
-
-void mount_scratch() noexcept {
-    constexpr unsigned long kPlain = MS_NOSUID | MS_NODEV;
-    require(tmpfs("tmp", kPlain, "mode=1777,size=25%,nr_inodes=65536"), "mount /tmp");
-    require(tmpfs("run", kPlain | MS_NOEXEC, "mode=0755,size=16m,nr_inodes=4096"), "mount /run");
-    require(tmpfs("home", kPlain, "mode=0755,size=64k,nr_inodes=16"), "mount /home");
-}
-
-void make_devices() noexcept {
-    struct Device {
-        const char* path;
-        unsigned major, minor;
-    };
-    static constexpr Device kDevices[] = {{"dev/null", 1, 3},    {"dev/zero", 1, 5},
-                                          {"dev/full", 1, 7},    {"dev/random", 1, 8},
-                                          {"dev/urandom", 1, 9}, {"dev/tty", 5, 0}};
-    static constexpr const char* kLinks[][2] = {{"/proc/self/fd", "dev/fd"},
-                                                {"/proc/self/fd/0", "dev/stdin"},
-                                                {"/proc/self/fd/1", "dev/stdout"},
-                                                {"/proc/self/fd/2", "dev/stderr"},
-                                                {"pts/ptmx", "dev/ptmx"}};
-    require(tmpfs("dev", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=64"), "mount /dev");
-    for (const Device& device : kDevices)
-        require(::mknod(device.path, S_IFCHR | 0666, makedev(device.major, device.minor)) == 0,
-                "make device");
-    for (const auto& link : kLinks) require(::symlink(link[0], link[1]) == 0, "make /dev links");
-    require(::mkdir("dev/shm", 0755) == 0 && ::mkdir("dev/pts", 0755) == 0, "make /dev");
-    require(tmpfs("dev/shm", MS_NOSUID | MS_NODEV, "mode=1777,size=25%,nr_inodes=4096"),
-            "mount /dev/shm");
-    require(::mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-                    "newinstance,ptmxmode=0666,mode=0620,max=64") == 0,
-            "mount /dev/pts");
-    require(restrict_mount("dev", MOUNT_ATTR_RDONLY), "close /dev");
-}
-
-// Covers with /dev/null, and looks whether it did.
-void mask(const char* path) noexcept {
-    struct stat info;
-    if (::stat(path, &info) < 0) {
-        require(errno == ENOENT, "mask /proc");
-        return;
-    }
-    require(::mount("dev/null", path, nullptr, MS_BIND, nullptr) == 0, "mask /proc");
-    require(::stat(path, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3),
-            "mask /proc");
-}
-
-void mount_proc() noexcept {
-    static constexpr const char* kMasked[] = {
-        "proc/kcore",      "proc/keys",       "proc/key-users",     "proc/kmsg",
-        "proc/kallsyms",   "proc/timer_list", "proc/sysrq-trigger", "proc/interrupts",
-        "proc/kpagecount", "proc/kpageflags", "proc/kpagecgroup",   "proc/latency_stats",
-        "proc/sched_debug"};
-    static constexpr const char* kReadOnly[] = {"proc/sys", "proc/irq", "proc/bus", "proc/fs"};
-    require(::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0,
-            "mount /proc");
-    for (const char* path : kMasked) mask(path);
-    for (const char* path : kReadOnly) {
-        if (::mount(path, path, nullptr, MS_BIND, nullptr) < 0) {
-            require(errno == ENOENT, "close /proc");
-            continue;
-        }
-        require(restrict_mount(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                         MOUNT_ATTR_NOEXEC),
-                "close /proc");
-    }
-}
-
-// As root, in fresh namespaces: the base becomes a read-only root with scratch space, a small /dev,
-// a /proc of its own and the agent's home; what was there before is gone afterwards.
-void build_root(const CellPlan& plan) noexcept {
-    require(write_file("/proc/self/oom_score_adj", "1000"), "oom score");
-    require(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "private mounts");
-    // Not recursive: what is mounted beneath the base is not the cell's.
-    require(::mount(plan.base, plan.base, nullptr, MS_BIND, nullptr) == 0, "bind base");
-    require(::chdir(plan.base) == 0, "enter base");
-    require(restrict_mount(".", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
-            "close base");
-    ::umask(0);
-    mount_scratch();
-    make_devices();
-    mount_proc();
-    require(::mkdir("home/agent", 0755) == 0, "make home");
-    require(::mount(plan.home, "home/agent", nullptr, MS_BIND, nullptr) == 0, "bind home");
-    require(restrict_mount("home/agent", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "close home");
-    require(restrict_mount("home", MOUNT_ATTR_RDONLY), "close /home");
-    require(::syscall(SYS_pivot_root, ".", ".") == 0, "change root");
-    require(::umount2(".", MNT_DETACH) == 0, "drop old root");
-    require(::chdir("/") == 0, "enter root");
-    require(::sethostname("peacrab", 7) == 0, "host name");
 }
 
 void hide(const char* path) noexcept {
@@ -280,22 +125,12 @@ void separate(const CellPlan& plan) noexcept {
     ::_exit(0);
 }
 
-void report_end(int status) noexcept {
-    if (WIFEXITED(status))
-        report(CellReport::Kind::Exited, WEXITSTATUS(status), "");
-    else
-        report(CellReport::Kind::Signalled, WTERMSIG(status), "");
-}
-
 // Pid 1 of a pid namespace: reaps what is orphaned; when the command ends, so does the namespace.
-// `home` ≥ 0: what the command wrote is on the disk before its end is told, because our VM may be
-// killed at any moment, and a call that was reported as done must not be half gone then.
-[[noreturn]] void reap_until(pid_t command, int home) noexcept {
+[[noreturn]] void reap_until(pid_t command) noexcept {
     for (;;) {
         int status = 0;
         const pid_t pid = ::wait4(-1, &status, __WALL, nullptr);
         if (pid == command) {
-            if (home >= 0) ::syncfs(home);
             report_end(status);
             ::_exit(0);
         }
@@ -365,18 +200,12 @@ void kill_descendants() noexcept {
         require(::close_range(kReport + 1, static_cast<unsigned>(gate[1]) - 1, 0) == 0,
                 "descriptors");
     require(::close_range(static_cast<unsigned>(gate[1]) + 1, ~0u, 0) == 0, "descriptors");
-    int home = -1;
     if (plain) {
         // A signal that can be waited for: should the warden end, there are descendants to end.
         require(::sigprocmask(SIG_BLOCK, &awaited, nullptr) == 0, "signals");
         require(::prctl(PR_SET_PDEATHSIG, SIGTERM) == 0, "death signal");
     } else {
         JailOptions options;
-        if (plan.layers.kind == CellLayers::Kind::Root) {
-            home = ::open("/home/agent", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            require(home >= 0, "open home");
-            options.ids = kReaperIds;
-        }
         if (const char* step = enter_jail(options, *plan.reaper_filter)) fail(step);
         // Taking ids clears it.
         require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
@@ -385,23 +214,19 @@ void kill_descendants() noexcept {
     // close() is not in the reaper's filter, so the gate opens by a byte.
     require(::write(gate[1], "", 1) == 1, "gate");
     if (plain) watch_until(command, awaited);
-    reap_until(command, home);
+    reap_until(command);
 }
 
 [[noreturn]] void child_main(const CellPlan& plan) noexcept {
     // Before anything else: our memory is a copy of the warden's.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) ::_exit(126);
-    const bool root = plan.layers.kind == CellLayers::Kind::Root;
-    if (root && ::setns(plan.network, CLONE_NEWNET) < 0) ::_exit(126);
-    arrange_descriptors(plan);
+    const int descriptors[] = {plan.input, plan.output, plan.output, plan.report, plan.program};
+    arrange_descriptors(descriptors);
     // The parent may have gone before its death could be announced.
     pollfd reader{kReport, 0, 0};
     if (::poll(&reader, 1, 0) != 0) ::_exit(126);
     default_signals();
     switch (plan.layers.kind) {
-        case CellLayers::Kind::Root:
-            build_root(plan);
-            break;
         case CellLayers::Kind::Separated:
             separate(plan);
             break;
@@ -462,8 +287,6 @@ pid_t start_plain(const CellPlan& plan, int& pidfd) noexcept {
 
 pid_t start_cell_child(const CellPlan& plan, int& pidfd) noexcept {
     switch (plan.layers.kind) {
-        case CellLayers::Kind::Root:
-            return start_in(kSpaces, SIGCHLD, plan, pidfd);
         case CellLayers::Kind::Separated:
             return start_separated(plan, pidfd);
         case CellLayers::Kind::Plain:
@@ -471,20 +294,6 @@ pid_t start_cell_child(const CellPlan& plan, int& pidfd) noexcept {
     }
     errno = EINVAL;
     return -1;
-}
-
-bool raise_loopback() noexcept {
-    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return false;
-    ifreq request{};
-    ::strncpy(request.ifr_name, "lo", IFNAMSIZ - 1);
-    bool done = ::ioctl(fd, SIOCGIFFLAGS, &request) == 0;
-    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    done = done && ::ioctl(fd, SIOCSIFFLAGS, &request) == 0;
-    const int code = errno;
-    ::close(fd);
-    errno = code;
-    return done;
 }
 
 }  // namespace peacrab

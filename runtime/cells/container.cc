@@ -1,0 +1,497 @@
+// The parent's side of a container: what is prepared before its pid 1 begins, and what each call is
+// given.
+//
+// Order: ids, files and quotas, control group, user namespace, pid 1. Everything is undone by its
+// owner, in the opposite order; what an agent has written is never followed, only opened beneath a
+// descriptor. Nothing of the environment of this process reaches a call.
+#include "cells/container.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "boot.h"
+#include "cells/container_child.h"
+#include "cells/limits.h"
+#include "cells/mechanism.h"
+#include "error.h"
+#include "landlock.h"
+
+namespace peacrab {
+namespace {
+
+constexpr uint32_t kIds = 65'536;
+constexpr uint32_t kFirstSlot = 15;  // ids below 983,040 stay the machine's
+constexpr uint32_t kMostSlots = 32'768 - kFirstSlot;
+
+constexpr uint64_t bit(int capability) {
+    return uint64_t{1} << capability;
+}
+// What packages and servers need within the cell; none is a right over a namespace.
+constexpr uint64_t kRootRights = bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FOWNER) |
+                                 bit(CAP_FSETID) | bit(CAP_SETUID) | bit(CAP_SETGID) |
+                                 bit(CAP_SETPCAP) | bit(CAP_KILL) | bit(CAP_SYS_CHROOT) |
+                                 bit(CAP_SETFCAP);
+// So that it can touch what the shell has made, whoever owns it.
+constexpr uint64_t kFileRights = bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FOWNER);
+
+constexpr uint64_t kScratchFiles = 65'536;
+
+UniqueFd open_folder(const std::string& path) {
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) throw ErrnoError("cell: folder: " + printable(path));
+    return fd;
+}
+
+// Makes `name` in `parent` when it is missing, with that owner. The parent may be the agent's.
+void make_inner(int parent, const std::string& name, uid_t owner, mode_t mode) {
+    if (::mkdirat(parent, name.c_str(), mode) < 0) {
+        if (errno == EEXIST) return;
+        throw ErrnoError("cell: folder: " + printable(name));
+    }
+    if (::fchownat(parent, name.c_str(), owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+        throw ErrnoError("cell: folder: owner of " + printable(name));
+}
+
+std::string workspace_name(const std::string& workspace) {
+    const std::string prefix = std::string(kCellHome) + "/";
+    std::string name =
+        workspace.starts_with(prefix) ? workspace.substr(prefix.size()) : std::string();
+    if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..")
+        throw Error("cell: workspace: " + printable(workspace) + ": not directly in " + kCellHome);
+    return name;
+}
+
+// --- ids
+
+void write_map(const std::string& path, const std::string& text) {
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!file) throw ErrnoError("cell: ids: " + path);
+    write_all(file.get(), text);
+}
+
+// In the new user namespace, by a process of it: none below it can ever be made.
+bool forbid_nesting() noexcept {
+    static constexpr const char* kKinds[] = {"user", "mnt", "net",    "pid",
+                                             "ipc",  "uts", "cgroup", "time"};
+    if (!on(Mechanism::NestedNamespaces)) return true;
+    for (const char* kind : kKinds) {
+        char path[64];
+        ::snprintf(path, sizeof path, "/proc/sys/user/max_%s_namespaces", kind);
+        if (!write_text(path, "0")) return false;
+    }
+    return true;
+}
+
+// Made by a child that is gone again: what stays is the descriptor.
+UniqueFd make_users(uint32_t first) {
+    Pipe gate = Pipe::make();
+    clone_args args{};
+    int pidfd = -1;
+    args.flags = CLONE_NEWUSER | CLONE_PIDFD;
+    args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+    args.exit_signal = SIGCHLD;
+    const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+    if (pid < 0) throw ErrnoError("cell: user namespace");
+    if (pid == 0) {
+        char byte;
+        ::close(gate.write.get());
+        ::_exit(::read(gate.read.get(), &byte, 1) == 1 && forbid_nesting() ? 0 : 1);
+    }
+    Pidfd child(static_cast<pid_t>(pid), UniqueFd(pidfd));
+    const std::string folder = "/proc/" + std::to_string(pid);
+    const std::string map = "0 " + std::to_string(first) + " " + std::to_string(kIds);
+    write_map(folder + "/uid_map", map);
+    write_map(folder + "/gid_map", map);
+    UniqueFd users(::open((folder + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!users) throw ErrnoError("cell: user namespace");
+    write_all(gate.write.get(), "x");
+    if (!child.wait().ok()) throw Error("cell: user namespace: nested ones cannot be forbidden");
+    return users;
+}
+
+// --- what calls share
+
+std::vector<const char*> pointers(const std::vector<std::string>& words) {
+    std::vector<const char*> list;
+    for (const std::string& word : words) list.push_back(word.c_str());
+    list.push_back(nullptr);
+    return list;
+}
+
+std::vector<std::string> environment_of(const std::string& user) {
+    const std::string proxy = "http://127.0.0.1:" + std::to_string(kProxyPort);
+    return {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            std::string("HOME=") + kCellHome,
+            "USER=" + user,
+            "LOGNAME=" + user,
+            "LANG=C.UTF-8",
+            "TERM=dumb",
+            "PAGER=cat",
+            "GIT_PAGER=cat",
+            "GIT_TERMINAL_PROMPT=0",
+            "DEBIAN_FRONTEND=noninteractive",
+            "http_proxy=" + proxy,
+            "https_proxy=" + proxy,
+            "HTTP_PROXY=" + proxy,
+            "HTTPS_PROXY=" + proxy,
+            "no_proxy=localhost,127.0.0.1,::1",
+            // The workspace belongs to another id of the cell than its root.
+            "GIT_CONFIG_COUNT=1",
+            "GIT_CONFIG_KEY_0=safe.directory",
+            "GIT_CONFIG_VALUE_0=*"};
+}
+
+UniqueFd in_memory(const std::string& text) {
+    UniqueFd file(::memfd_create("request", MFD_CLOEXEC));
+    if (!file) throw ErrnoError("cell: request");
+    write_all(file.get(), text);
+    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("cell: request");
+    return file;
+}
+
+// One message of pid 1, and the descriptor that came with it.
+UniqueFd receive_word(int socket, Deadline deadline) {
+    CellReport record{};
+    UniqueFd received;
+    pollfd one{socket, POLLIN, 0};
+    if (::poll(&one, 1, deadline.poll_timeout()) <= 0)
+        throw Error("cell: its pid 1 said nothing in time");
+    iovec bytes{&record, sizeof record};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (n < 0) throw ErrnoError("cell: pid 1");
+    if (n != static_cast<ssize_t>(sizeof record)) throw Error("cell: its pid 1 has ended");
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        received = UniqueFd(fd);
+    }
+    record.step[sizeof record.step - 1] = '\0';
+    if (record.kind == CellReport::Kind::Failed)
+        throw Error("cell: " + std::string(record.step) + ": " + std::strerror(record.value));
+    return received;
+}
+
+constexpr Milliseconds kBuildLimit{30'000};
+
+// What outlives the container in the hands of a call: the group must not be removed under it.
+struct Shared {
+    explicit Shared(const CellOptions& the_options) : options(the_options) {}
+    CellOptions options;
+    std::unique_ptr<AgentGroup> group;
+    UniqueFd home;  // none in a throw-away cell
+};
+
+class ContainerCall : public PlaceCall {
+  public:
+    ContainerCall(std::shared_ptr<Shared> shared, AgentGroup::Kind kind)
+        : shared_(std::move(shared)), group_(shared_->group->take(kind)) {}
+    ~ContainerCall() override {
+        if (child) {
+            shared_->group->end(group_);
+            child.kill_and_reap();
+        }
+        shared_->group->give_back(std::move(group_));
+    }
+    void kill() noexcept override {
+        // The keeper tells the end. If it does not within the grace, it goes too.
+        shared_->group->end(group_);
+        if (killed_) child.signal(SIGKILL);
+        killed_ = true;
+    }
+    void terminate() noexcept override { shared_->group->terminate(group_); }
+    std::string limit_hit() noexcept override {
+        std::string hit = shared_->group->limit_hit(group_);
+        if (hit.empty() && shared_->home)
+            hit = quota_hit(shared_->home.get(), shared_->options.slot, shared_->options.limits);
+        return hit;
+    }
+    const AgentGroup::Call& group() const { return group_; }
+
+  private:
+    std::shared_ptr<Shared> shared_;
+    AgentGroup::Call group_;
+    bool killed_ = false;
+};
+
+class Container : public Place {
+  public:
+    explicit Container(const CellOptions& options);
+    ~Container() override = default;
+    std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
+    std::unique_ptr<PlaceCall> file(const std::string& request) override;
+    Posture posture() const override;
+    int proxy() const override { return listener_.get(); }
+    UniqueFd connect(uint16_t port) override;
+    void freeze() override { shared_->group->freeze(true); }
+    void thaw() override { shared_->group->freeze(false); }
+    bool idle() const override { return !shared_->group->in_use(); }
+
+  private:
+    void prepare_files();
+    void start();
+    EntryPlan plan(const JailFilter& filter) const;
+    std::unique_ptr<PlaceCall> begin(EntryPlan plan, AgentGroup::Kind kind, int input);
+    std::string scratch(uint64_t percent, uint64_t files, const char* mode) const;
+
+    std::shared_ptr<Shared> shared_;
+    std::string workspace_;
+    uint32_t first_ = 0;
+    JailFilter shell_, file_, reaper_;
+    UniqueFd program_, users_, listener_, rules_;
+    UniqueFd our_network_;
+    std::vector<std::string> root_environment_, agent_environment_;
+    Pidfd init_;  // last: goes first, and everything in the cell with it
+};
+
+Container::Container(const CellOptions& options)
+    : shared_(std::make_shared<Shared>(options)), workspace_(workspace_name(options.workspace)) {
+    use_mechanisms_of(options.agent);
+    if (::geteuid() != 0) throw Error("cell: containers are made by root");
+    if (!options.hidden.empty()) throw Error("cell: hidden paths are for places without a cell");
+    if (options.slot == 0 || options.slot > kMostSlots) throw Error("cell: no slot for its ids");
+    if (options.base.empty() || options.base == "/")
+        throw Error("cell: base: / itself cannot become a root directory");
+    // Our memory is copied into every child of ours.
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("cell: hide memory");
+    first_ = (options.slot + kFirstSlot) * kIds;
+    shell_ = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
+    file_ = JailFilter::compile(JailClass::File);
+    reaper_ = JailFilter::compile(JailClass::Reaper);
+    program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
+    our_network_ = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!program_ || !our_network_) throw ErrnoError("cell: our own program");
+    root_environment_ = environment_of("root");
+    agent_environment_ = environment_of("agent");
+    if (options.files == CellOptions::Files::Kept) prepare_files();
+    static unsigned thrown_away = 0;
+    const bool kept = options.files == CellOptions::Files::Kept;
+    // Beside the agent's own; the dot is in no agent's name.
+    const std::string name =
+        kept ? options.agent : options.agent + ".away-" + std::to_string(++thrown_away);
+    shared_->group = std::make_unique<AgentGroup>(
+        name, options.limits,
+        kept ? std::vector<std::string>{options.base, options.folder}
+             : std::vector<std::string>{options.base});
+    users_ = make_users(first_);
+    start();
+}
+
+void Container::prepare_files() {
+    const CellOptions& options = shared_->options;
+    make_directories(options.folder, 0711);
+    const UniqueFd folder = open_folder(options.folder);
+    const uid_t agent = first_ + kAgentIds.uid;
+    make_inner(folder.get(), "layer", 0, 0700);
+    make_inner(folder.get(), "output", 0, 0755);
+    make_inner(folder.get(), "home", agent, 0755);
+    for (const char* name : {"layer", "output", "home"}) {
+        const UniqueFd inner = open_folder(options.folder + "/" + name);
+        count_for_project(inner.get(), options.slot);
+    }
+    const UniqueFd layer = open_folder(options.folder + "/layer");
+    make_inner(layer.get(), "upper", first_, 0755);
+    make_inner(layer.get(), "work", 0, 0700);
+    shared_->home = open_folder(options.folder + "/home");
+    make_inner(shared_->home.get(), workspace_, agent, 0755);
+    set_quota(shared_->home.get(), options.slot, options.limits.disk, options.limits.files);
+}
+
+// Options of a tmpfs that belongs to the cell's root.
+std::string Container::scratch(uint64_t percent, uint64_t files, const char* mode) const {
+    const uint64_t size = memory_or_share(shared_->options.limits.memory).count * percent / 100;
+    std::string text = std::string("mode=") + mode + ",uid=" + std::to_string(first_) +
+                       ",gid=" + std::to_string(first_);
+    if (on(Mechanism::ScratchSize))
+        text += ",size=" + std::to_string(size) + ",nr_inodes=" + std::to_string(files);
+    return text;
+}
+
+void Container::start() {
+    const CellOptions& options = shared_->options;
+    SocketPair pair = SocketPair::seqpacket();
+    const std::string layer = options.folder + "/layer", home = options.folder + "/home",
+                      output = options.folder + "/output";
+    const std::string memory_layer = scratch(50, kScratchFiles, "0700");
+    const std::string tmp = scratch(50, kScratchFiles, "1777"), run = scratch(5, 4096, "0755"),
+                      shm = scratch(50, 4096, "1777");
+    // Group 5 is Debian's tty.
+    const std::string terminals =
+        "newinstance,ptmxmode=0666,mode=0620,gid=" + std::to_string(first_ + 5) +
+        (on(Mechanism::TerminalsLimit) ? ",max=64" : "");
+    ContainerPlan plan;
+    plan.root.base = options.base.c_str();
+    plan.root.users = users_.get();
+    plan.root.first_id = first_;
+    if (options.files == CellOptions::Files::Kept) {
+        plan.root.layer = layer.c_str();
+        plan.root.home = home.c_str();
+        plan.root.output = output.c_str();
+    }
+    plan.root.memory_layer = memory_layer.c_str();
+    plan.root.tmp = tmp.c_str();
+    plan.root.run = run.c_str();
+    plan.root.shm = shm.c_str();
+    plan.root.terminals = terminals.c_str();
+    plan.root.workspace = workspace_.c_str();
+    plan.socket = pair.theirs.get();
+    plan.reaper = &reaper_;
+    int pidfd = -1;
+    const pid_t pid = start_container(plan, shared_->group->init(), pidfd);
+    if (pid < 0) throw ErrnoError("cell: namespaces");
+    init_ = Pidfd(pid, UniqueFd(pidfd));
+    pair.theirs.reset();
+    const Deadline deadline = Deadline::in(kBuildLimit * std::max(1, options.time_factor));
+    listener_ = receive_word(pair.ours.get(), deadline);
+    if (!listener_) throw Error("cell: its pid 1 handed nothing over");
+    const std::string root = "/proc/" + std::to_string(pid) + "/root";
+    LandlockRules rules;
+    rules.write = {root + kCellHome};
+    // The helper itself is opened for its start.
+    rules.read = {root + Cell::kSeenOutput, "/proc/self/exe"};
+    rules.executing = LandlockRules::Execute::Any;
+    rules_ = landlock_ruleset(rules);
+    (void)receive_word(pair.ours.get(), deadline);
+}
+
+EntryPlan Container::plan(const JailFilter& filter) const {
+    EntryPlan plan;
+    plan.cell = init_.fd();
+    plan.home = shared_->home.get();
+    plan.filter = &filter;
+    plan.reaper = &reaper_;
+    plan.jail.user_namespace = users_.get();
+    plan.jail.ids = Ids{0, 0};
+    plan.jail.directory = shared_->options.workspace.c_str();
+    // The workspace is the agent's own to remove or to lock; it could not be mended without a call.
+    plan.jail.otherwise = "/";
+    plan.jail.max_open_files = 4096;
+    plan.jail.max_file_bytes = shared_->options.limits.disk.count;
+    // The control group counts, for all of the agent's ids together.
+    plan.jail.max_processes = 1 << 20;
+    return plan;
+}
+
+std::unique_ptr<PlaceCall> Container::begin(EntryPlan plan, AgentGroup::Kind kind, int input) {
+    use_mechanisms_of(shared_->options.agent);
+    auto call = std::make_unique<ContainerCall>(shared_, kind);
+    Pipe output = Pipe::make();
+    Pipe report = Pipe::make();
+    set_nonblocking(output.read.get());
+    set_nonblocking(report.read.get());
+    plan.group = call->group().directory.get();
+    plan.kill = call->group().kill.get();
+    plan.events = call->group().events.get();
+    plan.input = input;
+    plan.output = output.write.get();
+    plan.report = report.write.get();
+    int pidfd = -1;
+    const pid_t pid = start_entry(plan, shared_->group->keepers(), pidfd);
+    if (pid < 0) throw ErrnoError("cell: fork");
+    call->child = Pidfd(pid, UniqueFd(pidfd));
+    call->output = std::move(output.read);
+    call->output_keeper = std::move(output.write);
+    call->report = std::move(report.read);
+    return call;
+}
+
+std::unique_ptr<PlaceCall> Container::shell(const ShellCall& call) {
+    const bool root = call.user == ShellCall::User::Root;
+    EntryPlan entry = plan(shell_);
+    entry.jail.ids = root ? Ids{0, 0} : kAgentIds;
+    entry.jail.capabilities = root ? kRootRights : 0;
+    // `--`: a command may begin with a dash.
+    const char* const arguments[] = {"sh", "-c", "--", call.command.c_str(), nullptr};
+    const std::vector<const char*> words =
+        pointers(root ? root_environment_ : agent_environment_);
+    entry.path = "/bin/sh";
+    entry.arguments = arguments;
+    entry.environment = words.data();
+    entry.outlives = call.life == ShellCall::Life::Background;
+    return begin(entry,
+                 entry.outlives ? AgentGroup::Kind::Background : AgentGroup::Kind::Call, -1);
+}
+
+std::unique_ptr<PlaceCall> Container::file(const std::string& request) {
+    EntryPlan entry = plan(file_);
+    entry.jail.capabilities = kFileRights;
+    entry.jail.landlock = on(Mechanism::LandlockFile) ? rules_.get() : -1;
+    const char* const arguments[] = {"peacrabd", "tool-file", mechanism_argument(), nullptr};
+    const std::vector<const char*> words = pointers(root_environment_);
+    entry.program = program_.get();
+    entry.arguments = arguments;
+    entry.environment = words.data();
+    const UniqueFd input = in_memory(request);
+    return begin(entry, AgentGroup::Kind::File, input.get());
+}
+
+// Another network for the making of one socket. A process that could not go back to its own must not
+// go on.
+UniqueFd Container::connect(uint16_t port) {
+    for (const int family : {AF_INET, AF_INET6}) {
+        if (::setns(init_.fd(), CLONE_NEWNET) < 0) throw ErrnoError("cell: connect: its network");
+        UniqueFd made(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (::setns(our_network_.get(), CLONE_NEWNET) < 0) std::abort();
+        if (!made) throw ErrnoError("cell: connect");
+        sockaddr_in four{};
+        four.sin_family = AF_INET;
+        four.sin_port = htons(port);
+        four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        sockaddr_in6 six{};
+        six.sin6_family = AF_INET6;
+        six.sin6_port = htons(port);
+        six.sin6_addr = in6addr_loopback;
+        const bool old = family == AF_INET;
+        const auto* address = old ? reinterpret_cast<const sockaddr*>(&four)
+                                  : reinterpret_cast<const sockaddr*>(&six);
+        if (::connect(made.get(), address, old ? sizeof four : sizeof six) == 0) return made;
+        if (errno == EINPROGRESS) {  // its queue is full: a server that does not serve
+            pollfd one{made.get(), POLLOUT, 0};
+            int code = ETIMEDOUT;
+            socklen_t size = sizeof code;
+            if (::poll(&one, 1, 100) == 1 &&
+                ::getsockopt(made.get(), SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code == 0)
+                return made;
+        }
+    }
+    throw Error("cell: connect: nobody listens on port " + std::to_string(port));
+}
+
+Posture Container::posture() const {
+    Posture posture;
+    const bool guest = ::getpid() == 1;
+    const bool own = kernel_release().find("peacrab") != std::string::npos;
+    posture.name = !guest ? "cells" : own ? "full" : "full (stock kernel)";
+    return posture;
+}
+
+}  // namespace
+
+std::unique_ptr<Place> make_container(const CellOptions& options) {
+    return std::make_unique<Container>(options);
+}
+
+}  // namespace peacrab

@@ -1,0 +1,314 @@
+// Control groups and project quotas, by their files and calls.
+//
+// A limit must be in force before the first process it is for: groups are complete before anything is
+// cloned into them, quotas before the first file. Everything that runs on behalf of an agent is in its
+// group, ours too. Groups in use are never trusted to be empty because a call has ended: it is looked
+// at. Source: Linux Documentation/admin-guide/cgroup-v2.rst, quotactl(2), ioctl_xfs_fsgetxattr(2).
+#include "cells/limits.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/quota.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <thread>
+
+#include "boot.h"
+#include "cells/mechanism.h"
+#include "config.h"
+#include "error.h"
+
+#ifndef SYS_quotactl_fd
+#define SYS_quotactl_fd 443
+#endif
+#ifndef PRJQUOTA
+#define PRJQUOTA 2
+#endif
+
+namespace peacrab {
+namespace {
+
+constexpr Milliseconds kEndLimit{2000};
+
+UniqueFd open_in(const std::string& path, int flags) {
+    UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC));
+    if (!fd) throw ErrnoError("cell: control group: " + path);
+    return fd;
+}
+
+void put(const std::string& path, std::string_view text) {
+    try {
+        write_all(open_in(path, O_WRONLY).get(), text);
+    } catch (const ErrnoError& error) {
+        throw Error("cell: control group: " + path + ": " + std::string(text) + ": " +
+                    error.what());
+    }
+}
+
+bool put_quietly(const std::string& path, std::string_view text) noexcept {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    return fd && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// The number after `name` and a space, at the start of a line.
+uint64_t field(std::string_view text, std::string_view name) noexcept {
+    for (size_t at = 0; at < text.size();) {
+        const size_t end = std::min(text.find('\n', at), text.size());
+        const std::string_view line = text.substr(at, end - at);
+        if (line.size() > name.size() + 1 && line.starts_with(name) && line[name.size()] == ' ') {
+            uint64_t number = 0;
+            for (const char c : line.substr(name.size() + 1)) {
+                if (c < '0' || c > '9') break;
+                number = number * 10 + static_cast<uint64_t>(c - '0');
+            }
+            return number;
+        }
+        at = end + 1;
+    }
+    return 0;
+}
+
+uint64_t field_of(int fd, std::string_view name) noexcept {
+    std::array<char, 1024> text;
+    const ssize_t n = ::pread(fd, text.data(), text.size(), 0);
+    return n <= 0 ? 0 : field({text.data(), static_cast<size_t>(n)}, name);
+}
+
+uint64_t field_of(const std::string& path, std::string_view name) noexcept {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return fd ? field_of(fd.get(), name) : 0;
+}
+
+bool make_group(const std::string& path) {
+    if (::mkdir(path.c_str(), 0755) == 0) return true;
+    if (errno == EEXIST) return false;
+    throw ErrnoError("cell: control group: " + path);
+}
+
+// Waits until nobody is in the group or below it. False: somebody still is.
+bool wait_empty(const std::string& path, Deadline deadline) {
+    const UniqueFd events(::open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!events) return true;
+    while (field_of(events.get(), "populated") != 0) {
+        if (deadline.passed()) return false;
+        pollfd one{events.get(), POLLPRI, 0};
+        ::poll(&one, 1, deadline.poll_timeout());
+    }
+    return true;
+}
+
+void remove_tree(const std::string& path) {
+    for (const std::string& name : list_folder(path)) {
+        struct stat info;
+        const std::string inner = path + "/" + name;
+        if (::lstat(inner.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) remove_tree(inner);
+    }
+    // Who has just died may keep it busy for a moment more.
+    const Deadline deadline = Deadline::in(Milliseconds(200));
+    while (::rmdir(path.c_str()) < 0 && errno == EBUSY && !deadline.passed())
+        std::this_thread::sleep_for(Milliseconds(1));
+}
+
+void end_tree(const std::string& path) {
+    put_quietly(path + "/cgroup.kill", "1");
+    wait_empty(path, Deadline::in(kEndLimit));
+    remove_tree(path);
+}
+
+// Limits of traffic stand for a whole disk, not for a part of it.
+std::string device_of(const std::string& path) {
+    struct stat info;
+    if (::stat(path.c_str(), &info) < 0) throw ErrnoError("cell: disk: " + printable(path));
+    return std::to_string(major(info.st_dev)) + ":" + std::to_string(minor(info.st_dev));
+}
+
+}  // namespace
+
+Bytes memory_or_share(Bytes limit) {
+    if (limit.count) return limit;
+    struct sysinfo info;
+    if (::sysinfo(&info) < 0) throw ErrnoError("cell: memory of the machine");
+    return {uint64_t{info.totalram} * info.mem_unit / 10 * 6};
+}
+
+AgentGroup::AgentGroup(const std::string& name, const CellLimits& limits,
+                       const std::vector<std::string>& disks)
+    : path_(std::string(kControlGroups) + "/agents/" + name), limits_(limits) {
+    limits_.memory = memory_or_share(limits.memory);
+    if (!make_group(path_)) {
+        end_tree(path_);
+        if (!make_group(path_))
+            throw Error("cell: control group: " + path_ + ": processes of an earlier cell remain");
+    }
+    try {
+        // No cpu or io below: the whole agent has one share.
+        put(path_ + "/cgroup.subtree_control", "+memory +pids");
+        if (on(Mechanism::MemoryLimit))
+            put(path_ + "/memory.max", std::to_string(limits_.memory.count));
+        // A kernel without swap has no such file.
+        if (::access((path_ + "/memory.swap.max").c_str(), F_OK) == 0)
+            put(path_ + "/memory.swap.max", "0");
+        if (limits_.cpu_percent && on(Mechanism::CpuLimit))
+            put(path_ + "/cpu.max", std::to_string(limits_.cpu_percent * 1000) + " 100000");
+        const std::string rate = std::to_string(limits_.io.count);
+        for (const std::string& disk : disks)
+            if (limits_.io.count && on(Mechanism::IoLimit))
+                put(path_ + "/io.max", device_of(disk) + " rbps=" + rate + " wbps=" + rate);
+        for (const char* inner : {"/init", "/keepers", "/shell"}) make_group(path_ + inner);
+        init_ = open_in(path_ + "/init", O_PATH | O_DIRECTORY);
+        keepers_ = open_in(path_ + "/keepers", O_PATH | O_DIRECTORY);
+        put(path_ + "/shell/cgroup.subtree_control", "+memory +pids");
+        if (on(Mechanism::ProcessLimit))
+            put(path_ + "/shell/pids.max", std::to_string(limits_.processes));
+    } catch (...) {
+        end_tree(path_);
+        throw;
+    }
+}
+
+AgentGroup::~AgentGroup() {
+    end_tree(path_);
+}
+
+std::string AgentGroup::path_of(const Call& call) const {
+    const std::string number = std::to_string(call.number);
+    switch (call.kind) {
+        case Kind::File:
+            return path_ + "/file-" + number;
+        case Kind::Call:
+            return path_ + "/shell/call-" + number;
+        case Kind::Background:
+            break;
+    }
+    return path_ + "/shell/background-" + number;
+}
+
+bool AgentGroup::empty(const Call& call) const noexcept {
+    return field_of(call.events.get(), "populated") == 0;
+}
+
+AgentGroup::Call AgentGroup::take(Kind kind) {
+    process_hits_ = field_of(path_ + "/shell/pids.events", "max");
+    for (size_t i = 0; i < free_.size(); ++i) {
+        if (free_[i].kind != kind || !empty(free_[i])) continue;
+        Call call = std::move(free_[i]);
+        free_.erase(free_.begin() + static_cast<ptrdiff_t>(i));
+        ++taken_;
+        return call;
+    }
+    Call call;
+    call.kind = kind;
+    call.number = ++made_;
+    const std::string path = path_of(call);
+    make_group(path);
+    if (on(Mechanism::MemoryGroup)) put(path + "/memory.oom.group", "1");
+    call.directory = open_in(path, O_PATH | O_DIRECTORY);
+    call.kill = open_in(path + "/cgroup.kill", O_WRONLY);
+    call.events = open_in(path + "/cgroup.events", O_RDONLY);
+    ++taken_;
+    return call;
+}
+
+void AgentGroup::end(Call& call) const noexcept {
+    if (!on(Mechanism::KillCall)) return;
+    // Who is about to be cloned into it is not in it yet.
+    if (!call.closed) put_quietly(path_of(call) + "/pids.max", "0");
+    call.closed = true;
+    [[maybe_unused]] const ssize_t n = ::write(call.kill.get(), "1", 1);
+}
+
+void AgentGroup::give_back(Call call) noexcept {
+    --taken_;
+    if (!empty(call)) {
+        if (!on(Mechanism::KillCall)) return;
+        end(call);
+    }
+    if (call.closed && !put_quietly(path_of(call) + "/pids.max", "max")) return;
+    call.closed = false;
+    // Looked at again before it is used: who was killed may take a moment.
+    free_.push_back(std::move(call));
+}
+
+void AgentGroup::terminate(const Call& call) const noexcept try {
+    const std::string path = path_of(call);
+    const std::string group = path.substr(std::string(kControlGroups).size());
+    for (const std::string& line : split(read_file(path + "/cgroup.procs", KiB(64)), '\n')) {
+        const pid_t pid = static_cast<pid_t>(std::strtol(line.c_str(), nullptr, 10));
+        if (pid <= 1) continue;
+        const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+        // Its number may be another's by now.
+        const std::string now =
+            read_file_if_exists("/proc/" + std::to_string(pid) + "/cgroup", KiB(4)).value_or("");
+        if (process && now.ends_with(group + "\n"))
+            ::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0);
+    }
+} catch (const std::exception&) {  // cancel() is what ends a call for sure
+}
+
+void AgentGroup::freeze(bool frozen) {
+    put(path_ + "/cgroup.freeze", frozen ? "1" : "0");
+}
+
+std::string AgentGroup::limit_hit(Call& call) noexcept {
+    const uint64_t oom_kills = field_of(path_of(call) + "/memory.events", "oom_kill");
+    const bool memory = oom_kills > call.oom_kills;
+    call.oom_kills = oom_kills;
+    if (memory) return "memory: " + format_size(limits_.memory);
+    const uint64_t hits = field_of(path_ + "/shell/pids.events", "max");
+    const bool processes = call.kind != Kind::File && hits > process_hits_;
+    process_hits_ = hits;
+    return processes ? "processes: " + std::to_string(limits_.processes) : "";
+}
+
+namespace {
+
+int quota_control(int fd, int command, uint32_t project, void* value) noexcept {
+    return static_cast<int>(
+        ::syscall(SYS_quotactl_fd, fd, QCMD(command, PRJQUOTA), project, value));
+}
+
+}  // namespace
+
+void count_for_project(int fd, uint32_t project) {
+    if (!on(Mechanism::QuotaInherited)) return;
+    fsxattr attributes{};
+    if (::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+        throw ErrnoError("cell: quota: the state disk counts no projects");
+    if (attributes.fsx_projid == project && (attributes.fsx_xflags & FS_XFLAG_PROJINHERIT)) return;
+    attributes.fsx_projid = project;
+    attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
+    if (::ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0)
+        throw ErrnoError("cell: quota: count for the project");
+}
+
+void set_quota(int fd, uint32_t project, Bytes disk, uint64_t files) {
+    struct dqblk bounds {};
+    if (on(Mechanism::DiskQuota)) bounds.dqb_bhardlimit = disk.count / 1024;
+    if (on(Mechanism::FilesQuota)) bounds.dqb_ihardlimit = files;
+    bounds.dqb_valid = QIF_LIMITS;
+    if (quota_control(fd, Q_SETQUOTA, project, &bounds) < 0)
+        throw ErrnoError("cell: quota: the state disk has none");
+}
+
+std::string quota_hit(int fd, uint32_t project, const CellLimits& limits) noexcept {
+    struct dqblk now {};
+    if (quota_control(fd, Q_GETQUOTA, project, &now) < 0) return {};
+    const uint64_t bytes = now.dqb_bhardlimit * 1024;
+    // A write that does not fit whole may leave a little.
+    if (bytes && now.dqb_curspace + KiB(64).count >= bytes)
+        return "disk: " + format_size(limits.disk);
+    if (now.dqb_ihardlimit && now.dqb_curinodes + 1 >= now.dqb_ihardlimit)
+        return "files: " + std::to_string(limits.files);
+    return {};
+}
+
+}  // namespace peacrab

@@ -1,0 +1,78 @@
+// What one agent may use, made to hold: control groups (v2) for memory, processes, CPU and disk
+// traffic, and project quotas for blocks and inodes. Parent side; a mechanism that is missing is an
+// Error naming it.
+//
+//   /run/cgroup/agents/NAME          memory, cpu, io of all of it
+//     init  keepers                  ours, of this agent
+//     file-N                         calls of the file helper
+//     shell                          processes, of all of these together:
+//       call-N  background-N         one call each; ended as a whole when memory runs out
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "os.h"
+#include "types.h"
+
+namespace peacrab {
+
+class AgentGroup {
+  public:
+    enum class Kind { File, Call, Background };
+    // The group of one call. Its directory is used again by a later call: making one is what would
+    // cost most.
+    struct Call {
+        Kind kind = Kind::Call;
+        unsigned number = 0;
+        UniqueFd directory;  // O_PATH: what a child is cloned into
+        UniqueFd kill;       // cgroup.kill, for writing
+        UniqueFd events;     // cgroup.events
+        uint64_t oom_kills = 0;  // of its calls before
+        bool closed = false;     // lets nothing new begin
+    };
+
+    // `disks`: a path on each block device whose traffic counts. What an earlier group of that name
+    // left is ended first.
+    AgentGroup(const std::string& name, const CellLimits& limits,
+               const std::vector<std::string>& disks);
+    AgentGroup(const AgentGroup&) = delete;
+    ~AgentGroup();  // ends everything in it, and removes it
+
+    int init() const { return init_.get(); }
+    int keepers() const { return keepers_.get(); }
+    Call take(Kind kind);           // an empty one
+    void give_back(Call call) noexcept;  // ends what is in it
+    // Ends everything in it, and lets nothing new begin.
+    void end(Call& call) const noexcept;
+    void terminate(const Call& call) const noexcept;  // SIGTERM to everything in it
+    void freeze(bool frozen);
+    bool in_use() const { return taken_ > 0; }
+    // What was hit since `call` was taken, "" for nothing.
+    std::string limit_hit(Call& call) noexcept;
+
+  private:
+    std::string path_of(const Call& call) const;
+    bool empty(const Call& call) const noexcept;
+
+    std::string path_;
+    CellLimits limits_;
+    UniqueFd init_, keepers_;
+    std::vector<Call> free_;
+    unsigned made_ = 0;
+    unsigned taken_ = 0;
+    uint64_t process_hits_ = 0;
+};
+
+// Everything made in the directory `fd` from now on counts for `project`.
+void count_for_project(int fd, uint32_t project);
+// The bounds of that project on the file system of `fd`.
+void set_quota(int fd, uint32_t project, Bytes disk, uint64_t files);
+// "disk: 4G", "files: 200000", or "" while there is room.
+std::string quota_hit(int fd, uint32_t project, const CellLimits& limits) noexcept;
+
+// The machine's memory, and the share of it that a limit of 0 stands for.
+Bytes memory_or_share(Bytes limit);
+
+}  // namespace peacrab
