@@ -57,6 +57,7 @@ class Turn {
           journal_(start.text("journal"), network == TurnNetwork::ModelRoute ? Durability::PowerLoss
                                                                              : Durability::Scratch),
           model_(model_options(start, network)) {
+        prompt_.rules = start.text("rules");
         std::vector<Entry> said;
         for (const json::Value& text : start.at("messages").items())
             said.push_back(user_entry(text.as_string()));

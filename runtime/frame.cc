@@ -59,24 +59,26 @@ constexpr Row kTurnToWarden[] = {
 };
 constexpr Row kWardenToTurn[] = {
     {"start",
-     "turn:s agent:s session:s journal:s workspace:s model:s base_url:s key:s? "
+     "turn:s agent:s session:s journal:s workspace:s model:s base_url:s key:s? rules:s? "
      "messages:a"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };
 constexpr Row kHostToGuest[] = {
-    {"settings", "model:s clock:i time_factor:i"},
+    {"settings", "model:s clock:i time_factor:i agents:a? routes:a?"},
     {"power_off", ""},
+    {"remove_agent", "id:s name:s"},
     {"inspect", "id:s"},
 };
 constexpr Row kGuestToHost[] = {
     {"ready", "ms:i posture:s"},
     {"inspected", "id:s report:o"},
+    {"removed", "id:s ok:b why:s?"},
     {"log", "text:s"},
     {"stopped", ""},
 };
 constexpr Row kClientToGateway[] = {
-    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""},
+    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""}, {"remove_agent", "agent:s"},
 };
 constexpr Row kGatewayToClient[] = {
     {"opened", "accelerator:s model:s demo:b"},

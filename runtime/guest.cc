@@ -17,7 +17,7 @@ namespace peacrab {
 namespace {
 
 constexpr int kProtocol = 1;
-constexpr Ids kTurnIds{2000, 2000};
+constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has 2001
 
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
@@ -127,6 +127,14 @@ class Guest {
         const std::string type = frame.text("type");
         if (type == "settings") {
             settings(frame);
+        } else if (type == "remove_agent") {
+            warden_.remove_agent(frame.text("name"), [this, id = frame.text("id")](
+                                                         const std::string& why) {
+                json::Value removed =
+                    json::Value::object({{"type", "removed"}, {"id", id}, {"ok", why.empty()}});
+                if (!why.empty()) removed.set("why", why);
+                if (control_) say(removed);
+            });
         } else if (type == "inspect") {
             say(json::Value::object(
                 {{"type", "inspected"}, {"id", frame.text("id")}, {"report", report()}}));
@@ -141,6 +149,7 @@ class Guest {
     void settings(const json::Value& frame) {
         set_clock(frame.integer("clock"));
         warden_.set_model(frame.text("model"));
+        warden_.set_agents(agents_from(frame));
         warden_.set_time_factor(
             static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));
         say(json::Value::object({{"type", "ready"}, {"ms", since_boot()}, {"posture", posture()}}));

@@ -14,6 +14,7 @@ struct PromptOptions {
     std::string agent;
     std::string workspace;  // as the tools see it
     bool in_vm = false;
+    std::string rules{};  // of the operator; behind all that is the same for every agent
 };
 
 // The whole request. Guarantees of the wire (Anthropic Messages): the first message is the user's,

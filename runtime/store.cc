@@ -16,7 +16,18 @@ namespace {
                 (handle ? sqlite3_errmsg(handle) : "out of memory"));
 }
 
+constexpr int64_t kWardenVersion = 2, kJournalVersion = 1;
+
+// Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
+CREATE TABLE IF NOT EXISTS agents(slot INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,
+    retired INTEGER);
+CREATE UNIQUE INDEX IF NOT EXISTS agent_of_name ON agents(name) WHERE retired IS NULL;
+CREATE TABLE IF NOT EXISTS sent(row INTEGER PRIMARY KEY, sender TEXT NOT NULL,
+    receiver TEXT NOT NULL, id TEXT NOT NULL, hops INTEGER NOT NULL,
+    at INTEGER NOT NULL DEFAULT (unixepoch()));
+CREATE INDEX IF NOT EXISTS sent_on_route ON sent(sender, receiver, at);
+CREATE INDEX IF NOT EXISTS sent_by_id ON sent(id);
 CREATE TABLE IF NOT EXISTS sessions(id INTEGER PRIMARY KEY, agent TEXT NOT NULL,
     channel TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS turns(id INTEGER PRIMARY KEY, session INTEGER NOT NULL,
@@ -34,7 +45,7 @@ CREATE TABLE IF NOT EXISTS events(seq INTEGER PRIMARY KEY, session INTEGER NOT N
     turn INTEGER NOT NULL, frame TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_of_session ON events(session, seq);
 CREATE INDEX IF NOT EXISTS events_of_turn ON events(turn, seq);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )";
 
 const char* kJournalSchema = R"(
@@ -57,13 +68,13 @@ const char* synchronous(Durability durability) {
 }
 
 // Creates the tables once; a file of a later version is refused, never "upgraded" downwards.
-void prepare_schema(Database& database, const char* schema) {
+void prepare_schema(Database& database, const char* schema, int64_t newest) {
     Statement version = database.prepare("PRAGMA user_version");
     version.step();
     const int64_t found = version.integer(0);
     version.run();
-    if (found > 1) throw Error("store: written by a newer version of peacrab");
-    if (found == 0) database.transaction([&] { database.run(schema); });
+    if (found > newest) throw Error("store: written by a newer version of peacrab");
+    if (found < newest) database.transaction([&] { database.run(schema); });
 }
 
 }  // namespace
@@ -166,7 +177,7 @@ void Database::transaction(const std::function<void()>& work) {
 
 WardenStore::WardenStore(const std::string& path, Durability durability)
     : database_(path, durability) {
-    prepare_schema(database_, kWardenSchema);
+    prepare_schema(database_, kWardenSchema, kWardenVersion);
 }
 
 SessionRow WardenStore::current_session(const std::string& agent, const std::string& channel) {
@@ -196,6 +207,65 @@ int64_t WardenStore::turn_count(int64_t session) {
     Statement query = database_.prepare("SELECT count(*) FROM turns WHERE session = ?");
     query.bind(session).step();
     return query.integer(0);
+}
+
+std::optional<uint32_t> WardenStore::known_slot(const std::string& agent) {
+    Statement query =
+        database_.prepare("SELECT slot FROM agents WHERE name = ? AND retired IS NULL");
+    query.bind(agent);
+    if (!query.step()) return std::nullopt;
+    return static_cast<uint32_t>(query.integer(0));
+}
+
+uint32_t WardenStore::slot(const std::string& agent) {
+    if (const std::optional<uint32_t> known = known_slot(agent)) return *known;
+    database_.prepare("INSERT INTO agents(name) VALUES(?)").bind(agent).run();
+    return static_cast<uint32_t>(database_.last_row());
+}
+
+// Rows stay where their numbers must not come back: sessions, turns and events keep theirs, under a
+// name that no agent can have.
+void WardenStore::retire(const std::string& agent) {
+    const std::string turns =
+        " WHERE turn IN (SELECT t.id FROM turns t JOIN sessions s ON t.session = s.id WHERE s.agent = ?)";
+    database_.transaction([&] {
+        for (const std::string what : {"DELETE FROM inbox", "DELETE FROM calls"})
+            database_.prepare((what + turns).c_str()).bind(agent).run();
+        database_
+            .prepare("UPDATE events SET frame = '{}' WHERE session IN "
+                     "(SELECT id FROM sessions WHERE agent = ?)")
+            .bind(agent)
+            .run();
+        for (const char* each :
+             {"UPDATE sessions SET agent = '#' || agent WHERE agent = ?",
+              "UPDATE agents SET retired = unixepoch() WHERE retired IS NULL AND name = ?"})
+            database_.prepare(each).bind(agent).run();
+    });
+}
+
+void WardenStore::add_sent(const std::string& from, const std::string& to, const std::string& id,
+                           int hops) {
+    database_.prepare("INSERT INTO sent(sender, receiver, id, hops) VALUES(?, ?, ?, ?)")
+        .bind(from)
+        .bind(to)
+        .bind(id)
+        .bind(hops)
+        .run();
+}
+
+int64_t WardenStore::sent_in_the_last_hour(const std::string& from, const std::string& to) {
+    Statement query = database_.prepare(
+        "SELECT count(*) FROM sent WHERE sender = ? AND receiver = ? AND at > unixepoch() - 3600");
+    query.bind(from).bind(to).step();
+    return query.integer(0);
+}
+
+int WardenStore::hops(int64_t turn) {
+    Statement query = database_.prepare(
+        "SELECT coalesce(max(s.hops), 0) FROM inbox i JOIN sent s ON s.id = i.id "
+        "AND i.channel = 'agent:' || s.sender WHERE i.turn = ?");
+    query.bind(turn).step();
+    return static_cast<int>(query.integer(0));
 }
 
 std::optional<int64_t> WardenStore::known_message(const std::string& channel,
@@ -350,7 +420,7 @@ void WardenStore::set_seen(int64_t session, int64_t seq) {
 }
 
 Journal::Journal(const std::string& path, Durability durability) : database_(path, durability) {
-    prepare_schema(database_, kJournalSchema);
+    prepare_schema(database_, kJournalSchema, kJournalVersion);
 }
 
 namespace {

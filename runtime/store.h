@@ -105,6 +105,17 @@ class WardenStore {
     std::optional<SessionRow> session(int64_t id);
     int64_t turn_count(int64_t session);
 
+    // Agents. The slot of a name is given once, and never to another: ids and quotas hang on it.
+    uint32_t slot(const std::string& agent);  // made when it has none
+    std::optional<uint32_t> known_slot(const std::string& agent);
+    // The name is free again; what its sessions said, were told and called is gone.
+    void retire(const std::string& agent);
+
+    // Messages from one agent to another: beside the inbox row, where it came from.
+    void add_sent(const std::string& from, const std::string& to, const std::string& id, int hops);
+    int64_t sent_in_the_last_hour(const std::string& from, const std::string& to);
+    int hops(int64_t turn);  // the most of any message of this turn; 0: only a person's
+
     // Turns and their messages. A message is unique by (channel, id): the second arrival gives the
     // first one's turn and says so.
     std::optional<int64_t> known_message(const std::string& channel, const std::string& id);

@@ -49,6 +49,7 @@ Warden::State::State(Loop& the_loop, WardenOptions the_options)
       options(std::move(the_options)),
       store(options.state + "/warden.db", options.durability) {
     if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
+    if (options.recovery == WardenOptions::Recovery::Report) sweep([](const std::string&) {});
 }
 
 std::string Warden::State::agent_folder(const std::string& agent) const {
@@ -64,17 +65,21 @@ void Warden::State::prepare_agent(const std::string& agent) {
     make_directories(folder, 0711);
     const std::string sessions = folder + "/sessions";
     make_directories(sessions, 0700);
-    if (options.turn_ids &&
-        ::chown(sessions.c_str(), options.turn_ids->uid, options.turn_ids->gid) < 0)
+    if (const std::optional<Ids> ids = turn_ids(agent);
+        ids && ::chown(sessions.c_str(), ids->uid, ids->gid) < 0)
         throw ErrnoError("warden: give the journals to their turn process");
 }
 
 Cell& Warden::State::cell(const std::string& agent) {
+    const AgentSettings* const settings = options.agents.find(agent);
+    if (!settings) throw Error("warden: there is no agent " + agent);
     std::unique_ptr<Cell>& cell = cells[agent];
+    if (cell && cell->options().limits != settings->limits && cell->idle()) cell.reset();
     if (!cell) {
         CellOptions own = options.cell;
         own.agent = agent;
-        if (own.slot == 0) own.slot = 1;  // so far there is one agent
+        own.slot = store.slot(agent);
+        own.limits = settings->limits;
         if (own.place == CellOptions::Place::Cell) own.folder = agent_folder(agent);
         cell = std::make_unique<Cell>(own);
     }
@@ -149,6 +154,7 @@ void Warden::State::choose_session(Client& client, const json::Value& frame, Rep
         const std::optional<TurnRow> turn = store.turn(parse_name(watch, 't'));
         if (!turn) throw Error("no such turn: " + one_line(watch, 40));
         client.session = turn->session;
+        client.agent = store.session(turn->session).value_or(SessionRow{}).agent;
         replay = {turn->session, 0, turn->id};
         return;
     }
@@ -170,10 +176,14 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     client.channel = frame.text("channel").substr(0, 32);
     Replay replay;
     try {
-        if (client.agent != "main")
-            throw Error("no such agent: " + one_line(client.agent, 40) + "; there is only `main`");
+        const bool known = options.agents.find(client.agent) != nullptr;
+        if (!known && frame.text("watch").empty())
+            throw Error("no such agent: " + one_line(client.agent, 40) +
+                        "; there are: " + options.agents.names());
         choose_session(client, frame, replay);
+        if (!options.agents.find(client.agent)) throw Error("that agent was removed");
     } catch (const Error& error) {
+        client.session = 0;
         return send(client, json::Value::object({{"type", "refused"}, {"why", error.what()}}));
     }
     const auto running = turns.find(client.session);
@@ -206,7 +216,7 @@ void Warden::State::status(Client& client) {
                                       {"posture", posture(client.agent)},
                                       {"running", turns.contains(client.session)},
                                       {"turns", store.turn_count(client.session)},
-                                      {"model", options.model},
+                                      {"model", model_of(client.agent)},
                                       {"boot", boot_id()},
                                       {"kernel", kernel_release()}}));
 }
@@ -229,6 +239,7 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
         return refuse("the message is too long: 256 KiB is the most; send it in parts");
     if (const std::optional<int64_t> known = store.known_message(client.channel, id))
         return ack(*known, true);
+    if (const std::string why = refusal(client.agent); !why.empty()) return refuse(why);
     bury(client.session);  // if its turn has ended in this very round: one at a time has its place
     const auto running = turns.find(client.session);
     if (running != turns.end()) {

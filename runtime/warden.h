@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 
+#include "agents.h"
 #include "cell.h"
 #include "frame_port.h"
 #include "loop.h"
@@ -26,7 +27,9 @@ struct WardenOptions {
     std::string state;  // folder for warden.db and agents/<name>/
     Durability durability = Durability::PowerLoss;
     CellOptions cell;  // `agent`, `slot` and `folder` are filled in per agent
-    // Ids of the turn process; needs root. Nothing: our own (posture shared).
+    Agents agents;  // who there is at the start
+    // Where the ids of turn processes begin; needs root. The agent in slot n has the n-th after them,
+    // so that one turn process cannot read another agent's journals. Nothing: our own (posture shared).
     std::optional<Ids> turn_ids;
     // A fresh connected model stream for an agent's session. Absent: the turn process connects by
     // itself, with the key.
@@ -70,6 +73,12 @@ class Warden {
 
     void set_model(const std::string& model);  // for turns that start from now on
     void set_time_factor(int factor);
+    // Who there is from now on. New limits hold from the next call that finds the cell idle. Turns of
+    // an agent that is paused or no longer there are stopped; its files stay.
+    void set_agents(Agents agents);
+    // Ends all work of the agent and removes its files; the name is free, its slot is never used
+    // again. `done` is called once, later, with "" or why not.
+    void remove_agent(const std::string& name, std::function<void(const std::string& why)> done);
     std::string posture();
     std::string memory() const;       // of the warden: peak and anonymous
     std::string turn_memory() const;  // of the last turn process in a VM; "" before the first

@@ -1,5 +1,6 @@
-// The warden's inside, shared by its two files: warden.cc (clients, sessions, what is shown) and
-// warden_turns.cc (turn processes and their tool calls). Nobody else includes it.
+// The warden's inside, shared by its files: warden.cc (clients, sessions, what is shown),
+// warden_agents.cc (who there is, messages between agents) and warden_turns.cc (turn processes and
+// their tool calls). Nobody else includes it.
 #pragma once
 
 #include <functional>
@@ -64,7 +65,22 @@ struct Warden::State {
 
     State(Loop& the_loop, WardenOptions the_options);
 
-    // Agents and their folders.
+    // Agents (warden_agents.cc). refusal: why this one takes no message now; "" when it does.
+    std::string refusal(const std::string& agent) const;
+    std::optional<Ids> turn_ids(const std::string& agent);
+    std::string model_of(const std::string& agent) const;
+    void stop_turns(const std::string& agent, const std::string& why);
+    void drop_cell(const std::string& agent);  // ends what runs in it
+    // The tool `message`: decides, stores, delivers. What the agent is answered.
+    ToolResult send_message(const RunningTurn& turn, const std::string& to, const std::string& text);
+    void deliver(const Delivery& delivery, const std::string& text);
+    // What was moved to `removed`: deleted by a child of ours. `done`: "" or why not.
+    void sweep(std::function<void(const std::string& why)> done);
+    void end_sweep(size_t count, const std::string& why);
+    Pidfd sweeper;
+    std::vector<std::function<void(const std::string& why)>> swept;  // who waits for it
+
+    // Agents' folders and cells.
     std::string agent_folder(const std::string& agent) const;
     void prepare_agent(const std::string& agent);
     Cell& cell(const std::string& agent);

@@ -71,8 +71,10 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) const {
          {"session", session_name(turn.session)},
          {"journal", agent_folder(turn.agent) + "/sessions/" + session_name(turn.session) + ".db"},
          {"workspace", options.cell.workspace},
-         {"model", options.model},
+         {"model", model_of(turn.agent)},
          {"base_url", options.base_url}});
+    if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
+        frame.set("rules", agent->rules);
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
     frame.set("messages", json::Value::array({turn.handed.front().text}));
     return frame;
@@ -91,9 +93,10 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
          json::Value::object(
              {{"type", "turn_start"}, {"turn", turn_name(id)}, {"text", messages.front().text}}));
     try {
+        if (const std::string why = refusal(agent); !why.empty()) throw Error(why);
         prepare_agent(agent);
         TurnProcess process =
-            spawn_turn(options.turn_ids, options.open_model ? TurnRoute::Given : TurnRoute::Own);
+            spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own);
         turn.process = std::move(process.process);
         turn.stop = std::move(process.stop);
         turn.model = std::move(process.model);

@@ -142,11 +142,80 @@ TEST_CASE("store: a journal reads back what was written, whole batches or nothin
     CHECK(entries[2].outcome == Outcome::TimedOut);
 }
 
+TEST_CASE("store: the slot of an agent is its own for ever, and a retired name begins anew") {
+    Folder folder;
+    {
+        WardenStore store(folder.file(), Durability::ProcessCrash);
+        CHECK(store.slot("main") == 1);
+        CHECK_FALSE(store.known_slot("a").has_value());
+        CHECK(store.slot("a") == 2);
+        CHECK(store.slot("a") == 2);
+        const int64_t session = store.current_session("a", "terminal").id;
+        const int64_t turn = store.begin_turn(session);
+        store.add_message(turn, "terminal", "m", "a secret");
+        store.call_started(turn, "c", "shell", "{\"command\":\"secret\"}", "shell: secret");
+        json::Value reply = json::Value::object({{"type", "reply"}, {"text", "secret"}});
+        const int64_t seq = store.add_event(session, turn, reply);
+        const int64_t other = store.current_session("main", "terminal").id;
+        store.retire("a");
+        CHECK_FALSE(store.known_slot("a").has_value());
+        CHECK(store.messages(turn).empty());
+        CHECK(store.open_calls(turn).empty());
+        CHECK(json::dump(store.events({session, 0}, 10, KiB(4)).frames.at(0)) == "{}");
+        CHECK(store.session(session)->agent == "#a");
+        CHECK(store.current_session("a", "terminal").id != session);
+        CHECK(store.current_session("main", "terminal").id == other);
+        json::Value next = json::Value::object({{"type", "reply"}, {"text", "x"}});
+        CHECK(store.add_event(other, 1, next) == seq + 1);
+        CHECK(store.slot("a") == 3);
+        store.retire("a");
+    }
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    CHECK(store.slot("b") == 4);
+    CHECK(store.slot("main") == 1);
+}
+
+TEST_CASE("store: messages between agents are counted by route, and hops by turn") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const int64_t turn = store.begin_turn(store.current_session("b", "agent:a").id);
+    store.add_message(turn, "agent:a", "m1", "x");
+    CHECK(store.hops(turn) == 0);
+    store.add_sent("a", "b", "m1", 1);
+    store.add_message(turn, "agent:a", "m2", "x");
+    store.add_sent("a", "b", "m2", 3);
+    CHECK(store.hops(turn) == 3);
+    CHECK(store.sent_in_the_last_hour("a", "b") == 2);
+    CHECK(store.sent_in_the_last_hour("b", "a") == 0);
+    const int64_t next = store.begin_turn(store.current_session("b", "agent:a").id);
+    store.move_message("m1", turn, next);
+    CHECK(store.hops(next) == 1);
+    // A person's message with the same id in another channel does not count.
+    const int64_t person = store.begin_turn(store.current_session("b", "terminal").id);
+    store.add_message(person, "terminal", "m2", "x");
+    CHECK(store.hops(person) == 0);
+    Database(folder.file(), Durability::ProcessCrash).run("UPDATE sent SET at = at - 3601");
+    CHECK(store.sent_in_the_last_hour("a", "b") == 0);
+}
+
+TEST_CASE("store: a file of the version before gets what is new, and keeps what it has") {
+    Folder folder;
+    {
+        WardenStore store(folder.file(), Durability::ProcessCrash);
+        store.current_session("main", "terminal");
+    }
+    Database(folder.file(), Durability::ProcessCrash)
+        .run("DROP TABLE agents; DROP TABLE sent; PRAGMA user_version = 1");
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    CHECK(store.slot("main") == 1);
+    CHECK(store.current_session("main", "terminal").id == 1);
+}
+
 TEST_CASE("store: a file of a later version is refused, not touched") {
     Folder folder;
     {
         Database database(folder.file(), Durability::ProcessCrash);
-        database.run("PRAGMA user_version = 2");
+        database.run("PRAGMA user_version = 3");
     }
     CHECK_THROWS_AS(WardenStore(folder.file(), Durability::ProcessCrash), Error);
     CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);

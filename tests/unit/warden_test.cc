@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -88,6 +89,8 @@ struct World {
     Loop loop;
     std::optional<Warden> warden;
 
+    Agents agents;
+
     World() { start(); }
     void start() {
         warden.reset();
@@ -98,9 +101,26 @@ struct World {
         options.cell.workspace = folder.path;
         options.base_url = "http://127.0.0.1:1";
         options.model = "scripted";
+        options.agents = agents;
         warden.emplace(loop, std::move(options));
     }
 };
+
+Agents with_scout(AgentSettings scout = {}) {
+    Agents agents;
+    scout.name = "scout";
+    agents.list.push_back(std::move(scout));
+    return agents;
+}
+
+// What remove_agent answers.
+std::string removal(World& world, const std::string& name) {
+    std::optional<std::string> answer;
+    world.warden->remove_agent(name, [&](const std::string& why) { answer = why; });
+    const Deadline deadline = Deadline::in(Seconds(20));
+    while (!answer && !deadline.passed()) world.loop.run_once(Milliseconds(50));
+    return answer.value_or("no answer");
+}
 
 struct Person {
     World& world;
@@ -122,7 +142,9 @@ struct Person {
     void say(const json::Value& value) {
         world.warden->receive(id, write_frame(Dialect::ClientToWarden, value));
     }
-    void attach() { say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}})); }
+    void attach(const char* agent = "main") {
+        say(frame({{"type", "attach"}, {"agent", agent}, {"channel", "ask"}}));
+    }
     void message(const std::string& name, const std::string& text) {
         say(frame({{"type", "message"}, {"id", name}, {"text", text}}));
     }
@@ -294,4 +316,118 @@ TEST_CASE("warden: an empty or too long message is refused with words") {
     person.message("m2", std::string(Warden::kMaxMessage, 'x'));
     CHECK(person.wait_for("refused", 2).text("why").find("too long") != std::string::npos);
     CHECK(world.warden->idle());
+}
+
+TEST_CASE("warden: only an agent of the list can be spoken to, each has sessions of its own") {
+    World world;
+    Person nobody(world);
+    nobody.attach("scout");
+    CHECK(nobody.wait_for("refused").text("why") == "no such agent: scout; there are: main");
+    nobody.message("m", "reply");
+    CHECK(!nobody.dropped.empty());
+    world.warden->set_agents(with_scout());
+    Person scout(world);
+    scout.attach("scout");
+    Person main(world);
+    main.attach();
+    CHECK(scout.wait_for("attached").text("agent") == "scout");
+    CHECK(scout.wait_for("attached").text("session") != main.wait_for("attached").text("session"));
+    scout.message("m1", "reply");
+    scout.wait_for("turn_done");
+    CHECK(main.count("reply") == 0);
+    // A session of another agent is none of one's own; a turn leads to the agent it is of.
+    Person thief(world);
+    thief.say(frame({{"type", "attach"},
+                     {"agent", "main"},
+                     {"channel", "ask"},
+                     {"session", scout.wait_for("attached").text("session")}}));
+    CHECK(thief.wait_for("refused").text("why").find("no such session") == 0);
+    Person watcher(world);
+    watcher.say(frame({{"type", "attach"},
+                       {"agent", "main"},
+                       {"channel", "ask"},
+                       {"watch", scout.wait_for("turn_done").text("turn")}}));
+    CHECK(watcher.wait_for("attached").text("agent") == "scout");
+}
+
+TEST_CASE("warden: a paused agent stops, takes no message and says what to do; then it goes on") {
+    World world;
+    world.warden->set_agents(with_scout());
+    Person person(world);
+    person.attach("scout");
+    person.message("m1", "hang");
+    person.wait_for("turn_start");
+    AgentSettings paused;
+    paused.paused = true;
+    world.warden->set_agents(with_scout(paused));
+    CHECK(person.wait_for("turn_done").text("status") == "stopped");
+    CHECK(person.wait_for("turn_done").text("error").find("agent resume scout") != std::string::npos);
+    person.message("m2", "reply");
+    CHECK(person.wait_for("refused").text("why").find("agent resume scout") != std::string::npos);
+    Person main(world);
+    main.attach();
+    main.message("m3", "reply");
+    main.wait_for("reply");
+    world.warden->set_agents(with_scout());
+    person.message("m2", "reply");
+    person.wait_for("reply");
+    world.warden->set_agents({});
+    person.message("m4", "reply");
+    CHECK(person.wait_for("refused", 2).text("why").find("no agent `scout`") != std::string::npos);
+    CHECK(std::filesystem::exists(world.folder.path + "/agents/scout"));  // a missing line removes nothing
+}
+
+TEST_CASE("warden: a removed agent's work ends, its files go, and the name begins anew") {
+    World world;
+    world.warden->set_agents(with_scout());
+    const std::string folder = world.folder.path + "/agents/scout";
+    {
+        Person person(world);
+        person.attach("scout");
+        person.message("m0", "reply");
+        person.wait_for("turn_done");
+        person.message("m1", "hang");
+        person.wait_for("turn_start", 2);
+        std::string deep = folder + "/home";
+        for (int i = 0; i < 300; ++i) deep += "/d";
+        std::filesystem::create_directories(deep);
+        REQUIRE(::symlink(world.folder.path.c_str(), (deep + "/link").c_str()) == 0);
+        std::filesystem::create_directories(folder + "/home/more/of/it");
+        REQUIRE(::mkfifo((folder + "/home/fifo").c_str(), 0600) == 0);
+        CHECK(removal(world, "scout").empty());
+        CHECK(person.dropped == "the agent was removed");
+    }
+    CHECK_FALSE(std::filesystem::exists(folder));
+    CHECK(std::filesystem::is_empty(world.folder.path + "/removed"));
+    CHECK(std::filesystem::exists(world.folder.path + "/warden.db"));  // no link was followed
+    CHECK(world.warden->idle());
+    Person again(world);
+    again.attach("scout");
+    again.wait_for("caught_up");
+    CHECK(again.count("reply") == 0);
+    again.message("m1", "reply");  // the same id: it was another agent's
+    again.wait_for("reply");
+    CHECK(std::filesystem::exists(folder));
+}
+
+TEST_CASE("warden: main cannot be removed, nor what is no name") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "reply");
+    person.wait_for("reply");
+    for (const char* name : {"main", "..", "", "../../x", "main/sessions"})
+        CHECK(removal(world, name) == "this agent cannot be removed");
+    CHECK(std::filesystem::exists(world.folder.path + "/agents/main"));
+    CHECK(removal(world, "never-was").empty());
+}
+
+TEST_CASE("warden: a removal that was cut off is finished at the next start") {
+    World world;
+    std::filesystem::create_directories(world.folder.path + "/removed/2-left/home/x");
+    world.start();
+    const Deadline deadline = Deadline::in(Seconds(20));
+    while (!std::filesystem::is_empty(world.folder.path + "/removed") && !deadline.passed())
+        world.loop.run_once(Milliseconds(50));
+    CHECK(std::filesystem::is_empty(world.folder.path + "/removed"));
 }

@@ -1,0 +1,222 @@
+// Who there is: the list of the host's configuration, an agent's own ids, its removal, and messages
+// between agents. An agent that is not in the list keeps its files and takes no message: nothing is
+// removed because a line is missing, only because the host says so (remove_agent).
+//
+// Removal moves the folder away in one step, so that the name is free at once; a child deletes it. A
+// removal that is cut off goes on at the next start: of the moving the host knows, of the rest we do.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "warden_state.h"
+
+namespace peacrab {
+namespace {
+
+// What is in `name` of `folder`: files are deleted, folders moved up beside it.
+bool flatten(int folder, const char* name, uint64_t& moved) {
+    const int fd = ::openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR* const entries = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (!entries) {
+        if (fd >= 0) ::close(fd);
+        return false;
+    }
+    bool well = true;
+    while (const dirent* entry = ::readdir(entries)) {
+        const std::string_view each = entry->d_name;
+        if (each == "." || each == "..") continue;
+        if (::unlinkat(fd, entry->d_name, 0) == 0) continue;
+        const std::string up = ".up-" + std::to_string(::getpid()) + "-" + std::to_string(moved++);
+        well = ::renameat(fd, entry->d_name, folder, up.c_str()) == 0 && well;
+    }
+    ::closedir(entries);
+    return well;
+}
+
+// Deletes what is in `folder`, which is open. However deep a tree is, only two levels of it are open
+// at once: folders of folders are moved up first. Follows no link. Each round ends a level.
+bool delete_below(int folder) {
+    uint64_t moved = 0;
+    for (bool left = true; left;) {
+        left = false;
+        const int copy = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR* const entries = copy < 0 ? nullptr : ::fdopendir(copy);
+        if (!entries) return false;
+        while (const dirent* entry = ::readdir(entries)) {
+            const std::string_view each = entry->d_name;
+            if (each == "." || each == "..") continue;
+            if (::unlinkat(folder, entry->d_name, 0) == 0) continue;
+            left = true;
+            const bool flat = flatten(folder, entry->d_name, moved);
+            if (!flat || ::unlinkat(folder, entry->d_name, AT_REMOVEDIR) < 0) {
+                ::closedir(entries);
+                return false;
+            }
+        }
+        ::closedir(entries);
+    }
+    return true;
+}
+
+std::string removed_folder(const std::string& state) {
+    return state + "/removed";
+}
+
+}  // namespace
+
+std::string Warden::State::refusal(const std::string& agent) const {
+    const AgentSettings* const settings = options.agents.find(agent);
+    if (!settings) return "there is no agent `" + one_line(agent, 40) + "` any more";
+    if (settings->paused)
+        return "the agent `" + agent + "` is paused; let it go on: peacrab agent resume " + agent;
+    return {};
+}
+
+std::optional<Ids> Warden::State::turn_ids(const std::string& agent) {
+    if (!options.turn_ids) return std::nullopt;
+    const uint32_t slot = store.slot(agent);
+    if (slot >= 60'000) throw Error("warden: no ids are left: too many agents were made");
+    return Ids{options.turn_ids->uid + slot, options.turn_ids->gid + slot};
+}
+
+std::string Warden::State::model_of(const std::string& agent) const {
+    const AgentSettings* const settings = options.agents.find(agent);
+    return settings && !settings->model.empty() ? settings->model : options.model;
+}
+
+void Warden::State::drop_cell(const std::string& agent) {
+    cells.erase(agent);
+}
+
+// At once, also one that is in a call; what was said to it and not taken is answered by its end.
+void Warden::State::stop_turns(const std::string& agent, const std::string& why) {
+    std::vector<int64_t> sessions;
+    for (auto& [session, turn] : turns)
+        if (turn.agent == agent) sessions.push_back(session);
+    for (const int64_t session : sessions) {
+        RunningTurn& turn = turns.at(session);
+        end_turn(turn, "stopped", why, {});
+        turn.handed.resize(std::min<size_t>(turn.handed.size(), 1));
+        bury(session);
+    }
+}
+
+void Warden::set_agents(Agents agents) {
+    state_->options.agents = std::move(agents);
+    std::vector<std::string> stopped;
+    for (const auto& [session, turn] : state_->turns)
+        if (!state_->refusal(turn.agent).empty()) stopped.push_back(turn.agent);
+    for (const auto& [name, cell] : state_->cells)
+        if (!state_->refusal(name).empty()) stopped.push_back(name);
+    for (const std::string& name : stopped) {
+        state_->stop_turns(name, state_->refusal(name));
+        state_->drop_cell(name);
+    }
+}
+
+void Warden::remove_agent(const std::string& name, std::function<void(const std::string&)> done) {
+    State& state = *state_;
+    const auto later = [&](const std::string& why) {
+        state.loop.after(Milliseconds(0), [done, why] { done(why); });
+    };
+    try {
+        if (!is_agent_name(name) || name == kMainAgent) throw Error("this agent cannot be removed");
+        const std::optional<uint32_t> slot = state.store.known_slot(name);
+        state.stop_turns(name, "the agent was removed");
+        state.drop_cell(name);
+        const std::string removed = removed_folder(state.options.state);
+        make_directories(removed, 0700);
+        const std::string to = removed + "/" + std::to_string(slot.value_or(0)) + "-" + random_hex(8);
+        if (::rename(state.agent_folder(name).c_str(), to.c_str()) < 0 && errno != ENOENT)
+            throw ErrnoError("move its files");
+        // Only now: cut off before, the host asks again, and finds the name in its old slot.
+        state.store.retire(name);
+        std::vector<ClientId> attached;
+        for (const auto& [id, client] : state.clients)
+            if (client.agent == name && client.session != 0) attached.push_back(id);
+        for (const ClientId id : attached) state.drop(id, "the agent was removed");
+        state.sweep(std::move(done));
+    } catch (const Error& error) {
+        later(error.what());
+    }
+}
+
+void Warden::State::sweep(std::function<void(const std::string& why)> done) {
+    swept.push_back(std::move(done));
+    if (sweeper) return;  // who comes meanwhile waits for a round of its own
+    const std::string folder = removed_folder(options.state);
+    UniqueFd open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!open) return end_sweep(swept.size(), errno == ENOENT ? "" : "open what was removed");
+    const pid_t pid = ::fork();
+    if (pid < 0) return end_sweep(swept.size(), "no process could be started");
+    if (pid == 0) {
+        // Nothing else of ours: a socket held here would keep its other end from seeing ours close.
+        if (::dup2(open.get(), 3) < 0 || ::close_range(4, ~0U, 0) < 0 || ::nice(10) == -1) ::_exit(1);
+        ::_exit(delete_below(3) ? 0 : 1);
+    }
+    sweeper = Pidfd::of_child(pid);
+    loop.watch(sweeper.fd(), POLLIN, [this, of = swept.size()](short) {
+        loop.forget(sweeper.fd());
+        const bool well = sweeper.wait().ok();
+        sweeper = Pidfd();
+        end_sweep(of, well ? "" : "its files are out of reach, but not all could be deleted; the "
+                                  "next start of the machine tries again");
+    });
+}
+
+void Warden::State::end_sweep(size_t count, const std::string& why) {
+    std::vector<std::function<void(const std::string&)>> ended;
+    ended.swap(swept);
+    const auto rest = ended.begin() + static_cast<std::ptrdiff_t>(std::min(count, ended.size()));
+    const bool more = rest != ended.end();
+    std::vector<std::function<void(const std::string&)>> waiting(rest, ended.end());
+    ended.erase(rest, ended.end());
+    for (const auto& done : ended) loop.after(Milliseconds(0), [done, why] { done(why); });
+    if (!more) return;
+    std::function<void(const std::string&)> last = std::move(waiting.back());
+    waiting.pop_back();
+    swept = std::move(waiting);
+    sweep(std::move(last));
+}
+
+ToolResult Warden::State::send_message(const RunningTurn& turn, const std::string& to,
+                                       const std::string& text) {
+    const std::string summary = "message: to " + one_line(to, 40);
+    const auto decision = route(options.agents, {turn.agent, to, store.hops(turn.id),
+                                                 store.sent_in_the_last_hour(turn.agent, to)});
+    if (const Denied* denied = std::get_if<Denied>(&decision))
+        return {Outcome::Denied, denied->why, summary};
+    if (json::dump(text).size() > kMaxMessage / 2)
+        return {Outcome::Denied, "message: too long: 64 KiB is safe; send the essence", summary};
+    try {
+        deliver(std::get<Delivery>(decision), text);
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return {Outcome::Failed, "message: not delivered; try again later", summary};
+    }
+    return {Outcome::Ok, "delivered. An answer comes only if " + to + " sends one.", summary};
+}
+
+void Warden::State::deliver(const Delivery& delivery, const std::string& text) {
+    const std::string channel = "agent:" + delivery.from();
+    const std::string id = random_hex(16);
+    const std::string marked = "Message from the agent " + delivery.from() +
+                               ", not from the person:\n\n" + text;
+    const SessionRow session = store.current_session(delivery.to(), channel);
+    bury(session.id);
+    const auto running = turns.find(session.id);
+    const bool steers = running != turns.end();
+    if (!steers && turns.size() >= kMaxTurns) throw Error("message: too many turns run at once");
+    int64_t turn = steers ? running->second.id : 0;
+    store.together([&] {
+        if (!steers) turn = store.begin_turn(session.id);
+        store.add_message(turn, channel, id, marked);
+        store.add_sent(delivery.from(), delivery.to(), id, delivery.hops());
+    });
+    if (steers) return steer(running->second, {id, marked, turn});
+    start_turn(session.id, delivery.to(), turn);
+}
+
+}  // namespace peacrab
