@@ -172,7 +172,11 @@ ChatConnection open_chat(const MachineOptions& flags) {
 }
 
 json::Value ask_gateway(FrameSocket& gateway, const char* type, Milliseconds limit) {
-    gateway.send(json::Value::object({{"type", type}}));
+    return ask_gateway(gateway, json::Value::object({{"type", type}}), limit);
+}
+
+json::Value ask_gateway(FrameSocket& gateway, const json::Value& asked, Milliseconds limit) {
+    gateway.send(asked);
     const Deadline deadline = Deadline::in(limit);
     for (;;) {
         std::optional<json::Value> frame = gateway.receive(deadline);

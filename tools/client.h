@@ -38,6 +38,7 @@ ChatConnection open_chat(const MachineOptions& flags);
 // One question, one answer: `ps`, `stop`, `inspect`. Throws Error when the answer is `failed`, when
 // the gateway ends, or when there is none within `limit`.
 json::Value ask_gateway(FrameSocket& gateway, const char* type, Milliseconds limit);
+json::Value ask_gateway(FrameSocket& gateway, const json::Value& frame, Milliseconds limit);
 
 // Why the last run ended, for a person; "" when it was stopped in order or never ran.
 std::string why_it_ended(const MachinePlace& place);

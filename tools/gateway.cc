@@ -23,6 +23,7 @@
 #include "loop.h"
 #include "model_route.h"
 #include "model_streams.h"
+#include "removals.h"
 
 namespace peacrab {
 namespace {
@@ -59,6 +60,8 @@ class Gateway : GatewayClients::Owner {
     void chat_wanted(UniqueFd client) override;
     void inspect_wanted(const std::string& id) override;
     void stop_wanted() override { begin_stop("stopped"); }
+    void removal_wanted(const std::string& agent) override;
+    void removed(const json::Value& frame);
 
     void watch_signals();
     void config_changed();
@@ -103,6 +106,7 @@ class Gateway : GatewayClients::Owner {
     Verdict verdict_;
     AcceleratorOptions accelerator_;
     ModelChoice choice_;
+    Agents agents_;
     MachineSpec spec_;
     BootAttempt attempt_;
     uint32_t epoch_ = 0;
@@ -174,15 +178,22 @@ void Gateway::watch_signals() {
 }
 
 void Gateway::config_changed() {
-    const std::string before = choice_.model;
+    const auto said = [this] {
+        json::Value frame = json::Value::object({{"model", choice_.model}});
+        put_agents(frame, agents_);
+        return json::dump(frame);
+    };
+    const std::string before = said();
     choose();
-    if (choice_.model != before && phase_ == Phase::Ready) send_settings();
+    if (said() != before && phase_ == Phase::Ready) send_settings();
 }
 
 // A configuration that cannot be read changes nothing: the last good one stays.
 void Gateway::choose() {
     try {
-        const MachineOptions now = with_config(flags_, load_config(config_file()));
+        const Config config = load_config(config_file());
+        const MachineOptions now = with_config(flags_, config);
+        agents_ = config.agents;
         ModelRouteOptions route;
         route.config = {now.model, now.model_url};
         choice_ = choose_model_here(route);
@@ -381,16 +392,20 @@ void Gateway::attached(const std::string& hello) {
                             [this](const std::string& why) { link_broken("control: " + why); }});
     link_->join(link_->open("control"), std::move(pair.theirs));
     send_settings();
+    // Before any chat can be opened: a name that was given again begins without what it left.
+    for (const std::string& agent : pending_removals(prepared_.place)) removal_wanted(agent);
     progress();
 }
 
 void Gateway::send_settings() {
     const auto now = std::chrono::duration_cast<Milliseconds>(
         std::chrono::system_clock::now().time_since_epoch());
-    control_->send(json::Value::object({{"type", "settings"},
-                                        {"model", choice_.model},
-                                        {"clock", now.count()},
-                                        {"time_factor", time_factor()}}));
+    json::Value settings = json::Value::object({{"type", "settings"},
+                                                {"model", choice_.model},
+                                                {"clock", now.count()},
+                                                {"time_factor", time_factor()}});
+    put_agents(settings, agents_);
+    control_->send(settings);
 }
 
 void Gateway::stream_opened(StreamId stream, const std::string& kind) {
@@ -422,6 +437,8 @@ void Gateway::from_guest(const json::Value& frame) {
         clients_.ready();
     } else if (type == "inspected") {
         clients_.inspected(frame.text("id"), frame.at("report"));
+    } else if (type == "removed") {
+        removed(frame);
     } else if (type == "log") {
         log_.append(frame.text("text") + "\n", "guest: ");
     } else if (type == "stopped" && phase_ == Phase::Stopping) {
@@ -506,6 +523,24 @@ void Gateway::chat_wanted(UniqueFd client) {
 
 void Gateway::inspect_wanted(const std::string& id) {
     control_->send(json::Value::object({{"type", "inspect"}, {"id", id}}));
+}
+
+// Without a link yet it is in the machine's list, which is read when there is one.
+void Gateway::removal_wanted(const std::string& agent) {
+    if (!control_ || !is_agent_name(agent)) return;
+    control_->send(
+        json::Value::object({{"type", "remove_agent"}, {"id", agent}, {"name", agent}}));
+}
+
+void Gateway::removed(const json::Value& frame) {
+    const std::string agent = frame.text("id");
+    const std::string why = frame.flag("ok") ? "" : printable(frame.text("why").substr(0, 400));
+    try {
+        if (frame.flag("ok")) end_removal(prepared_.place, agent);
+    } catch (const Error& error) {  // asked again at the next start, and then there is nothing left
+        log(LogLevel::Error, error.what());
+    }
+    clients_.removed(agent, frame.flag("ok") || !why.empty() ? why : "the guest gave no reason");
 }
 
 void Gateway::begin_stop(const std::string& why) {

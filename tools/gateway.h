@@ -9,6 +9,7 @@
 //   ready                `progress` while the machine boots, then `machine` or `failed`
 //   ps                   `machine`, at once
 //   inspect              asks the guest; `inspected`
+//   remove_agent         has the guest remove an agent's files; `done` when they are gone
 //   stop                 powers the machine off; `done` when the VMM has gone
 // Streams the guest opens: `model` goes to a child `peacrab model-route`, `log` to the log file.
 // Every byte of the guest is hostile.

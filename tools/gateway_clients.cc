@@ -120,6 +120,10 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
         client.inspect_id = random_hex(8);
         wait(client, Waits::Inspect);
         owner_.inspect_wanted(client.inspect_id);
+    } else if (type == "remove_agent") {
+        client.agent = frame.text("agent");
+        wait(client, Waits::Removal);
+        owner_.removal_wanted(client.agent);
     } else if (frame.text("what") != "chat") {
         fail(client, "open: only a chat can be opened");
     } else if (ready_) {
@@ -210,6 +214,17 @@ void GatewayClients::inspected(const std::string& id, const json::Value& report)
         client.waits = Waits::Nothing;
         loop_.change(fd, POLLIN);
         send(client, json::Value::object({{"type", "inspected"}, {"report", report}}));
+    }
+}
+
+void GatewayClients::removed(const std::string& agent, const std::string& why) {
+    for (const int fd : numbers(clients_)) {
+        Client& client = clients_.at(fd);
+        if (client.waits != Waits::Removal || client.agent != agent) continue;
+        client.waits = Waits::Nothing;
+        loop_.change(fd, POLLIN);
+        if (why.empty()) send(client, json::Value::object({{"type", "done"}}));
+        else fail(client, why);
     }
 }
 

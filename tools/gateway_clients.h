@@ -26,6 +26,7 @@ class GatewayClients {
         virtual void chat_wanted(UniqueFd client) = 0;
         virtual void inspect_wanted(const std::string& id) = 0;
         virtual void stop_wanted() = 0;
+        virtual void removal_wanted(const std::string& agent) = 0;
     };
 
     GatewayClients(Loop& loop, const MachinePlace& place, Owner& owner);
@@ -37,17 +38,19 @@ class GatewayClients {
     void progress(const std::string& text);  // to those who wait for the boot
     void ready();                            // the machine is up: who waited is served
     void inspected(const std::string& id, const json::Value& report);
+    void removed(const std::string& agent, const std::string& why);  // "": its files are gone
     // The machine has gone: everyone is told, the socket is removed.
     void ended(const std::string& why, bool orderly);
 
     static constexpr size_t kMaxClients = 64;
 
   private:
-    enum class Waits { Nothing, Chat, Ready, Stop, Inspect };
+    enum class Waits { Nothing, Chat, Ready, Stop, Inspect, Removal };
     struct Client {
         UniqueFd fd;
         Waits waits = Waits::Nothing;
         std::string inspect_id;
+        std::string agent;  // whose removal it waits for
     };
     void accept();
     void readable(int fd);

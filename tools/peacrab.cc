@@ -15,8 +15,11 @@
 #include <map>
 #include <set>
 
+#include "agent_commands.h"
+#include "agents.h"
 #include "channels/terminal.h"
 #include "client.h"
+#include "config/agent_keys.h"
 #include "config.h"
 #include "doctor.h"
 #include "error.h"
@@ -299,6 +302,51 @@ int rm(const Arguments& arguments) {
     return kOk;
 }
 
+bool removal_confirmed(const std::string& name) {
+    if (!::isatty(STDIN_FILENO))
+        throw Usage("agent rm: without a terminal to ask on, --force is needed");
+    std::fprintf(stderr, "Remove the agent `%s` with everything it has written, in every machine? [y/N] ",
+                 name.c_str());
+    char answer[16] = "";
+    return std::fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+AgentValues agent_values(const Arguments& arguments) {
+    AgentValues values;
+    for (const char* key : kLimitKeys)
+        if (arguments.values.count(key)) values[key] = arguments.value(key);
+    for (const char* key : {"model", "rules"})
+        if (arguments.values.count(key)) values[key] = arguments.value(key);
+    return values;
+}
+
+int agent(const Arguments& arguments) {
+    const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
+    const std::string name = arguments.words.size() > 1 ? arguments.words[1] : "";
+    if (!knows("add ls show set pause resume rm", what))
+        throw Usage("agent: add, ls, show, set, pause, resume or rm was expected");
+    if (what == "ls" ? !name.empty() : name.empty())
+        throw Usage("agent " + what + (name.empty() ? ": the agent's name is missing" : ": too many words"));
+    if (what != "ls" && !is_agent_name(name))
+        throw Usage("`" + printable(name) + "` is no agent's name: a letter, then letters, digits and "
+                    "`-`, in lower case, at most 32");
+    const AgentValues values = agent_values(arguments);
+    if (!values.empty() && what != "add" && what != "set")
+        throw Usage("agent " + what + ": --" + values.begin()->first + " does not belong here");
+    if (arguments.values.count("from") && what != "add")
+        throw Usage("agent " + what + ": --from does not belong here");
+    if (what == "set" && values.empty()) throw Usage("agent set: say what to change");
+    if (what == "add") return agent_add(name, values, arguments.value("from"));
+    if (what == "set") return agent_set(name, values);
+    if (what == "ls") return agent_list(form(arguments));
+    if (what == "show") return agent_show(name, form(arguments));
+    if (what == "pause") return agent_state(name, AgentState::Paused);
+    if (what == "resume") return agent_state(name, AgentState::Active);
+    const bool force = arguments.has("force");
+    return agent_remove(name, force ? RemoveWhat::Force : RemoveWhat::Known,
+                        [&] { return force || removal_confirmed(name); });
+}
+
 int image(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
     if (what != "build" && arguments.words.size() > 1)
@@ -377,6 +425,21 @@ const Command kCommands[] = {
     {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
     {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
      "  --force           do not ask, and stop it when it runs\n", rm},
+    {"agent", "add, list, change, pause or remove an agent",
+     "agent [add | ls | show | set | pause | resume | rm] [NAME] [flags]",
+     "model memory processes cpus disk files io rules from", "json force", 2,
+     "  ls, show NAME     who there is; all about one. --json for programs\n"
+     "  add NAME          an agent with a container, files and conversations of its own\n"
+     "  set NAME          change what the flags say; limits hold once its container is idle\n"
+     "  pause, resume     stop what it does and take no message; go on\n"
+     "  rm NAME           the agent with all its files, in every machine; --force does not ask\n"
+     "  --from AGENT      with add: with the settings of that one\n"
+     "  --model NAME, --rules TEXT        who answers; put into its instructions\n"
+     "  --memory SIZE, --processes N, --cpus X, --disk SIZE, --files N, --io SIZE\n"
+     "                    what all its processes together may use\n"
+     "It is all in the configuration (`peacrab doctor` tells where), which may be edited by hand; who may\n"
+     "send messages to whom is said there only, under `may-message:`. `main` is always there.\n",
+     agent},
     {"doctor", "what is here, what is missing, what is in force", "doctor [--name NAME] [--json]",
      "name", "json", 0, "", doctor_command},
     {"image", "list, show or build the guest image", "image [ls | show | build | kernel] [flags]",

@@ -20,6 +20,7 @@
 #include "frame.h"
 #include "link.h"
 #include "loop.h"
+#include "removals.h"
 #include "secrets.h"
 
 using namespace peacrab;
@@ -84,6 +85,13 @@ class ScriptedGuest {
             say(json::Value::object({{"type", "inspected"},
                                      {"id", frame.text("id")},
                                      {"report", json::Value::object({{"root", "peacrabd"}})}}));
+        } else if (type == "remove_agent") {
+            removed_ += frame.text("name") + " ";
+            const bool well = frame.text("name") != "stubborn";
+            json::Value answer = json::Value::object(
+                {{"type", "removed"}, {"id", frame.text("id")}, {"ok", well}});
+            if (!well) answer.set("why", "it \033[2J stays");
+            say(answer);
         } else {
             say(json::Value::object({{"type", "stopped"}}));
             loop_.after(Milliseconds(1), [] { ::_exit(0); });
@@ -92,6 +100,7 @@ class ScriptedGuest {
     void chat(StreamId id, const std::string& line) {
         chat_ = id;
         if (line == "settings") return port_->send(id, settings_ + "\n");
+        if (line == "removed") return port_->send(id, removed_ + "\n");
         if (line == "die") ::_exit(7);
         if (line == "model") {
             model_ = port_->open("model", "{\"agent\":\"main\",\"session\":\"s\"}");
@@ -114,6 +123,7 @@ class ScriptedGuest {
     StreamId chat_ = 0;
     StreamId model_ = 0;
     std::string settings_;
+    std::string removed_;
 };
 
 class ScriptedDriver : public MachineDriver {
@@ -153,7 +163,8 @@ class ScriptedDriver : public MachineDriver {
 // A home, an image that is none, and the gateway in a child process.
 class Fixture {
   public:
-    explicit Fixture(Script script) {
+    using Before = std::function<void(const MachinePlace&)>;
+    explicit Fixture(Script script, const Before& before = {}) {
         char name[] = "/tmp/peacrab-gateway-XXXXXX";
         home_ = ::mkdtemp(name);
         ::setenv("HOME", home_.c_str(), 1);
@@ -167,6 +178,10 @@ class Fixture {
                           R"("base":{"file":"b"}})",
                           0600);
         place = machine_place("default");
+        if (before) {
+            make_directories(place.folder);
+            before(place);
+        }
         start(script);
     }
     ~Fixture() {
@@ -401,6 +416,54 @@ TEST_CASE("gateway: a model set while the machine runs reaches the guest") {
     // A configuration that cannot be read changes nothing.
     write_file_atomic(config_file(), "modle: x\n", 0600);
     CHECK(f.ask("ps").at("report").text("model") == "some-model");
+}
+
+TEST_CASE("gateway: agents and routes reach the guest, and again when the configuration changes") {
+    Fixture f(Script::Good);
+    f.ask("ready");
+    Chat chat(f.place);
+    CHECK(contains(chat.say("settings"), "\"agents\":[{\"name\":\"main\""));
+    write_file_atomic(config_file(),
+                      "agents:\n  scout:\n    memory: 300M\nmay-message:\n  - main -> scout\n", 0600);
+    f.ask("ps");
+    const Agents agents = agents_from(json::parse(chat.say("settings")));
+    REQUIRE(agents.find("scout"));
+    CHECK(agents.find("scout")->limits.memory == MiB(300));
+    CHECK(agents.reachable_from("main") == std::vector<std::string>{"scout"});
+    write_file_atomic(config_file(), "agents:\n  Scout:\n", 0600);  // cannot be read: nothing changes
+    f.ask("ps");
+    CHECK(agents_from(json::parse(chat.say("settings"))).find("scout"));
+}
+
+TEST_CASE("gateway: an agent's removal is answered when the guest has done it, else remembered") {
+    Fixture f(Script::Good);
+    f.ask("ready");
+    const auto remove = [&](const char* name) {
+        add_removal(f.place, name);
+        std::optional<FrameSocket> gateway = connect_gateway(f.place);
+        REQUIRE(gateway);
+        return ask_gateway(
+            *gateway, json::Value::object({{"type", "remove_agent"}, {"agent", name}}), Seconds(20));
+    };
+    CHECK(remove("scout").text("type") == "done");
+    CHECK(pending_removals(f.place).empty());
+    CHECK_THROWS_WITH_AS((void)remove("stubborn"), doctest::Contains("\\x1b"), Error);
+    CHECK(pending_removals(f.place) == std::vector<std::string>{"stubborn"});
+}
+
+TEST_CASE("gateway: what was to be removed while the machine was off is asked for at its start") {
+    Fixture f(Script::Good, [](const MachinePlace& place) {
+        add_removal(place, "one");
+        add_removal(place, "two");
+        add_removal(place, "one");
+        write_file_atomic(place.folder + "/removed-agents",
+                          read_file(place.folder + "/removed-agents", KiB(1)) + "../evil\nMain\n", 0600);
+    });
+    f.ask("ready");
+    Chat chat(f.place);
+    CHECK(contains(chat.say("removed"), "one two"));
+    CHECK_FALSE(contains(chat.say("removed"), "evil"));
+    CHECK(pending_removals(f.place).empty());
 }
 
 TEST_CASE("gateway: a key stored while the machine runs ends the demo") {
