@@ -30,6 +30,7 @@
 #include "cells/container_child.h"
 #include "cells/limits.h"
 #include "cells/mechanism.h"
+#include "cells/probe.h"
 #include "error.h"
 #include "landlock.h"
 
@@ -253,6 +254,7 @@ class Container : public Place {
   private:
     void prepare_files();
     void start();
+    void try_effects();
     EntryPlan plan(const JailFilter& filter) const;
     std::unique_ptr<PlaceCall> begin(EntryPlan plan, AgentGroup::Kind kind, int input);
     std::string scratch(uint64_t percent, uint64_t files, const char* mode) const;
@@ -263,6 +265,7 @@ class Container : public Place {
     JailFilter shell_, file_, reaper_;
     UniqueFd program_, users_, listener_, rules_;
     UniqueFd our_network_;
+    size_t probes_ = 0;
     std::vector<std::string> root_environment_, agent_environment_;
     Pidfd init_;  // last: goes first, and everything in the cell with it
 };
@@ -298,6 +301,7 @@ Container::Container(const CellOptions& options)
              : std::vector<std::string>{options.base});
     users_ = make_users(first_);
     start();
+    if (on(Mechanism::SelfProbe)) try_effects();
 }
 
 void Container::prepare_files() {
@@ -375,6 +379,23 @@ void Container::start() {
     rules.executing = LandlockRules::Execute::Any;
     rules_ = landlock_ruleset(rules);
     (void)receive_word(pair.ours.get(), deadline);
+}
+
+// As the first call, before any other can be.
+void Container::try_effects() {
+    EntryPlan entry = plan(shell_);
+    entry.jail.capabilities = kRootRights;
+    entry.act = try_effects_in_cell;
+    const std::unique_ptr<PlaceCall> call = begin(entry, AgentGroup::Kind::Call, -1);
+    pollfd one{call->child.fd(), POLLIN, 0};
+    const int factor = std::max(1, shared_->options.time_factor);
+    if (::poll(&one, 1, static_cast<int>(kBuildLimit.count()) * factor) != 1)
+        throw Error("cell: its probes did not end");
+    std::array<char, 8192> said;
+    const size_t length = read_some(call->output.get(), said).value_or(0);
+    const Probes probes = probes_in_cell({said.data(), length});
+    if (!probes.all_refused()) throw Error("cell: probe: " + probes.failure());
+    probes_ = probes.tried.size();
 }
 
 EntryPlan Container::plan(const JailFilter& filter) const {
@@ -484,6 +505,7 @@ Posture Container::posture() const {
     Posture posture;
     const bool guest = ::getpid() == 1;
     const bool own = kernel_release().find("peacrab") != std::string::npos;
+    posture.probes = static_cast<int>(probes_);
     posture.name = !guest ? "cells" : own ? "full" : "full (stock kernel)";
     return posture;
 }

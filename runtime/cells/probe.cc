@@ -261,7 +261,7 @@ constexpr Effect kEffects[] = {
     {"memory of the machine", opens_to_write<kMemory>, {ENOENT, EACCES, EPERM}},
     {"log device", opens_to_write<kLog>, {ENOENT, EACCES, EPERM}},
     {"disk", opens_to_write<kDisk>, {ENOENT, EACCES, EPERM}},
-    {"core pattern", opens_to_write<kCorePattern>, {EROFS, EACCES}},
+    {"core pattern", opens_to_write<kCorePattern>, {EROFS, EACCES, ENOENT}},
     {"sysrq", opens_to_write<kSysrq>, {ENODEV, EACCES, ENOENT}},
     {"write kept output", write_kept_output, {EROFS, EACCES}, kCell},
     {"signal pid 1", []() noexcept -> long { return ::kill(1, 0); }, {EPERM}, kCell},
