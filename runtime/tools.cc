@@ -136,6 +136,9 @@ Command begin(Cell& cell, const Permit& permit, Milliseconds limit) {
     if (permit.tool() == "shell") return cell.shell({arguments.text("command"), limit});
     json::Value request = json::Value::object({{"op", permit.tool()}});
     for (const auto& [name, value] : arguments.members()) request.set(name, value);
+    // Last, so that no argument stands in their place: the folders a path may be in.
+    request.set("workspace", cell.options().workspace);
+    if (cell.options().place == CellOptions::Place::Cell) request.set("kept", Cell::kSeenOutput);
     return cell.file(json::dump(request), limit);
 }
 

@@ -1,0 +1,291 @@
+// The file helper against a workspace whose owner is hostile. Run in our own guest too
+// (tests/containment/cell_guest_test.sh), there in containers.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+#include "cell_fixture.h"
+#include "guest_main.h"
+#include "tools.h"
+
+using namespace peacrab;
+using namespace peacrab::test;
+
+int peacrab::test::run_tests(int argc, char** argv) {
+    stay_ordinary();
+    return doctest::Context(argc, argv).run();
+}
+
+namespace {
+
+bool holds(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+class Bench {
+  public:
+    ToolResult call(const std::string& name, const json::Value& arguments) {
+        auto decision = authorise({"1", name, json::dump(arguments)});
+        if (const Denied* denied = std::get_if<Denied>(&decision))
+            return {Outcome::Denied, denied->why, {}};
+        ToolRun run(test_.cell, std::move(std::get<Permit>(decision)));
+        Command& command = run.command();
+        while (!command.step()) {
+            pollfd fds[] = {{command.output_fd(), POLLIN, 0}, {command.exit_fd(), POLLIN, 0}};
+            ::poll(fds, 2, command.deadline().poll_timeout());
+        }
+        return run.finish();
+    }
+    ToolResult shell(const std::string& command) {
+        return call("shell", json::Value::object({{"command", command}, {"timeout", 60}}));
+    }
+    void must(const std::string& command) {
+        const ToolResult result = shell(command);
+        REQUIRE_MESSAGE(result.outcome == Outcome::Ok, result.text);
+    }
+    ToolResult read(const std::string& path, int64_t offset = 1) {
+        return call("read", json::Value::object({{"path", path}, {"offset", offset}}));
+    }
+    ToolResult write(const std::string& path, const std::string& content) {
+        return call("write", json::Value::object({{"path", path}, {"content", content}}));
+    }
+    std::string workspace() const { return test_.cell.options().workspace; }  // as a tool sees it
+    std::string at(const std::string& name) const { return test_.workspace() + "/" + name; }
+
+  private:
+    TestCell test_;
+};
+
+void refused(const ToolResult& result, const std::string& why) {
+    CHECK(result.outcome == Outcome::Failed);
+    CHECK_MESSAGE(holds(result.text, why), result.text);
+}
+
+// Swaps two names as fast as it can until it is dropped.
+class Swapper {
+  public:
+    Swapper(const std::string& one, const std::string& other) : pid_(::fork()) {
+        if (pid_ != 0) return;
+        for (;;)
+            ::syscall(SYS_renameat2, AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(),
+                      RENAME_EXCHANGE);
+    }
+    Swapper(const Swapper&) = delete;
+    ~Swapper() {
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+    }
+
+  private:
+    pid_t pid_;
+};
+
+}  // namespace
+
+TEST_CASE("file: a path is the workspace's, relative or by its full name") {
+    Bench bench;
+    const std::string full = bench.workspace();
+    CHECK(bench.write(full + "/a/./b//c.txt", "one\n").outcome == Outcome::Ok);
+    CHECK(bench.read("a/b/c.txt").text == "one\n");
+    CHECK(bench.read(full + "//a/b/../b/c.txt").text == "one\n");
+    refused(bench.read(full), "is a directory");
+    refused(bench.read(full + "/"), "is a directory");
+    refused(bench.write(full, "x"), "names a directory");
+}
+
+TEST_CASE("file: no path leads out, and the answer names the tool that may") {
+    Bench bench;
+    bench.must("mkdir -p d; ln -s / root; ln -s /proc/self/root slash; ln -s ../.. up; "
+               "ln -s /etc/passwd secret; ln -s /proc/self/fd/0 magic");
+    const std::string full = bench.workspace();
+    const std::vector<std::string> outside = {"/etc/passwd", full + "x/f", "/proc/self/status",
+                                              "//etc/passwd", "/proc/self/root" + full + "/f"};
+    for (const std::string& path : outside) {
+        refused(bench.read(path), "outside of the workspace");
+        refused(bench.write(path, "x"), "outside of the workspace");
+    }
+    const std::vector<std::string> leading = {"../x", "d/../../x", full + "/../x", "up/x", "secret",
+                                              "root/etc/passwd", "root/tmp/new/file"};
+    for (const std::string& path : leading) {
+        refused(bench.read(path), "leads out of the workspace: use shell");
+        refused(bench.write(path, "x"), "leads out of the workspace: use shell");
+    }
+    CHECK(bench.read("slash/etc/passwd").outcome == Outcome::Failed);
+    CHECK(bench.write("slash/tmp/x", "x").outcome == Outcome::Failed);
+    CHECK(bench.read("magic").outcome == Outcome::Failed);
+    CHECK(bench.write("magic", "x").outcome == Outcome::Failed);
+    CHECK(bench.read(std::string("a\0b", 3)).outcome != Outcome::Ok);
+    // %2e and an overlong dot are names like others.
+    refused(bench.read("%2e%2e/x"), "No such file");
+    CHECK(bench.write("..x/...", "fine").outcome == Outcome::Ok);
+    bench.must("test ! -e ../x && test ! -e /tmp/new");
+}
+
+TEST_CASE("file: links within the workspace are followed, but not for ever") {
+    Bench bench;
+    bench.must("mkdir d; echo here > d/f; ln -s d e; ln -s ../e/f d/g; ln -s loop loop; "
+               "ln -s d/f l0; for i in $(seq 1 50); do ln -s l$((i-1)) l$i; done");
+    CHECK(bench.read("e/g").text == "here\n");
+    CHECK(bench.write("e/g", "new").outcome == Outcome::Ok);
+    CHECK(bench.read("d/f").text == "new");
+    CHECK(bench.shell("test -h d/g && test -h e && echo yes").text == "yes\n");
+    CHECK(bench.write("l5", "six").outcome == Outcome::Ok);
+    CHECK(bench.read("d/f").text == "six");
+    refused(bench.read("l50"), "too many links");
+    refused(bench.write("l50", "x"), "too many links");
+    refused(bench.write("loop", "x"), "too many links");
+    CHECK(bench.read("d/f").text == "six");
+}
+
+TEST_CASE("file: a folder that is swapped for a link all the time lets nothing out") {
+    Bench bench;
+    bench.must("mkdir d; echo inside > d/passwd; ln -s ../../../../../../etc out; "
+               "ln -s /etc out2");
+    int answered = 0, refusals = 0;
+    {
+        const Swapper swapper(bench.at("d"), bench.at("out"));
+        for (int i = 0; i < 150; ++i) {
+            const ToolResult read = bench.read("d/passwd");
+            CHECK_FALSE(holds(read.text, "root:"));
+            ++(read.outcome == Outcome::Ok ? answered : refusals);
+            const ToolResult written = bench.write("d/peacrab-race", "escaped");
+            ++(written.outcome == Outcome::Ok ? answered : refusals);
+            (void)bench.write("d/new/peacrab-race", "escaped");
+        }
+    }
+    // Otherwise nothing was raced.
+    CHECK(answered > 0);
+    CHECK(refusals > 0);
+    bench.must("test ! -e /etc/peacrab-race && test ! -e /etc/new");
+    bench.must("test -z \"$(ls -A d out | grep '^\\.new-')\"");
+}
+
+TEST_CASE("file: a target that is swapped for a link is replaced, never written through") {
+    Bench bench;
+    bench.must("echo a > f; echo outside > /tmp/peacrab-target; "
+               "ln -s ../../../../../../tmp/peacrab-target l");
+    {
+        const Swapper swapper(bench.at("f"), bench.at("l"));
+        for (int i = 0; i < 100; ++i) (void)bench.write("f", "inside");
+    }
+    const ToolResult left = bench.shell("cat /tmp/peacrab-target");
+    CHECK_MESSAGE(!holds(left.text, "inside"), left.text);
+}
+
+TEST_CASE("file: pipes, sockets and devices are refused without a wait") {
+    Bench bench;
+    bench.must("mkfifo pipe; ln -s pipe link; python3 -c 'import socket as s; "
+               "s.socket(s.AF_UNIX).bind(\"sock\")'");
+    for (const char* path : {"pipe", "link"}) {
+        refused(bench.read(path), "named pipe");
+        refused(bench.write(path, "x"), "named pipe");
+    }
+    refused(bench.read("sock"), "a socket");
+    refused(bench.write("sock", "x"), "a socket");
+    refused(bench.write("pipe/x", "x"), "Not a directory");
+}
+
+TEST_CASE("file: one line of ten gigabytes, and offsets into it, are answered within bounds") {
+    Bench bench;
+    // Made so by somebody who may: a call's files are bounded.
+    bench.must("printf x > sparse; yes '' | head -c 1000 > lines");
+    for (const char* name : {"sparse", "lines"})
+        REQUIRE(::truncate(bench.at(name).c_str(), off_t{10} << 30) == 0);
+    const ToolResult first = bench.read("sparse");
+    CHECK(first.text.size() < 60'000);
+    const ToolResult beyond = bench.read("lines", 2'000'000);
+    CHECK(beyond.outcome == Outcome::Failed);
+    CHECK(beyond.text.size() < 1000);
+    refused(bench.write("sparse", "x"), "too much to be replaced");
+    bench.must("test $(stat -c %s sparse) = 10737418240");
+    bench.must("head -c 9000000 /dev/zero | tr '\\0' 'x' > long");
+    const ToolResult line = bench.read("long");
+    CHECK(line.outcome == Outcome::Ok);
+    CHECK(line.text.size() < 60'000);
+    CHECK(holds(line.text, "longer than 48 KiB"));
+}
+
+TEST_CASE("file: names with newlines, escapes and bytes that are no text stay names") {
+    Bench bench;
+    for (const std::string& name :
+         {std::string("a\nb"), std::string("\x1b[31mred"), std::string("tab\there"),
+          std::string("-rf"), std::string("*"), std::string(" "), std::string("\xe2\x80\xae txt"),
+          std::string(250, 'n')}) {
+        const ToolResult made = bench.write(name, "x\n");
+        CHECK_MESSAGE(made.outcome == Outcome::Ok, made.text);
+        CHECK_FALSE(holds(made.text, "\x1b"));
+        CHECK_FALSE(holds(made.text, "\xe2\x80\xae"));
+        CHECK(bench.read(name).text == "x\n");
+        refused(bench.read(name + "/x"), "Not a directory");
+    }
+    CHECK(bench.shell("ls -A | wc -l").text == "9\n");  // one has two lines
+    refused(bench.write(std::string(300, 'n'), "x"), "File name too long");
+    CHECK(bench.write("d/" + std::string(5000, 'n'), "x").outcome != Outcome::Ok);
+}
+
+TEST_CASE("file: a workspace that is gone is said, not made up") {
+    Bench bench;
+    const std::string full = bench.workspace();
+    if (in_guest())
+        bench.must("cd / && rm -rf " + full);
+    else
+        std::filesystem::remove_all(full);
+    CHECK(bench.read("x").outcome == Outcome::Failed);
+    CHECK(bench.write("x", "y").outcome == Outcome::Failed);
+    CHECK((in_guest() || !std::filesystem::exists(full)));
+    if (!in_guest()) return;
+    refused(bench.read("x"), "is not there any more");
+    refused(bench.write("x", "y"), "is not there any more");
+    // Nor may a link stand in its place.
+    bench.must("ln -s /etc " + full);
+    refused(bench.read("passwd"), "is not there any more");
+    refused(bench.write("x", "y"), "is not there any more");
+    bench.must("rm " + full + " && mkdir " + full);
+    CHECK(bench.write("x", "y").outcome == Outcome::Ok);
+}
+
+TEST_CASE("file: what cannot be replaced as one file is left as it was") {
+    Bench bench;
+    bench.must("echo one > f; ln f g; mkdir locked; echo old > locked/f; "
+               "mkdir deep; echo keep > deep/f");
+    refused(bench.write("f", "two"), "2 names (hard links)");
+    CHECK(bench.read("g").text == "one\n");
+    CHECK(bench.read("f").text == "one\n");
+    if (!in_guest()) {  // in a cell the helper may, and the shell is root
+        bench.must("chmod 555 locked");
+        refused(bench.write("locked/f", "new"), "Permission denied");
+        bench.must("test -z \"$(ls -A locked | grep new)\" && chmod 755 locked");
+    }
+    CHECK(bench.read("locked/f").text == "old\n");
+    CHECK(bench.write("deep/f", "kept mode").outcome == Outcome::Ok);
+    CHECK(bench.shell("ls -A deep").text == "f\n");
+}
+
+TEST_CASE("file: on a full disk the old file stays whole and no rest is left" *
+          doctest::skip(!in_guest())) {
+    Bench bench;
+    bench.must("echo old > f");
+    // The quota of the cell's disk, but for less than the write needs.
+    (void)bench.shell("cat /dev/zero > fill 2>/dev/null; sync; true");
+    const ToolResult result = bench.write("f", std::string(900'000, 'x'));
+    CHECK(result.outcome == Outcome::Failed);
+    CHECK_MESSAGE((holds(result.text, "quota") || holds(result.text, "space")), result.text);
+    CHECK(bench.read("f").text == "old\n");
+    CHECK(bench.shell("ls -A").text == "f\nfill\n");
+    bench.must("rm fill");
+    CHECK(bench.write("f", "new").outcome == Outcome::Ok);
+}
+
+TEST_CASE("file: in a cell a file keeps its owner, a new one has its folder's" *
+          doctest::skip(!in_guest())) {
+    Bench bench;
+    bench.must("mkdir d; chown 1000:1000 d; echo x > e; chown 7:8 e; chmod 640 e");
+    CHECK(bench.write("d/f", "x").outcome == Outcome::Ok);
+    CHECK(bench.write("e", "y").outcome == Outcome::Ok);
+    CHECK(bench.shell("stat -c %u:%g:%a d/f e").text == "1000:1000:644\n7:8:640\n");
+}
