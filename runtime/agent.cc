@@ -9,8 +9,10 @@
 
 #include <algorithm>
 
+#include "cells/mechanism.h"
 #include "error.h"
 #include "jail.h"
+#include "landlock.h"
 #include "llm.h"
 #include "prompt.h"
 #include "store.h"
@@ -261,18 +263,33 @@ json::Value done_frame(const End& end, const Usage& usage, const std::string& mo
     return frame;
 }
 
-void confine(TurnNetwork network) {
+// What the libraries read once the program runs: the resolver's files and the CAs.
+std::vector<std::string> read_by_libraries() {
+    return {"/etc", "/usr", "/run/systemd/resolve", "/dev/urandom", env("SSL_CERT_FILE")};
+}
+
+void confine(TurnNetwork network, const std::string& journals) {
+    LandlockRules rules;
+    rules.write = {journals};
+    rules.read = {"/dev/urandom"};
+    if (network == TurnNetwork::Own) {
+        rules.read = read_by_libraries();
+        rules.tcp = LandlockRules::Tcp::Any;
+    }
+    const UniqueFd paths = landlock_ruleset(rules, 1);
     const JailFilter filter = JailFilter::compile(JailClass::Turn, network == TurnNetwork::Own
                                                                        ? JailFilter::Network::Own
                                                                        : JailFilter::Network::None);
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("turn: set dumpable");
+    if (on(Mechanism::LandlockTurn) && !landlock_restrict(paths.get()))
+        throw ErrnoError("turn: landlock");
     if (!filter.install()) throw ErrnoError("turn: install filter");
 }
 
 }  // namespace
 
-int turn_main(TurnNetwork network) {
-    confine(network);
+int turn_main(TurnNetwork network, const std::string& journals) {
+    confine(network, journals);
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     const std::optional<json::Value> start = warden.receive(Deadline::never());
     if (!start || start->text("type") != "start") throw Error("turn: no start frame");

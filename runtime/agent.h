@@ -3,6 +3,8 @@
 // the model route and the frames to the warden are all it has.
 #pragma once
 
+#include <string>
+
 #include "frame.h"
 
 namespace peacrab {
@@ -14,9 +16,10 @@ constexpr int kTurnModelRoute =
 constexpr int kTurnStop = 5;  // pipe: readable or closed means "stop this turn"
 
 // The turn process's main. Enters jail class turn before it reads anything; `network` says whether
-// it opens its own connections (no VM). Gives the exit code; every end it can still report goes out
-// as a `done` frame first.
+// it opens its own connections (no VM); `journals` is the folder of its session's journal, of all
+// files the only ones it keeps. Gives the exit code; every end it can still report goes out as a
+// `done` frame first.
 enum class TurnNetwork { ModelRoute, Own };
-int turn_main(TurnNetwork network);
+int turn_main(TurnNetwork network, const std::string& journals);
 
 }  // namespace peacrab

@@ -86,7 +86,7 @@ UniqueFd landlock_ruleset(const LandlockRules& rules, int least) {
     for (const std::string& path : rules.read) allow_path(ruleset, path, kReading);
     for (const std::string& path : rules.execute)
         allow_path(ruleset, path, handled.files & (kReading | execute));
-    for (const uint16_t port : rules.ports) {
+    for (const uint16_t port : rules.tcp == Tcp::Listed ? rules.ports : std::vector<uint16_t>()) {
         const PortRule rule{kConnectTcp, port};
         if (::syscall(SYS_landlock_add_rule, ruleset.get(), kRuleOfPort, &rule, 0) < 0)
             throw ErrnoError("jail: landlock: port");

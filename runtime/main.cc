@@ -114,8 +114,9 @@ void adopt_mechanisms(const Arguments& arguments) {
 
 int run_turn(const Arguments& arguments) {
     adopt_mechanisms(arguments);
-    const bool own = !arguments.empty() && arguments[0] == "--own-network";
-    return turn_main(own ? TurnNetwork::Own : TurnNetwork::ModelRoute);
+    if (arguments.size() < 2) throw UsageError("turn: started by the warden alone");
+    const bool own = arguments[0] == "--own-network";
+    return turn_main(own ? TurnNetwork::Own : TurnNetwork::ModelRoute, arguments[1]);
 }
 
 int run_tool_file(const Arguments& arguments) {

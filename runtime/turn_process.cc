@@ -11,6 +11,7 @@
 #include <array>
 
 #include "agent.h"
+#include "cells/mechanism.h"
 #include "error.h"
 
 namespace peacrab {
@@ -73,16 +74,20 @@ std::string read_report(int fd) {
 
 }  // namespace
 
-TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route) {
+TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route,
+                       const std::string& journals) {
     SocketPair frames = SocketPair::stream();
     SocketPair model = route == TurnRoute::Given ? SocketPair::seqpacket() : SocketPair();
     Pipe stop = Pipe::make();
     Pipe report = Pipe::make();
     UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     if (!program) throw ErrnoError("turn: open our own program");
-    std::string name = "peacrabd", verb = "turn", network = "--own-network";
-    char* arguments[] = {name.data(), verb.data(),
-                         route == TurnRoute::Own ? network.data() : nullptr, nullptr};
+    std::string name = "peacrabd", verb = "turn", folder = journals;
+    std::string network = route == TurnRoute::Own ? "--own-network" : "--model-route";
+    // The kernel only reads; its signature has no const.
+    char* arguments[] = {name.data(),   verb.data(),
+                         network.data(), folder.data(),
+                         const_cast<char*>(mechanism_argument()), nullptr};
     const ChildEnds ends{frames.theirs.get(), route == TurnRoute::Given ? model.theirs.get() : -1,
                          stop.read.get(), report.write.get(), program.get()};
     const pid_t parent = ::getpid();

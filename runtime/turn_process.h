@@ -16,9 +16,9 @@ struct TurnProcess {
     UniqueFd stop;    // write a byte, or drop it: the turn stops
 };
 
-// `ids`: whom it runs as (needs root); nothing: as we are. `own_network`: it connects by itself.
-// Throws when a step fails; the step's name is in the text.
+// `ids`: whom it runs as (needs root); nothing: as we are. Own: it connects by itself. `journals`: the
+// folder it may write. Throws when a step fails; the step's name is in the text.
 enum class TurnRoute { Given, Own };
-TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route);
+TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals);
 
 }  // namespace peacrab

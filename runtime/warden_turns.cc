@@ -96,7 +96,8 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
         if (const std::string why = refusal(agent); !why.empty()) throw Error(why);
         prepare_agent(agent);
         TurnProcess process =
-            spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own);
+            spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
+                       agent_folder(agent) + "/sessions");
         turn.process = std::move(process.process);
         turn.stop = std::move(process.stop);
         turn.model = std::move(process.model);
