@@ -198,6 +198,8 @@ UniqueFd receive_word(int socket, Deadline deadline) {
 
 constexpr Milliseconds kBuildLimit{30'000};
 
+constexpr Milliseconds kGrace{2000};
+
 // What outlives the container in the hands of a call: the group must not be removed under it.
 struct Shared {
     explicit Shared(const CellOptions& the_options) : options(the_options) {}
@@ -212,7 +214,10 @@ class ContainerCall : public PlaceCall {
         : shared_(std::move(shared)), group_(shared_->group->take(kind)) {}
     ~ContainerCall() override {
         if (child) {
+            // The keeper ends when all of the call has; if not within the grace, it goes too.
             shared_->group->end(group_);
+            pollfd one{child.fd(), POLLIN, 0};
+            ::poll(&one, 1, static_cast<int>(kGrace.count()));
             child.kill_and_reap();
         }
         shared_->group->give_back(std::move(group_));

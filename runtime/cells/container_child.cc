@@ -158,8 +158,12 @@ bool populated() noexcept {
         pollfd one{kEvents, POLLPRI, 0};
         ::poll(&one, 1, -1);
     }
-    if (on(Mechanism::KillCall)) {
-        [[maybe_unused]] const ssize_t n = ::write(kKill, "1", 1);
+    if (on(Mechanism::KillCall) && ::write(kKill, "1", 1) == 1) {
+        // Who cannot even be killed at once must not hold the call.
+        for (int round = 0; round < 20 && populated(); ++round) {
+            pollfd one{kEvents, POLLPRI, 0};
+            ::poll(&one, 1, 100);
+        }
     }
     // What it wrote is on the disk before its end is told, because our VM may be killed at any
     // moment, and a call that was reported as done must not be half gone then.

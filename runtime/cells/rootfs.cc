@@ -85,17 +85,20 @@ bool set(int context, const char* key, const char* value) noexcept {
     return ::fsconfig(context, FSCONFIG_SET_STRING, key, value, 0) == 0;
 }
 
+// By descriptors: what the options say can be read in the cell.
+bool set_layer(int context, const char* key, int fd) noexcept {
+    char path[32];
+    ::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return fd >= 0 && set(context, key, path);
+}
+
 bool configure_overlay(int context, int base, const char* layer) noexcept {
-    char lower[32], upper[PATH_MAX], work[PATH_MAX];
-    ::snprintf(lower, sizeof lower, "/proc/self/fd/%d", base);
-    const int upper_length = ::snprintf(upper, sizeof upper, "%s/upper", layer);
-    const int work_length = ::snprintf(work, sizeof work, "%s/work", layer);
-    if (upper_length >= PATH_MAX || work_length >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    return set(context, "lowerdir+", lower) && set(context, "upperdir", upper) &&
-           set(context, "workdir", work) && set(context, "metacopy", "off") &&
+    constexpr int kOpen = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    const int at = ::open(layer, kOpen);
+    const int upper = ::openat(at, "upper", kOpen), work = ::openat(at, "work", kOpen);
+    // What is left open here is closed with all else before the cell is used.
+    return set_layer(context, "lowerdir+", base) && set_layer(context, "upperdir", upper) &&
+           set_layer(context, "workdir", work) && set(context, "metacopy", "off") &&
            set(context, "redirect_dir", "nofollow") && set(context, "index", "off") &&
            set(context, "xino", "off");
 }

@@ -1,8 +1,9 @@
-// A cell to test in: as root one in its own root directory, made of this machine's files bound
-// read-only; as an ordinary user one in place. Undone when dropped.
+// A cell to test in: in our own guest (guest_main.h) a container, elsewhere one in place, as an
+// ordinary user. Undone when dropped.
 #pragma once
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -66,11 +67,41 @@ inline bool is_root() {
     return ::geteuid() == 0;
 }
 
+// Our own microVM, started by tests/support/guest_unit: /base, /state, control groups.
+inline bool in_guest() {
+    return ::access("/unit-arguments", F_OK) == 0;
+}
+
+// Without a guest there are no containers, and root is refused: the whole program gives it up.
+inline void stay_ordinary() {
+    if (in_guest() || !is_root()) return;
+    if (::setgroups(0, nullptr) < 0 || ::setresgid(54321, 54321, 54321) < 0 ||
+        ::setresuid(54321, 54321, 54321) < 0)
+        throw ErrnoError("test: become an ordinary user");
+}
+
+// Options of a container of its own; its files stay after it, until the guest ends.
+inline CellOptions guest_options() {
+    static uint32_t made = 0;
+    CellOptions options;
+    options.place = CellOptions::Place::Cell;
+    options.slot = ++made;
+    options.agent = "test-" + std::to_string(made);
+    options.base = "/base";
+    options.folder = "/state/agents/" + options.agent;
+    options.workspace = "/home/agent/workspace";
+    options.limits.memory = MiB(256);
+    options.limits.disk = MiB(512);
+    return options;
+}
+
 class TestCell {
   public:
     explicit TestCell(int time_factor = 1) : cell(make(time_factor)) {}
     // Where the workspace is on this machine.
-    std::string workspace() const { return folder_.path + (is_root() ? "/home/workspace" : ""); }
+    std::string workspace() const {
+        return in_guest() ? cell.options().folder + "/home/workspace" : folder_->path;
+    }
     CommandResult run(const std::string& command, Milliseconds limit = Seconds(20)) {
         return cell.shell({command, limit}).run();
     }
@@ -78,18 +109,17 @@ class TestCell {
   private:
     Cell make(int time_factor) {
         CellOptions options;
-        options.time_factor = time_factor;
-        options.place = is_root() ? CellOptions::Place::Cell : CellOptions::Place::Here;
-        options.workspace = is_root() ? "/home/agent/workspace" : folder_.path;
-        if (is_root()) {
-            base_.emplace();
-            options.base = base_->path();
-            options.folder = folder_.path;
+        if (in_guest()) {
+            options = guest_options();
+        } else {
+            folder_.emplace();
+            options.place = CellOptions::Place::Here;
+            options.workspace = folder_->path;
         }
+        options.time_factor = time_factor;
         return Cell(options);
     }
-    Folder folder_;
-    std::optional<Base> base_;
+    std::optional<Folder> folder_;
 
   public:
     Cell cell;

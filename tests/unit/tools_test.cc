@@ -1,4 +1,4 @@
-// Its own main: the cell runs its own binary as the file helper, and here that is this program.
+// Run in our own guest too (tests/containment/cell_guest_test.sh), there in containers.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "tools.h"
 
@@ -8,12 +8,13 @@
 #include <cstring>
 
 #include "cell_fixture.h"
+#include "guest_main.h"
 
 using namespace peacrab;
 using namespace peacrab::test;
 
-int main(int argc, char** argv) {
-    if (argc == 2 && std::strcmp(argv[1], "tool-file") == 0) return tool_file_main();
+int peacrab::test::run_tests(int argc, char** argv) {
+    stay_ordinary();
     return doctest::Context(argc, argv).run();
 }
 
