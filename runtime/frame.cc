@@ -76,9 +76,11 @@ constexpr Row kGuestToHost[] = {
     {"removed", "id:s ok:b why:s?"},
     {"log", "text:s"},
     {"stopped", ""},
+    {"cell_gone", "agent:s"},
 };
 constexpr Row kClientToGateway[] = {
     {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""}, {"remove_agent", "agent:s"},
+    {"port", "agent:s port:i raw:b? detach:b? close:b?"},
 };
 constexpr Row kGatewayToClient[] = {
     {"opened", "accelerator:s model:s demo:b"},
@@ -87,6 +89,7 @@ constexpr Row kGatewayToClient[] = {
     {"inspected", "report:o"},
     {"failed", "why:s"},
     {"done", ""},
+    {"port_open", "url:s"},
 };
 
 Table table(Dialect dialect) {

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "boot.h"
+#include "cells/relay.h"
 #include "error.h"
 #include "link.h"
 #include "loop.h"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr int kProtocol = 1;
 constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has 2001
+// Of all cells together: a stream must be left for who wants to talk.
+constexpr size_t kMaxEgress = 160;
 
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
@@ -49,7 +52,7 @@ class Guest {
     explicit Guest(Booted booted)
         : booted_(std::move(booted)),
           port_(loop_, open_link_port(Deadline::in(Seconds(10))), Link::Side::Guest, handlers()),
-          warden_(loop_, warden_options(port_)) {
+          warden_(loop_, options()) {
         port_.set_hello(json::dump(json::Value::object({{"version", kVersion},
                                                         {"protocol", kProtocol},
                                                         {"boot", boot_id()},
@@ -58,11 +61,41 @@ class Guest {
     void run() { loop_.run(); }
 
   private:
+    WardenOptions options() {
+        WardenOptions options = warden_options(port_);
+        options.cell_here = [this](const std::string& cell, int listener) {
+            relays_.erase(cell);
+            relays_.try_emplace(
+                cell, loop_, listener,
+                [this, cell](UniqueFd connection, std::function<void()> ended) {
+                    open_egress(cell, std::move(connection), std::move(ended));
+                });
+        };
+        options.cell_gone = [this](const std::string& cell) {
+            relays_.erase(cell);
+            if (control_) say(json::Value::object({{"type", "cell_gone"}, {"agent", cell}}));
+        };
+        return options;
+    }
+
+    // Whose connection it is, the socket says that it was accepted on. "main+2" is a throw-away cell
+    // of main.
+    void open_egress(const std::string& cell, UniqueFd connection, std::function<void()> ended) {
+        if (egress_ >= kMaxEgress) throw Error("too many connections of all cells");
+        const json::Value meta = json::Value::object({{"cell", cell.substr(0, cell.find('+'))}});
+        const StreamId stream = port_.open("egress", json::dump(meta));
+        ++egress_;
+        port_.join(stream, std::move(connection), [this, ended = std::move(ended)] {
+            --egress_;
+            ended();
+        });
+    }
+
     LinkPort::Handlers handlers() {
         LinkPort::Handlers handlers;
         handlers.attached = [this](const std::string&) { forget_streams(); };
-        handlers.opened = [this](StreamId id, const std::string& kind, const std::string&) {
-            opened(id, kind);
+        handlers.opened = [this](StreamId id, const std::string& kind, const std::string& meta) {
+            opened(id, kind, meta);
         };
         handlers.data = [this](StreamId id, std::string_view bytes) { data(id, bytes); };
         handlers.finished = [this](StreamId id) { gone(id); };
@@ -79,11 +112,13 @@ class Guest {
         control_buffer_ = {};
     }
 
-    void opened(StreamId id, const std::string& kind) {
+    void opened(StreamId id, const std::string& kind, const std::string& meta) {
         if (kind == "control" && control_ == 0) {
             control_ = id;
         } else if (kind == "chat") {
             open_chat(id);
+        } else if (kind == "port") {
+            open_server(id, meta);
         } else {
             port_.reset(id, "no such stream here");
         }
@@ -98,6 +133,17 @@ class Guest {
                                      port_.reset(id, why);
                                  }});
         } catch (const Error& error) {  // one too many
+            port_.reset(id, error.what());
+        }
+    }
+
+    void open_server(StreamId id, const std::string& meta) {
+        try {
+            const json::Value wanted = json::parse(meta);
+            const int64_t port = wanted.integer("port");
+            if (port < 1 || port > 65535) throw Error("no such port");
+            port_.join(id, warden_.connect_server(wanted.text("agent"), static_cast<uint16_t>(port)));
+        } catch (const Error& error) {
             port_.reset(id, error.what());
         }
     }
@@ -187,9 +233,11 @@ class Guest {
     Booted booted_;
     Loop loop_;
     LinkPort port_;
-    Warden warden_;
+    size_t egress_ = 0;
+    std::map<std::string, Relay> relays_;  // by cell; the warden says which there are
     StreamId control_ = 0;
     FrameBuffer control_buffer_;
+    Warden warden_;
     std::map<StreamId, Warden::ClientId> chats_;
 };
 

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "client.h"
+#include "egress_dial.h"
 #include "error.h"
 #include "image.h"
 #include "json.h"
@@ -173,6 +174,28 @@ void find_model(Findings& findings, const MachineOptions& options) {
     });
 }
 
+// What cells may reach, and by which way.
+void find_egress(Findings& findings) {
+    findings.check("egress", [] {
+        const size_t rules = load_config(config_file()).egress.size();
+        return rules ? std::to_string(rules) + " places outside are allowed to cells; peacrab allow"
+                     : std::string("closed: cells reach nothing outside; peacrab allow HOST:PORT");
+    });
+    const ProxySettings proxies = own_proxy_settings();
+    for (const char* method : {"GET", "CONNECT"}) {
+        const EgressAsk ask{"somewhere.invalid", 443, method};
+        try {
+            if (const auto proxy = proxy_for(proxies, ask))
+                findings.note("", std::string(ask.tunnel() ? "tunnels go" : "plain HTTP goes") +
+                                      " through this host's proxy, " +
+                                      place_text(proxy->host, proxy->port) +
+                                      ", which also resolves the names");
+        } catch (const Error& error) {
+            findings.missing("egress", error.what(), "set http_proxy and https_proxy to http://HOST:PORT");
+        }
+    }
+}
+
 void tell_vmm(Findings& findings, const json::Value& report) {
     findings.good("machine",
                   report.text("name") + " is " + report.text("state") + ": pid " +
@@ -243,6 +266,7 @@ int doctor(const std::string& name, OutputForm form) {
     });
     find_accelerator(findings, options);
     find_model(findings, options);
+    find_egress(findings);
     try {
         find_machine(findings, place);
     } catch (const Error& error) {
@@ -284,6 +308,14 @@ int list_machines(OutputForm form) {
                     runs ? megabytes(machine.integer("resident")).c_str() : "-",
                     runs ? printable(machine.text("model")).c_str() : "-",
                     runs ? std::to_string(machine.integer("sessions")).c_str() : "-");
+    }
+    for (const json::Value& machine : all.items()) {
+        const json::Value* ports = machine.find("ports");
+        if (!ports) continue;
+        for (const json::Value& port : ports->items())
+            std::printf("port: %s %s of %s at %s\n", printable(machine.text("name")).c_str(),
+                        std::to_string(port.integer("port")).c_str(),
+                        printable(port.text("agent")).c_str(), printable(port.text("url")).c_str());
     }
     return 0;
 }

@@ -27,13 +27,6 @@ EgressAsk read_place(std::string_view text, std::string_view method, uint16_t ot
     return {*host, *port, std::string(method)};
 }
 
-std::string command_for(const EgressAsk& ask) {
-    const std::string place = place_text(ask.host, ask.port);
-    if (ask.tunnel()) return "peacrab allow " + place;
-    const bool reads = ask.method == "GET" || ask.method == "HEAD";
-    return "peacrab allow http://" + place + " " + (reads ? "GET HEAD" : ask.method);
-}
-
 std::string what_is_asked(const EgressAsk& ask) {
     const std::string place = place_text(ask.host, ask.port);
     return ask.tunnel() ? "connect to " + place : ask.method + " at http://" + place;
@@ -132,6 +125,13 @@ bool names_same_host(std::string_view header, const EgressAsk& ask, uint16_t def
     }
 }
 
+std::string allow_command(const EgressAsk& ask) {
+    const std::string place = place_text(ask.host, ask.port);
+    if (ask.tunnel()) return "peacrab allow " + place;
+    const bool reads = ask.method == "GET" || ask.method == "HEAD";
+    return "peacrab allow http://" + place + " " + (reads ? "GET HEAD" : ask.method);
+}
+
 EgressDecision decide_egress(const std::vector<EgressRule>& rules, const EgressAsk& ask,
                              const std::string& agent) {
     EgressDecision decision;
@@ -149,14 +149,14 @@ EgressDecision decide_egress(const std::vector<EgressRule>& rules, const EgressA
     decision.why = "the agent `" + agent + "` may not " + what_is_asked(ask) +
                    (rules.empty() ? ": nothing outside is allowed here" : "") +
                    (listed.empty() ? "" : ": only " + listed + " is allowed there") +
-                   ". The person at the host can allow it: " + command_for(ask);
+                   ". The person at the host can allow it: " + allow_command(ask);
     return decision;
 }
 
 std::string private_refusal(const EgressAsk& ask, const std::string& agent) {
     return "the agent `" + agent + "` may not " + what_is_asked(ask) +
            ": this name is at an address that is not public. The person at the host can allow it: " +
-           command_for(ask) + " private";
+           allow_command(ask) + " private";
 }
 
 Reach reach_of(const sockaddr* address) {

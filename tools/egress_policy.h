@@ -40,6 +40,8 @@ struct [[nodiscard]] EgressDecision {
 // `agent` is only for the sentence.
 EgressDecision decide_egress(const std::vector<EgressRule>& rules, const EgressAsk& ask,
                              const std::string& agent);
+// The one command that would allow it.
+std::string allow_command(const EgressAsk& ask);
 // What to say when the host is allowed, but not at such an address.
 std::string private_refusal(const EgressAsk& ask, const std::string& agent);
 

@@ -15,14 +15,15 @@
 
 #include "bounded_log.h"
 #include "config_watch.h"
+#include "egress_preset.h"
 #include "error.h"
 #include "frame_port.h"
 #include "gateway_clients.h"
+#include "gateway_streams.h"
 #include "image.h"
 #include "link.h"
 #include "loop.h"
 #include "model_route.h"
-#include "model_streams.h"
 #include "removals.h"
 
 namespace peacrab {
@@ -62,6 +63,10 @@ class Gateway : GatewayClients::Owner {
     void stop_wanted() override { begin_stop("stopped"); }
     void removal_wanted(const std::string& agent) override;
     void removed(const json::Value& frame);
+    std::string port_wanted(const json::Value& frame, int client) override {
+        return streams_.port_wanted(frame, client);
+    }
+    void port_left(int client) override { streams_.port_left(client); }
 
     void watch_signals();
     void config_changed();
@@ -81,7 +86,8 @@ class Gateway : GatewayClients::Owner {
     void drop_machine();
 
     void attached(const std::string& hello);
-    void stream_opened(StreamId stream, const std::string& kind);
+    GatewayStreams::Options stream_options(const GatewayOptions& options);
+    void stream_opened(StreamId stream, const std::string& kind, const std::string& meta);
     void from_guest(const json::Value& frame);
     void send_settings();
     void process_ended();
@@ -98,7 +104,7 @@ class Gateway : GatewayClients::Owner {
     BoundedLog& log_;
     BoundedLog console_log_;
     GatewayClients clients_;
-    ModelStreams models_;
+    GatewayStreams streams_;
     ConfigWatch config_{loop_, [this] { config_changed(); }};
     UniqueFd signals_;
 
@@ -145,7 +151,7 @@ Gateway::Gateway(const GatewayOptions& options, Prepared prepared, MachineDriver
       log_(prepared_.log),
       console_log_(prepared_.place.console_log, KiB(256)),
       clients_(loop_, prepared_.place, *this),
-      models_(loop_, model_command(options)) {
+      streams_(loop_, stream_options(options)) {
     accelerator_.cache_file = options.accelerator_cache;
 }
 
@@ -192,6 +198,7 @@ void Gateway::config_changed() {
 void Gateway::choose() {
     try {
         const Config config = load_config(config_file());
+        streams_.configure(config);
         const MachineOptions now = with_config(flags_, config);
         agents_ = config.agents;
         ModelRouteOptions route;
@@ -243,8 +250,8 @@ void Gateway::fill_spec() {
 LinkPort::Handlers Gateway::link_handlers() {
     LinkPort::Handlers handlers;
     handlers.attached = [this](const std::string& hello) { attached(hello); };
-    handlers.opened = [this](StreamId stream, const std::string& kind, const std::string&) {
-        stream_opened(stream, kind);
+    handlers.opened = [this](StreamId stream, const std::string& kind, const std::string& meta) {
+        stream_opened(stream, kind, meta);
     };
     handlers.data = [this](StreamId stream, std::string_view bytes) {
         if (logs_.count(stream)) log_.append(bytes, "guest: ");
@@ -330,7 +337,7 @@ void Gateway::drop_machine() {
     control_.reset();
     link_.reset();
     logs_.clear();
-    models_.clear();
+    streams_.clear();
     machine_ = Machine();
 }
 
@@ -408,21 +415,15 @@ void Gateway::send_settings() {
     control_->send(settings);
 }
 
-void Gateway::stream_opened(StreamId stream, const std::string& kind) {
-    if (kind == "log" && logs_.size() < 4) {
-        logs_.insert(stream);  // kept: its bytes come to the data handler
-        return;
-    }
-    if (kind != "model") return link_->reset(stream, "no such kind here");
-    if (models_.full()) return link_->reset(stream, "too many model calls at once");
-    try {
-        ModelStreams::Started started = models_.start();
-        link_->join(stream, std::move(started.stream),
-                    [this, id = started.id] { models_.ended(id); });
-    } catch (const Error& error) {
-        log(LogLevel::Error, error.what());
-        link_->reset(stream, "the model route does not start");
-    }
+GatewayStreams::Options Gateway::stream_options(const GatewayOptions& options) {
+    return {model_command(options), options.egress_route,
+            [this] { return phase_ == Phase::Ready ? link_.get() : nullptr; },
+            [this](int client, const std::string& why) { clients_.port_closed(client, why); }};
+}
+
+void Gateway::stream_opened(StreamId stream, const std::string& kind, const std::string& meta) {
+    if (kind == "log" && logs_.size() < 4) logs_.insert(stream);  // kept: its bytes come as data
+    else if (!streams_.opened(*link_, stream, kind, meta)) link_->reset(stream, "no such kind here");
 }
 
 void Gateway::from_guest(const json::Value& frame) {
@@ -441,6 +442,8 @@ void Gateway::from_guest(const json::Value& frame) {
         removed(frame);
     } else if (type == "log") {
         log_.append(frame.text("text") + "\n", "guest: ");
+    } else if (type == "cell_gone") {
+        streams_.cell_gone(frame.text("agent"));
     } else if (type == "stopped" && phase_ == Phase::Stopping) {
         log(LogLevel::Info, "the guest has stopped its work");
     }
@@ -504,7 +507,8 @@ json::Value Gateway::report() {
          {"demo", choice_.demo},
          {"sessions", chats_},
          {"image", prepared_.image.id},
-         {"posture", posture_}});
+         {"posture", posture_},
+         {"ports", streams_.ports()}});
     value.set("vmm", json::Value::object({{"program", spec_.vmm},
                                           {"user", status.user},
                                           {"no_capabilities", status.no_capabilities},
@@ -581,6 +585,7 @@ Prepared prepare(const MachineOptions& flags, const MachinePlace& place, UniqueF
                  const std::string& image_folder, const MachineDriver& driver) {
     Prepared prepared{place, {}, std::move(lock), {}, {}, BoundedLog(place.gateway_log, MiB(2))};
     prepared.log.take_stderr();
+    write_own_preset();  // before the configuration is read
     prepared.options = with_config(flags, load_config(config_file()));
     if (!prepared.options.memory.count) prepared.options.memory = kDefaultMemory;
     driver.program();

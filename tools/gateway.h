@@ -11,7 +11,9 @@
 //   inspect              asks the guest; `inspected`
 //   remove_agent         has the guest remove an agent's files; `done` when they are gone
 //   stop                 powers the machine off; `done` when the VMM has gone
-// Streams the guest opens: `model` goes to a child `peacrab model-route`, `log` to the log file.
+//   port                 `port_open`; the port is closed when the client leaves, unless it detached
+// Streams the guest opens: `model` goes to a child `peacrab model-route`, `egress` to a child
+// `peacrab egress-route` with the rules of the config, `log` to the log file.
 // Every byte of the guest is hostile.
 #pragma once
 
@@ -31,6 +33,7 @@ struct GatewayOptions {
     UniqueFd report;
     // The child of a model stream, which gets the stream as descriptor 3.
     std::vector<std::string> model_route = {"/proc/self/exe", "model-route"};
+    std::vector<std::string> egress_route = {"/proc/self/exe", "egress-route"};
     std::string image_folder;  // empty: the current image
     std::string accelerator_cache = accelerator_cache_file();
 };

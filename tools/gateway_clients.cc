@@ -71,6 +71,7 @@ void GatewayClients::accept() {
 void GatewayClients::drop(int fd) {
     loop_.forget(fd);
     clients_.erase(fd);
+    owner_.port_left(fd);
 }
 
 // One line and not a byte behind it. Nothing: it is not whole yet.
@@ -124,6 +125,8 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
         client.agent = frame.text("agent");
         wait(client, Waits::Removal);
         owner_.removal_wanted(client.agent);
+    } else if (type == "port") {
+        open_port(client, frame);
     } else if (frame.text("what") != "chat") {
         fail(client, "open: only a chat can be opened");
     } else if (ready_) {
@@ -131,6 +134,27 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
     } else {
         wait(client, Waits::Chat);
     }
+}
+
+void GatewayClients::open_port(Client& client, const json::Value& frame) {
+    if (!ready_) return fail(client, "the machine is still booting; try again in a moment");
+    std::string url;
+    try {
+        url = owner_.port_wanted(frame, client.fd.get());
+    } catch (const Error& error) {
+        return fail(client, error.what());
+    }
+    if (url.empty()) return void(send(client, json::Value::object({{"type", "done"}})));
+    // It goes with its client: only a hang-up is expected from it now.
+    if (!frame.flag("detach")) wait(client, Waits::Port);
+    send(client, json::Value::object({{"type", "port_open"}, {"url", url}}));
+}
+
+void GatewayClients::port_closed(int fd, const std::string& why) {
+    const auto it = clients_.find(fd);
+    if (it == clients_.end()) return;
+    fail(it->second, why);
+    if (clients_.count(fd)) drop(fd);
 }
 
 // Input is left in the socket meanwhile; a hang-up still comes.

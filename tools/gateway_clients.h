@@ -27,6 +27,9 @@ class GatewayClients {
         virtual void inspect_wanted(const std::string& id) = 0;
         virtual void stop_wanted() = 0;
         virtual void removal_wanted(const std::string& agent) = 0;
+        // Gives the address; throws Error, whose text the client is told.
+        virtual std::string port_wanted(const json::Value& frame, int client) = 0;
+        virtual void port_left(int client) = 0;  // a client that had asked for a port has gone
     };
 
     GatewayClients(Loop& loop, const MachinePlace& place, Owner& owner);
@@ -39,13 +42,14 @@ class GatewayClients {
     void ready();                            // the machine is up: who waited is served
     void inspected(const std::string& id, const json::Value& report);
     void removed(const std::string& agent, const std::string& why);  // "": its files are gone
+    void port_closed(int client, const std::string& why);
     // The machine has gone: everyone is told, the socket is removed.
     void ended(const std::string& why, bool orderly);
 
     static constexpr size_t kMaxClients = 64;
 
   private:
-    enum class Waits { Nothing, Chat, Ready, Stop, Inspect, Removal };
+    enum class Waits { Nothing, Chat, Ready, Stop, Inspect, Removal, Port };
     struct Client {
         UniqueFd fd;
         Waits waits = Waits::Nothing;
@@ -58,6 +62,7 @@ class GatewayClients {
     void handle(Client& client, const json::Value& frame);
     void serve_chat(int fd);
     void wait(Client& client, Waits waits);
+    void open_port(Client& client, const json::Value& frame);
     bool send(Client& client, const json::Value& frame);
     void fail(Client& client, const std::string& why);
     void drop(int fd);

@@ -22,6 +22,8 @@
 #include "config/agent_keys.h"
 #include "config.h"
 #include "doctor.h"
+#include "egress_allow.h"
+#include "egress_route.h"
 #include "error.h"
 #include "gateway.h"
 #include "image.h"
@@ -374,6 +376,36 @@ int setup(const Arguments& arguments) {
     return setup_model(options);
 }
 
+// ---- ways out of a cell, and into it
+
+int allow(const Arguments& arguments) {
+    if (arguments.words.empty()) {
+        if (arguments.has("remove")) throw Usage("allow: which rule to remove is missing");
+        return allow_list();
+    }
+    if (arguments.has("remove")) return allow_remove(arguments.words);
+    std::vector<EgressRule> rules;
+    try {
+        rules = rules_of_words(arguments.words);
+    } catch (const Error& error) {
+        throw Usage(error.what());
+    }
+    return allow_add(rules);
+}
+
+int port(const Arguments& arguments) {
+    if (arguments.words.size() != 2) throw Usage("port: an agent and a port were expected");
+    PortOptions options;
+    options.agent = arguments.words[0];
+    const auto number = parse_port(arguments.words[1]);
+    if (!number) throw Usage("port: a number from 1 to 65535 was expected");
+    options.port = *number;
+    if (arguments.has("raw")) options.gate = PortOptions::Gate::None;
+    if (arguments.has("detach")) options.stay = PortOptions::Stay::Detach;
+    if (arguments.has("close")) options.stay = PortOptions::Stay::Close;
+    return open_port(machine_place(machine_options(arguments).name), options);
+}
+
 // ---- the processes of ours
 
 int gateway(const Arguments& arguments) {
@@ -391,6 +423,8 @@ int gateway(const Arguments& arguments) {
     QemuDriver driver;
     return run_gateway(std::move(options), driver);
 }
+
+int egress_route(const Arguments&) { return egress_route_main(); }
 
 int model_route(const Arguments& arguments) {
     const MachineOptions options =
@@ -450,6 +484,20 @@ const Command kCommands[] = {
      "  --refresh         with build, kernel: read Debian's lists anew, for security updates\n"
      "  --kernel WHICH    with build: own or debian (own once it has been compiled)\n",
      image},
+    {"allow", "list or change what agents may reach outside", "allow [--remove] [RULE…]", "", "remove",
+     SIZE_MAX,
+     "  RULE              HOST:PORT for a tunnel (https), or http://HOST:PORT GET HEAD …;\n"
+     "                    `private` behind it: also at an address that is not public\n"
+     "  --remove          takes rules away; what is open by them ends at once\n"
+     "Without a rule they are listed. Everything else outside is refused.\n",
+     allow},
+    {"port", "reach a server in an agent's cell from this machine", "port [flags] AGENT PORT", "name",
+     "raw detach close", 2,
+     "  --raw             for what is not HTTP: any program of this machine can connect\n"
+     "  --detach          do not stay; it ends with the cell, or with --close\n"
+     "  --close           close it\n"
+     "The printed address holds a token; it listens on loopback only.\n",
+     port},
     {"setup", "choose a model and store its key", "setup [flags]", "model model-url",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"
@@ -461,6 +509,7 @@ const Command kCommands[] = {
 // Started by `peacrab` itself, and shown to nobody.
 const Command kInternal[] = {
     {"gateway", "", "gateway", kMachineFlags, "report", 0, "", gateway},
+    {"egress-route", "", "egress-route", "", "", 0, "", egress_route},
     {"model-route", "", "model-route", "model model-url", "", 0, "", model_route},
 };
 

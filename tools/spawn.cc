@@ -102,8 +102,9 @@ bool clear_capabilities() noexcept {
 }
 
 const char* confine(const Confinement& confinement) noexcept {
-    constexpr int kSpaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
-    if (::unshare(kSpaces) < 0 && ::unshare(CLONE_NEWUSER | kSpaces) < 0) {
+    const bool offline = confinement.network == Confinement::Network::None;
+    const int spaces = CLONE_NEWIPC | CLONE_NEWUTS | (offline ? CLONE_NEWNET : 0);
+    if (::unshare(spaces) < 0 && ::unshare(CLONE_NEWUSER | spaces) < 0) {
         // Not allowed here. The VM has no network card; this layer is one more, not the one.
     }
     if (!set_limit(RLIMIT_CORE, 0)) return "core limit";

@@ -15,8 +15,8 @@
 
 namespace peacrab {
 
-// For a program that hostile bytes may take over (the VMM). In this order: its own network, ipc and
-// uts namespaces (as root, or inside a user namespace; where neither is allowed it goes on without,
+// For a program that hostile bytes may take over (the VMM, the way out of a cell). In this order: its
+// own network, ipc and uts namespaces (as root, or inside a user namespace; where neither is allowed it goes on without,
 // and VmmStatus in machine.h tells), limits, no capability left to gain, ids, no new privileges.
 struct Confinement {
     struct UserIds {
@@ -24,6 +24,7 @@ struct Confinement {
         gid_t group = 0;
         std::vector<gid_t> groups;
     };
+    enum class Network { None, Host } network = Network::None;  // Host: it is there to connect out
     std::optional<UserIds> ids;  // needs root
     Bytes file_limit;            // RLIMIT_FSIZE
     uint64_t open_files = 256;

@@ -1,0 +1,54 @@
+// What goes on beside the chats of a machine: model calls and egress, each answered by a child of its
+// own, and the ports of cells that are open here.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "egress_route.h"
+#include "gateway_ports.h"
+#include "link.h"
+#include "route_streams.h"
+
+namespace peacrab {
+
+class GatewayStreams {
+  public:
+    struct Options {
+        std::vector<std::string> model_route;
+        std::vector<std::string> egress_route;
+        std::function<LinkPort*()> link;  // null: the machine is not ready
+        // A client that waited for the end of its port is to be told why it came.
+        std::function<void(int client, const std::string& why)> port_closed;
+    };
+    GatewayStreams(Loop& loop, Options options);
+
+    static constexpr size_t kMaxEgress = 160;  // of all cells together
+
+    // A rule that is taken away ends everything that is open at once.
+    void configure(const Config& config);
+    // False: of no kind that is known here.
+    bool opened(LinkPort& link, StreamId stream, const std::string& kind, const std::string& meta);
+    void clear();  // the machine has gone: children and ports end
+
+    // `frame`: a client's `port`. Gives the address, "" for a port that was closed. Throws Error.
+    std::string port_wanted(const json::Value& frame, int client);
+    void port_left(int client);
+    void cell_gone(const std::string& agent);
+    json::Value ports() const { return ports_.list(); }
+
+  private:
+    void to_cell(const std::string& agent, uint16_t port, UniqueFd connection);
+    void port_ended(int id, const std::string& why);
+    Options options_;
+    RouteStreams models_;
+    RouteStreams outgoing_;
+    EgressRouteOptions egress_;  // the rules as they are now
+    GatewayPorts ports_;
+    std::map<int, int> port_clients_;  // who waits for the end of which port
+};
+
+}  // namespace peacrab

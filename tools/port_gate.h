@@ -1,0 +1,34 @@
+// Who may use a port of a cell that `peacrab port` has opened: whoever has the address with its token.
+// Judged from the head of a connection's first request. Pure.
+//
+// The address is http://AGENT-PORT.localhost:N/?token=…: a name of its own for every port, for cookies
+// do not tell ports apart, and a server in one cell must not be sent those of another.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace peacrab {
+
+struct PortGate {
+    std::string name;  // "main-8000.localhost"
+    uint16_t port = 0;  // where we listen
+    std::string token;
+    std::string url() const;
+};
+
+struct [[nodiscard]] GateAnswer {
+    enum class Kind {
+        Refuse,    // the zero value: `response` is sent, then the end
+        NeedMore,  // the head is not whole
+        Redirect,  // the token was in the address: `response` puts it into a cookie
+        Pass,      // the bytes may go to the cell
+    } kind = Kind::Refuse;
+    std::string response;
+};
+// `bytes`: what the client has sent so far. The Host must be a name of ours (a page that has another
+// name resolve to this machine gets nothing); then the token or the cookie is wanted.
+GateAnswer ask_gate(const PortGate& gate, std::string_view bytes);
+
+}  // namespace peacrab
