@@ -2,11 +2,14 @@
 // durable. Must not decide anything: what a row means is the warden's and the turn's business.
 #include "store.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
 #include "error.h"
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -175,8 +178,20 @@ void Database::transaction(const std::function<void()>& work) {
     }
 }
 
+namespace {
+
+// Before SQLite makes it, which gives its other files the mode of the first: turn processes of every
+// agent see this folder.
+const std::string& for_us_alone(const std::string& path) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file || ::fchmod(file.get(), 0600) < 0) throw ErrnoError("store: " + path);
+    return path;
+}
+
+}  // namespace
+
 WardenStore::WardenStore(const std::string& path, Durability durability)
-    : database_(path, durability) {
+    : database_(for_us_alone(path), durability) {
     prepare_schema(database_, kWardenSchema, kWardenVersion);
 }
 

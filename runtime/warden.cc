@@ -65,8 +65,11 @@ void Warden::State::prepare_agent(const std::string& agent) {
     make_directories(folder, 0711);
     const std::string sessions = folder + "/sessions";
     make_directories(sessions, 0700);
-    if (const std::optional<Ids> ids = turn_ids(agent);
-        ids && ::chown(sessions.c_str(), ids->uid, ids->gid) < 0)
+    const std::optional<Ids> ids = turn_ids(agent);
+    if (!ids) return;
+    // The folder is closed to other agents' turn processes: a home is readable for all.
+    if (::chmod(options.state.c_str(), 0711) < 0 || ::chown(folder.c_str(), 0, ids->gid) < 0 ||
+        ::chmod(folder.c_str(), 0710) < 0 || ::chown(sessions.c_str(), ids->uid, ids->gid) < 0)
         throw ErrnoError("warden: give the journals to their turn process");
 }
 

@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -219,6 +220,18 @@ TEST_CASE("store: a file of a later version is refused, not touched") {
     }
     CHECK_THROWS_AS(WardenStore(folder.file(), Durability::ProcessCrash), Error);
     CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);
+}
+
+TEST_CASE("store: the warden's book is for the warden alone, also its log") {
+    Folder folder;
+    write_file_atomic(folder.file(), "", 0644);
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    store.slot("main");
+    for (const char* of : {"", "-wal", "-shm"}) {
+        struct stat status {};
+        REQUIRE(::stat((folder.file() + of).c_str(), &status) == 0);
+        CHECK((status.st_mode & 0777) == 0600);
+    }
 }
 
 TEST_CASE("store: a journal that is a link is not followed") {
