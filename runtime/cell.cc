@@ -254,6 +254,7 @@ const CellOptions& Cell::options() const {
 
 std::string Posture::text() const {
     std::string line = name.empty() ? "none" : name;
+    if (probes) line += ", " + std::to_string(probes) + " forbidden effects refused";
     for (size_t i = 0; i < lacks.size(); ++i) line += (i == 0 ? ": " : "; ") + lacks[i];
     return line;
 }

@@ -24,7 +24,7 @@ grep -q '^kernel=Linux ' "$folder/told" || say_failed "no kernel: $(<"$folder/to
 if grep -q "^boot=$(</proc/sys/kernel/random/boot_id)$" "$folder/told"; then
     say_failed 'the command ran on the host'
 fi
-grep -qx 'user=uid=1000' "$folder/told" || say_failed "not the agent: $(<"$folder/told")"
+grep -qx 'user=uid=0' "$folder/told" || say_failed "not the agent: $(<"$folder/told")"
 # The key is looked up at each message: another one is refused, the right one works again.
 printf sk-ant-not-the-one >"$secrets/anthropic"
 question other_key 1 'is this the key?'

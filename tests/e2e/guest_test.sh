@@ -15,7 +15,7 @@ contains "$(<"$scratch/up")" "ready in" "up says when it is ready"
 said=$(answer "what kernel are you running, and what is your user id?")
 contains "$said" "Linux 6.12" "the kernel is the guest's"
 lacks "$said" "$(uname -r)" "the kernel is not the host's"
-contains "$said" "uid=1000(agent)" "the tool child is the agent"
+contains "$said" "uid=0(root)" "the tool child is the root of its cell"
 contains "$said" "demo model" "the demo model says what it is"
 contains "$(<"$scratch/activity")" "shell: uname" "the call is shown as activity"
 
