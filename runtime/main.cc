@@ -11,13 +11,13 @@
 #include <vector>
 
 #include "agent.h"
-#include "boot.h"
+#include "launch/boot.h"
 #include "cells/mechanism.h"
 #include "channels/line_source.h"
 #include "channels/terminal.h"
 #include "error.h"
-#include "guest.h"
-#include "local.h"
+#include "launch/guest.h"
+#include "launch/local.h"
 #include "tools.h"
 
 namespace peacrab {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -440,6 +441,31 @@ void log(LogLevel level, std::string_view text) {
     std::string line = std::string(log_name) + ": " + printable(text) + '\n';
     // Best effort: a log that cannot be written must not end what it reports on.
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+std::vector<std::string> list_folder(const std::string& path) {
+    std::vector<std::string> names;
+    DIR* const folder = ::opendir(path.c_str());
+    if (!folder) return names;
+    while (const dirent* entry = ::readdir(folder)) {
+        const std::string name = entry->d_name;
+        if (name != "." && name != "..") names.push_back(name);
+    }
+    ::closedir(folder);
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+std::string boot_id() {
+    std::string id =
+        read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
+    while (!id.empty() && id.back() == '\n') id.pop_back();
+    return id;
+}
+
+std::string kernel_release() {
+    utsname name;
+    return ::uname(&name) == 0 ? name.release : "unknown";
 }
 
 }  // namespace peacrab

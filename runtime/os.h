@@ -114,6 +114,8 @@ class Secret {
 std::string read_file(const std::string& path, Bytes limit);
 std::optional<std::string> read_file_if_exists(const std::string& path, Bytes limit);
 void write_file_atomic(const std::string& path, std::string_view text, mode_t mode);
+// The names in a folder, sorted; none when it cannot be read.
+std::vector<std::string> list_folder(const std::string& path);
 void make_directories(const std::string& path, mode_t mode = 0700);
 
 // Writes all of it; EINTR retried; blocking fds only.
@@ -134,6 +136,8 @@ void send_fd(int socket, int fd);
 UniqueFd receive_fd(int socket);
 
 std::string env(const char* name);     // "" when unset
+std::string boot_id();         // of this kernel's run; "unknown" when it tells none
+std::string kernel_release();  // as `uname -r`
 std::string random_hex(size_t bytes);  // getrandom(2)
 // Control bytes, ESC, DEL, C1 and bidi overrides become visible escapes; newlines are kept.
 // For anything hostile that is printed on a terminal.

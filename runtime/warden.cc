@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "boot.h"
 #include "error.h"
 #include "warden_state.h"
 

@@ -26,7 +26,6 @@
 #include <array>
 #include <cstdlib>
 
-#include "boot.h"
 #include "cells/container_child.h"
 #include "cells/limits.h"
 #include "cells/mechanism.h"

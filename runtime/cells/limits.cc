@@ -22,7 +22,6 @@
 #include <cstdlib>
 #include <thread>
 
-#include "boot.h"
 #include "cells/mechanism.h"
 #include "config.h"
 #include "error.h"

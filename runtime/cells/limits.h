@@ -18,6 +18,10 @@
 
 namespace peacrab {
 
+// Where control groups (v2) are, in our own microVM; no cell sees it. In it stand `warden`, `turns` and
+// `agents`, whose groups have the controllers memory, pids, cpu and io.
+constexpr const char* kControlGroups = "/run/cgroup";
+
 class AgentGroup {
   public:
     enum class Kind { File, Call, Background };

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 
-#include "boot.h"
 #include "cell_fixture.h"
 
 using namespace peacrab;

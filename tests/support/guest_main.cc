@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-#include "boot.h"
+#include "launch/boot.h"
 #include "error.h"
 #include "tools.h"
 

@@ -1,13 +1,13 @@
 // Joins the link to the warden; nothing is decided here. The host may end at any time and come
 // back with a new epoch: streams die with it, turns go on.
-#include "guest.h"
+#include "launch/guest.h"
 
 #include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <map>
 
-#include "boot.h"
+#include "launch/boot.h"
 #include "cells/relay.h"
 #include "error.h"
 #include "link.h"

@@ -1,9 +1,8 @@
 // PID 1 before it is the warden. The guest's root holds our binary, kernel modules and mount points
 // and nothing else, so everything is done here by system call. Order matters and is explained.
 // Source: mount(2), init_module(2), reboot(2), Linux Documentation/ABI sysfs-class-virtio-ports.
-#include "boot.h"
+#include "launch/boot.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/module.h>
 #include <sys/mount.h>
@@ -12,12 +11,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <thread>
 
+#include "cells/limits.h"
 #include "error.h"
 
 namespace peacrab {
@@ -197,31 +195,6 @@ void set_clock(int64_t unix_milliseconds) {
     now.tv_sec = unix_milliseconds / 1000;
     now.tv_usec = (unix_milliseconds % 1000) * 1000;
     if (::settimeofday(&now, nullptr) < 0) throw ErrnoError("boot: set the clock");
-}
-
-std::vector<std::string> list_folder(const std::string& path) {
-    std::vector<std::string> names;
-    DIR* const folder = ::opendir(path.c_str());
-    if (!folder) return names;
-    while (const dirent* entry = ::readdir(folder)) {
-        const std::string name = entry->d_name;
-        if (name != "." && name != "..") names.push_back(name);
-    }
-    ::closedir(folder);
-    std::sort(names.begin(), names.end());
-    return names;
-}
-
-std::string boot_id() {
-    std::string id =
-        read_file_if_exists("/proc/sys/kernel/random/boot_id", KiB(1)).value_or("unknown");
-    while (!id.empty() && id.back() == '\n') id.pop_back();
-    return id;
-}
-
-std::string kernel_release() {
-    utsname name;
-    return ::uname(&name) == 0 ? name.release : "unknown";
 }
 
 void power_off() {

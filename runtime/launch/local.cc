@@ -1,6 +1,6 @@
 // Options from flags, config and environment, in this order; then fork. The key is taken out of
 // the environment before anything else runs, so that no child inherits it.
-#include "local.h"
+#include "launch/local.h"
 
 #include <fcntl.h>
 #include <signal.h>

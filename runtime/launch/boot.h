@@ -14,10 +14,6 @@ struct Booted {
     bool state_mounted = false;           // the state disk is at /state
 };
 
-// Where control groups (v2) are, in our own microVM; no cell sees it. In it stand `warden`, `turns` and
-// `agents`, whose groups have the controllers memory, pids, cpu and io.
-constexpr const char* kControlGroups = "/run/cgroup";
-
 // True when we are the first process of an initramfs: PID 1 and nothing mounted on /proc yet. (A
 // container's PID 1 has a /proc.)
 bool is_guest_init();
@@ -31,11 +27,6 @@ Booted boot_guest();
 UniqueFd open_link_port(Deadline deadline);
 
 void set_clock(int64_t unix_milliseconds);
-
-// Names in the guest's root folder, sorted; the mount points of this process.
-std::vector<std::string> list_folder(const std::string& path);
-std::string boot_id();
-std::string kernel_release();
 
 // Syncs, unmounts the state disk, turns the machine off. Does not return.
 [[noreturn]] void power_off();
