@@ -176,7 +176,7 @@ int disk(long mebibytes) {
     int code;
     const int fd = ::open("flood-disk", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ::signal(SIGXFSZ, SIG_IGN);
-    const int taken = ::fallocate(fd, 0, 0, off_t{2} << 30);
+    const int taken = ::fallocate(fd, 0, 0, off_t{400} << 20);
     told("fallocate", 0, taken == 0 ? 0 : errno);
     if (::ftruncate(fd, off_t{1} << 40) < 0) told("sparse", 0, errno);
     if (::ftruncate(fd, 0) < 0) return told("disk", 0, errno);

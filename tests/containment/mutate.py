@@ -1,0 +1,121 @@
+"""The mutation run: in peacrabd-mutant an agent called off-<mechanism> has a cell without it. Some row
+must go red there, or nobody would miss the wall. Most by far are noticed by rows about one cell, so
+many mechanisms share one machine.
+"""
+import os
+import re
+
+import audit_inside
+from machine import HERE, ROOT
+from rows import Red, Rows
+from rows_floods import Floods
+from rows_frames import Frames
+from rows_walls import FOREIGN, USERS, Hostile
+
+# Which rows should notice, the likeliest first. A row: one of `attack` (as root, or ID/agent); audit:PART
+# of audit_inside; or a row of the suite.
+SUSPECTS = {
+    "seccomp-architecture": "A15", "seccomp-namespaces": "audit:calls A1", "seccomp-clone3": "A2",
+    "seccomp-mount": "audit:calls A4", "seccomp-socket": "A14", "seccomp-terminal": "A17", "seccomp-freeze": "A17",
+    "seccomp-prctl": "A15", "seccomp-personality": "A15", "seccomp-listener": "A15", "seccomp-uring": "A15 audit:calls",
+    "seccomp-userfault": "A15 audit:calls", "seccomp-bpf": "A15 audit:calls", "seccomp-perf": "A15 audit:calls",
+    "seccomp-keys": "A15 audit:calls", "seccomp-handles": "A18 A15 audit:calls", "seccomp-foreign": "A11 audit:calls",
+    "seccomp-memory": "A15 audit:calls", "seccomp-ldt": "A15 audit:calls", "seccomp-quota": "A15 audit:calls",
+    "seccomp-machine": "A15 audit:calls", "seccomp-syslog": "A15 audit:calls", "seccomp-ports": "A15 audit:calls",
+    "seccomp-unknown": "A15", "seccomp-file": "A23", "seccomp-reaper": "A23", "no-new-privs": "A19 audit:rights",
+    "bounding-set": "A20 audit:rights", "capabilities": "A20 audit:rights", "ids": "audit:rights A20/agent",
+    "groups": "audit:rights", "core-limit": "B11 audit:environment", "open-files-limit": "B11 audit:environment",
+    "file-size-limit": "audit:environment", "locked-memory-limit": "audit:environment", "queue-limits": "audit:environment",
+    "priority-limits": "audit:environment E9", "descriptors": "A6", "working-directory": "A7", "landlock-file": "F2",
+    "user-namespace": "audit:rights B2", "nested-namespaces": "audit:rights", "mount-namespace": "audit:rights audit:mounts",
+    "net-namespace": "C7 audit:sockets audit:rights", "pid-namespace": "B2 audit:rights", "ipc-namespace": "audit:rights B3-B5",
+    "uts-namespace": "audit:rights", "cgroup-namespace": "audit:rights audit:files", "reaper-ids": "A10 B2 A7",
+    "reaper-dumpable": "A7 C1", "old-root": "audit:mounts C10", "root-nosuid": "A19 audit:mounts",
+    "root-nodev": "audit:mounts", "home-nosuid": "A19 audit:mounts", "home-nodev": "audit:mounts",
+    "output-read-only": "A21 audit:mounts", "output-noexec": "audit:mounts", "proc-masked": "A9 audit:mounts",
+    "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-tmp",
+    "terminals-limit": "E5 audit:mounts", "own-layer": "B10", "own-home": "B1-C2", "memory-limit": "E2",
+    "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-share", "io-limit": "E10", "disk-quota": "E3",
+    "files-quota": "E4", "quota-inherited": "E3", "kill-call": "E7", "call-time": "E8", "output-cap": "E6",
+    "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11",
+    "policy-schema": "G1", "proxy-identity": "C8", "message-route": "B8", "scrub-output": "G6", "self-probe": "probes",
+}
+# A tenth of them, of every kind, for the everyday run.
+SAMPLE = ["seccomp-socket", "seccomp-mount", "no-new-privs", "proc-masked", "process-limit", "file-beneath"]
+
+
+def mechanisms():
+    with open(os.path.join(ROOT, "runtime", "cells", "mechanism.h")) as file:
+        return re.findall(r'^    X\(\w+, "([a-z0-9-]+)"\)', file.read(), re.M)
+
+
+def configuration(names):
+    limits = Floods.LIMITS
+    return "agents:\n  beta:\n    model: hostile-1\n" + "".join(f"  off-{name}:\n{limits}" for name in names)
+
+
+class Mutants:
+    def __init__(self, machine, full):
+        self.machine, self.full = machine, full
+        self.quiet = Rows()
+
+    def by_attack(self, agent, row):
+        name, _, user = row.partition("/")
+        said = agent.shell(f"ATTACK_FOREIGN={FOREIGN} ./attack --anyway {name}", 300, **USERS[user or "root"])
+        if re.search(rf"^{name}\+? (ESCAPED|UNEXPECTED)", said.text, re.M):
+            return re.search(rf"^{name}\+? .*", said.text, re.M)[0][:160]
+        return "" if f"{name}+ ok" in said.text else f"the row did not finish: {said.text[-100:]!r}"
+
+    def by_audit(self, agent, part):
+        for user, more in USERS.items():
+            extra, lost = audit_inside.differences(agent, user, more, (part,))
+            must, _ = audit_inside.golden(user)
+            kinds = {line.split()[0] for line in audit_inside.seen(agent, more, part, agent.name)}
+            lost = [line for line in lost if line.split()[0] in kinds]
+            if extra or lost:
+                return f"audit of {user}: more {extra[:3]}, missing {lost[:3]}"
+        return ""
+
+    def by_row(self, agent, row):
+        floods = Floods(self.machine, self.quiet, self.full, agent.name)
+        frames = Frames(self.machine, self.quiet, self.full, agent.name)
+        walls = Hostile(self.machine, self.quiet, self.full, agent.name)
+        root = {}
+        acts = {"E1": lambda: floods.processes("forks", root), "E2": lambda: floods.memory("memory", root),
+                "E2-tmp": lambda: floods.mild("tmp", {"ENOSPC"}, floods.MEMORY, root), "E3": lambda: floods.disk("disk", root),
+                "E4": lambda: floods.files(root), "E5": lambda: floods.descriptors(root), "E6": lambda: floods.output(root),
+                "E7": lambda: floods.zombies(root), "E8": lambda: floods.stubborn(root), "E9": lambda: floods.busy(root),
+                "E9-share": lambda: floods.share(root), "E10": lambda: floods.io(root), "E11": lambda: floods.huge_files(root),
+                "F1": frames.paths, "F2": frames.links, "F11": frames.odd_files, "G1": frames.schema, "G6": frames.escapes,
+                "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"),
+                "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
+        try:
+            acts[row]()
+        except Red as red:
+            return str(red)[:200]
+        return ""
+
+    def noticed(self, name):
+        """What went red without this mechanism; "" when nothing did."""
+        agent = self.machine.agent(f"off-{name}")
+        try:
+            first = agent.shell("echo started", 60)
+            if "started" not in first.text:
+                return f"its start: {first.text.strip()[-160:]}"
+            self.machine.arm(agent)
+            for row in SUSPECTS.get(name, "").split():
+                if row == "probes":
+                    continue
+                if row.startswith("audit:"):
+                    why = self.by_audit(agent, row[6:])
+                elif re.fullmatch(r"[ABC]\d+(/agent)?", row) and row not in ("A23", "B8", "B10", "C8"):
+                    why = self.by_attack(agent, row)
+                else:
+                    why = self.by_row(agent, row)
+                if why:
+                    return f"{row}: {why}"
+            return ""
+        except Exception as error:  # a cell that cannot be used is one that is missed
+            return f"{type(error).__name__}: {str(error)[:160]}"
+        finally:
+            agent.finish()
