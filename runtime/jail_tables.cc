@@ -158,6 +158,8 @@ constexpr RefusedRow kRefused[] = {
 constexpr uint32_t kEvery = ~uint32_t{0};
 constexpr uint32_t kNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
                                  CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+constexpr uint32_t kInet = ~uint32_t{AF_INET ^ AF_INET6};  // the one and the other
+static_assert((AF_INET & kInet) == AF_INET && (AF_INET6 & kInet) == AF_INET);
 constexpr uint32_t kTypeMask = 0xf;  // below the flags of socket(2)'s type
 constexpr uint32_t kFastOpen = 0x20000000;  // MSG_FASTOPEN
 constexpr uint32_t kTcp = 6, kUdp = 17, kNetlinkRoute = 0;
@@ -172,21 +174,13 @@ constexpr ArgumentRow kByArgument[] = {
 
     {kShells | kOwn, "socket", 1, {{{0, kEvery, AF_UNIX}}}, kAllow, "local sockets; syslog"},
     {kShell | kTcpShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, 0}}}, kAllow, "TCP"},
+     {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, 0}}}, kAllow, "TCP"},
     {kShell | kTcpShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, kTcp}}}, kAllow, "TCP"},
+     {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, kTcp}}}, kAllow, "TCP"},
     {kShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, 0}}}, kAllow, "UDP"},
+     {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, 0}}}, kAllow, "UDP"},
     {kShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, kUdp}}}, kAllow, "UDP"},
-    {kShell | kTcpShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET6}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, 0}}}, kAllow, "TCP"},
-    {kShell | kTcpShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET6}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, kTcp}}}, kAllow, "TCP"},
-    {kShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET6}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, 0}}}, kAllow, "UDP"},
-    {kShell | kOwn, "socket", 3,
-     {{{0, kEvery, AF_INET6}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, kUdp}}}, kAllow, "UDP"},
+     {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, kUdp}}}, kAllow, "UDP"},
     {kShells | kOwn, "socket", 2, {{{0, kEvery, AF_NETLINK}, {2, kEvery, kNetlinkRoute}}}, kAllow,
      "getaddrinfo asks which addresses the machine has"},
     {kShells | kStreams, "socket", 0, {}, EAFNOSUPPORT, "vsock, alg, raw and the rest"},

@@ -40,16 +40,21 @@ uint64_t all_of_files(int version) {
     return all;
 }
 
+void allow(const UniqueFd& ruleset, int at, uint64_t rights, const std::string& path) {
+    struct stat info;
+    if (::fstat(at, &info) < 0) throw ErrnoError("jail: landlock: " + printable(path));
+    landlock_path_beneath_attr rule{};
+    rule.allowed_access = S_ISDIR(info.st_mode) ? rights : rights & kOfFiles;
+    rule.parent_fd = at;
+    if (::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+        throw ErrnoError("jail: landlock: " + printable(path));
+}
+
 void allow_path(const UniqueFd& ruleset, const std::string& path, uint64_t rights) {
     const UniqueFd at(::open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!at && (errno == ENOENT || errno == EACCES || errno == ENOTDIR)) return;
-    struct stat info;
-    if (!at || ::fstat(at.get(), &info) < 0) throw ErrnoError("jail: landlock: " + printable(path));
-    landlock_path_beneath_attr rule{};
-    rule.allowed_access = S_ISDIR(info.st_mode) ? rights : rights & kOfFiles;
-    rule.parent_fd = at.get();
-    if (::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-        throw ErrnoError("jail: landlock: " + printable(path));
+    if (!at) throw ErrnoError("jail: landlock: " + printable(path));
+    allow(ruleset, at.get(), rights, path);
 }
 
 }  // namespace
@@ -86,6 +91,8 @@ UniqueFd landlock_ruleset(const LandlockRules& rules, int least) {
     for (const std::string& path : rules.read) allow_path(ruleset, path, kReading);
     for (const std::string& path : rules.execute)
         allow_path(ruleset, path, handled.files & (kReading | execute));
+    if (rules.program >= 0)
+        allow(ruleset, rules.program, handled.files & (kReading | execute), "our own program");
     for (const uint16_t port : rules.tcp == Tcp::Listed ? rules.ports : std::vector<uint16_t>()) {
         const PortRule rule{kConnectTcp, port};
         if (::syscall(SYS_landlock_add_rule, ruleset.get(), kRuleOfPort, &rule, 0) < 0)

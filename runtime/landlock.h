@@ -16,6 +16,7 @@ struct LandlockRules {
     std::vector<std::string> write;    // read, write, make and remove beneath it
     std::vector<std::string> read;     // read beneath it, or the file
     std::vector<std::string> execute;  // read and execute; beneath no other path anything can be
+    int program = -1;                  // the same for one file, by its descriptor
     // Whether executing is left to the filter: for a ruleset that is on before our program starts.
     enum class Execute { Listed, Any } executing = Execute::Listed;
     // Any: TCP is not limited. None: no port can be reached or bound; Listed: these can be reached.

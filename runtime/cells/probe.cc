@@ -177,7 +177,7 @@ long dial_outside() noexcept {
     if (fd < 0) return -1;
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_port = htons(80);
+    to.sin_port = htons(9);  // discard
     to.sin_addr.s_addr = htonl(0xc6336401);  // 198.51.100.1: in documentation only
     const int result = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
     const int code = errno;

@@ -1,14 +1,16 @@
-// The parent's side of a call on the machine's own files: decides once which layers there are, and
-// starts each call in them. What the child does: cell_child.cc. Nothing here may fall back to less
-// than what was decided.
+// The parent's side of posture shared: decides once which layers there are, keeps the holder that
+// starts calls in them, and says what is not given. What the processes do: shared_child.cc. Nothing
+// here may fall back to less than what was decided.
 #include "cells/shared.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +18,12 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <filesystem>
 
-#include "cells/cell_child.h"
+#include "cells/mechanism.h"
+#include "cells/probe.h"
+#include "cells/shared_child.h"
+#include "cells/shared_relay.h"
 #include "error.h"
 
 namespace peacrab {
@@ -25,18 +31,32 @@ namespace {
 
 constexpr const char* kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr Milliseconds kTrialLimit{30'000};
+constexpr uint16_t kRelayPort = 3128;
+// Read and executed, beneath them nothing of the person's own; what is missing is left out.
+constexpr const char* kSystem[] = {"/usr",   "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+                                   "/etc",   "/opt", "/var",  "/run", "/sys",   "/nix",   "/gnu"};
+// Written by any program.
+constexpr const char* kDevices[] = {"/proc",     "/dev/null",   "/dev/zero", "/dev/full",
+                                    "/dev/random", "/dev/urandom", "/dev/tty"};
+// These only where the place has its own: elsewhere they are other programs' terminals and memory.
+constexpr const char* kOwnDevices[] = {"/dev/ptmx", "/dev/pts", "/dev/shm"};
 
-std::vector<std::string> environment_for(const std::string& home, const std::string& user) {
-    return {kPath,       "HOME=" + home, "USER=" + user,  "LOGNAME=" + user,      "LANG=C.UTF-8",
-            "TERM=dumb", "PAGER=cat",    "GIT_PAGER=cat", "GIT_TERMINAL_PROMPT=0"};
-}
-
-// The program and its words, as execve wants them; `words` must outlive it.
-std::vector<const char*> pointers(const std::vector<std::string>& words) {
-    std::vector<const char*> list;
-    for (const std::string& word : words) list.push_back(word.c_str());
-    list.push_back(nullptr);
-    return list;
+std::vector<std::string> environment_for(const std::string& own, const std::string& proxy) {
+    std::vector<std::string> words = {kPath,
+                                      "HOME=" + own + "/home",
+                                      "TMPDIR=" + own,
+                                      "USER=agent",
+                                      "LOGNAME=agent",
+                                      "LANG=C.UTF-8",
+                                      "TERM=dumb",
+                                      "PAGER=cat",
+                                      "GIT_PAGER=cat",
+                                      "GIT_TERMINAL_PROMPT=0"};
+    if (proxy.empty()) return words;
+    for (const char* name : {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
+        words.push_back(std::string(name) + "=" + proxy);
+    words.push_back("no_proxy=localhost,127.0.0.1,::1");
+    return words;
 }
 
 UniqueFd in_memory(const std::string& text) {
@@ -51,6 +71,18 @@ void write_map(const char* path, const std::string& text) {
     const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
     if (!file) throw ErrnoError(std::string("map ids: ") + path);
     write_all(file.get(), text);
+}
+
+UniqueFd listen_on_loopback() {
+    UniqueFd made(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(kRelayPort);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!made || ::bind(made.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) < 0 ||
+        ::listen(made.get(), 128) < 0)
+        throw ErrnoError("proxy port");
+    return made;
 }
 
 // In a child: moves into a user and a network namespace of our own and hands them back.
@@ -68,11 +100,12 @@ void hand_back_spaces(int socket, const std::string& ids, const std::string& gro
         if (!space) throw ErrnoError(path);
         send_fd(socket, space.get());
     }
+    send_fd(socket, listen_on_loopback().get());
 }
 
 // The same for an ordinary user: the network namespace belongs to a user namespace in which only
 // our own uid is known.
-void make_user_spaces(UniqueFd& users, UniqueFd& network) {
+void make_user_spaces(UniqueFd& users, UniqueFd& network, UniqueFd& listener) {
     SocketPair pair = SocketPair::seqpacket();
     const std::string uid = std::to_string(::geteuid()), gid = std::to_string(::getegid());
     const pid_t pid = ::fork();
@@ -89,8 +122,9 @@ void make_user_spaces(UniqueFd& users, UniqueFd& network) {
     pair.theirs.reset();
     users = receive_fd(pair.ours.get());
     if (users) network = receive_fd(pair.ours.get());
+    if (network) listener = receive_fd(pair.ours.get());
     (void)child.wait();
-    if (!network) throw Error("no user namespaces here");
+    if (!listener) throw Error("no user namespaces here");
 }
 
 void require_directory(const char* what, const std::string& path) {
@@ -111,30 +145,58 @@ bool is_within(const std::string& path, const std::string& directory) {
     return path == directory || path.starts_with(directory + "/");
 }
 
-// How long the watcher of a call without a pid namespace has to end everybody, before it is ended.
+// How long a keeper has to end everybody, before the place is ended.
 constexpr Milliseconds kGrace{2000};
+
+// Scratch of the place's own, where it cannot have a /tmp of its own.
+class Scratch {
+  public:
+    Scratch() {
+        const std::string in = env("TMPDIR");
+        path_ = (in.empty() ? "/tmp" : in) + "/peacrab-XXXXXX";
+        if (!::mkdtemp(path_.data())) throw ErrnoError("cell: scratch folder: " + printable(path_));
+    }
+    Scratch(const Scratch&) = delete;
+    ~Scratch() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    const std::string& path() const { return path_; }
+
+  private:
+    std::string path_;
+};
+
+// The holder's process and the socket to it. With a pid namespace all calls end with it.
+struct Holder {
+    Pidfd process;
+    UniqueFd control;
+};
 
 class SharedCall : public PlaceCall {
   public:
-    explicit SharedCall(bool plain) : plain_(plain) {}
+    SharedCall(std::shared_ptr<Holder> holder, UniqueFd clean)
+        : holder_(std::move(holder)), clean_(std::move(clean)) {}
     ~SharedCall() override {
-        if (!child || !plain_) return;  // Pidfd kills and waits
-        kill();
-        pollfd one{child.fd(), POLLIN, 0};
-        ::poll(&one, 1, static_cast<int>(kGrace.count()));
+        if (child) {
+            kill();
+            pollfd one{child.fd(), POLLIN, 0};
+            ::poll(&one, 1, static_cast<int>(kGrace.count()));
+            child.kill_and_reap();
+        }
+        // A keeper that was ended by its own call has left somebody behind: the place goes.
+        char byte;
+        if (read_some(clean_.get(), {&byte, 1}).value_or(0) != 1) holder_->process.kill_and_reap();
     }
-    // Without a pid namespace the watcher has to find the descendants first.
+    // The keeper has to find the descendants first.
     void kill() noexcept override {
-        child.signal(!killed_ && plain_ ? SIGTERM : SIGKILL);
+        child.signal(killed_ ? SIGKILL : SIGTERM);
         killed_ = true;
-    }
-    // Pid 1 of a namespace of its own cannot be asked; without one the watcher passes it on.
-    void terminate() noexcept override {
-        if (plain_) child.signal(SIGTERM);
     }
 
   private:
-    bool plain_;
+    std::shared_ptr<Holder> holder_;
+    UniqueFd clean_;
     bool killed_ = false;
 };
 
@@ -145,91 +207,55 @@ class SharedPlace : public Place {
     std::unique_ptr<PlaceCall> file(const std::string& request) override;
     Posture posture() const override;
     UniqueFd connect(uint16_t) override {
-        throw Error("cell: connect: this kind of cell has no network");
+        throw Error("cell: connect: servers are reached only in a cell of its own");
     }
 
   private:
+    enum class Network { None, Relay, Port };
+    void check_paths(CellOptions& options);
     void find_layers();
-    CellPlan plan(const JailFilter& filter) const;
-    std::unique_ptr<PlaceCall> start(CellPlan plan, const std::string* request = nullptr) const;
-    std::string attempt() const;
+    void choose_network();
+    LandlockRules rules() const;
+    void start_holder();
+    std::string attempt();
+    std::unique_ptr<PlaceCall> start(SharedCallKind kind, const std::string& text);
 
     CellOptions options_;
-    CellLayers layers_;
+    SharedLayers layers_;
+    Network network_kind_ = Network::None;
+    std::optional<ProxyAddress> proxy_;
     JailFilter shell_, file_, reaper_;
-    UniqueFd program_;          // our own binary
-    UniqueFd users_, network_;  // the namespaces every call enters
-    std::vector<std::string> environment_;
+    UniqueFd program_;                     // our own binary
+    UniqueFd users_, network_, listener_;  // the namespaces every call enters
+    std::optional<Scratch> scratch_;
+    std::optional<ProxyRelay> relay_;
+    size_t probes_ = 0;
+    std::shared_ptr<Holder> holder_;
 };
 
-CellPlan SharedPlace::plan(const JailFilter& filter) const {
-    CellPlan plan;
-    plan.layers = layers_;
-    plan.user = users_.get();
-    plan.network = network_.get();
-    plan.filter = &filter;
-    plan.reaper_filter = &reaper_;
-    plan.jail.directory = options_.workspace.c_str();
-    for (const char* covered : {"/tmp", "/run", "/dev/shm"})
-        if (is_within(options_.workspace, covered)) plan.kept = options_.workspace.c_str();
-    plan.jail.max_open_files = 4096;
-    // Counted per uid: where the uid is the person's own, their other programs count too.
-    if (layers_.kind == CellLayers::Kind::Plain) plan.jail.max_processes = 4096;
-    return plan;
-}
-
-std::unique_ptr<PlaceCall> SharedPlace::start(CellPlan plan, const std::string* request) const {
-    auto call = std::make_unique<SharedCall>(layers_.kind == CellLayers::Kind::Plain);
-    Pipe said = Pipe::make();
-    Pipe report = Pipe::make();
-    set_nonblocking(said.read.get());
-    set_nonblocking(report.read.get());
-    const UniqueFd input = request ? in_memory(*request) : UniqueFd();
-    const std::vector<const char*> words = pointers(environment_);
-    std::vector<const char*> hidden = pointers(options_.hidden);
-    hidden.pop_back();
-    plan.environment = words.data();
-    plan.hidden = hidden;
-    plan.input = input.get();
-    plan.output = said.write.get();
-    plan.report = report.write.get();
-    int pidfd = -1;
-    const pid_t pid = start_cell_child(plan, pidfd);
-    if (pid < 0) throw ErrnoError("fork");
-    if (pidfd < 0) {  // without it a command could not be ended
-        const int code = errno;
-        ::kill(pid, SIGKILL);
-        ::waitpid(pid, nullptr, 0);
-        throw ErrnoError("pidfd", code);
-    }
-    call->child = Pidfd(pid, UniqueFd(pidfd));
-    call->output = std::move(said.read);
-    call->output_keeper = std::move(said.write);
-    call->report = std::move(report.read);
-    return call;
-}
-
-// Builds everything and enters the jail, without a program. Empty when it worked.
-std::string SharedPlace::attempt() const {
-    const std::unique_ptr<PlaceCall> call = start(plan(shell_));
-    pollfd one{call->child.fd(), POLLIN, 0};
-    if (::poll(&one, 1, static_cast<int>(kTrialLimit.count())) != 1)
-        return "a trial call did not end";
-    CellReport record{};
-    std::span<char> bytes(reinterpret_cast<char*>(&record), sizeof record);
-    if (read_some(call->report.get(), bytes).value_or(0) != sizeof record)
-        return "a trial call gave no reason";
-    record.step[sizeof record.step - 1] = '\0';
-    if (record.kind == CellReport::Kind::Failed)
-        return std::string(record.step) + ": " + std::strerror(record.value);
-    if (record.kind != CellReport::Kind::Exited || record.value != 0) return "a trial call failed";
-    return {};
+bool separated(const SharedLayers& layers) {
+    return layers.kind == SharedLayers::Kind::Separated;
 }
 
 SharedPlace::SharedPlace(CellOptions& options) {
     if (::geteuid() == 0)
         throw Error("cell: without a VM peacrab must not be root: start it as an ordinary user");
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("cell: hide memory");
+    if (landlock_version() < 1)
+        throw Error(
+            "cell: posture shared needs Landlock, which this kernel has not or not switched on "
+            "(Linux 5.13; /sys/kernel/security/lsm lists it): use `peacrab ask`, in a VM");
+    check_paths(options);
+    options_ = options;
+    proxy_ = proxy_of_environment();
+    file_ = JailFilter::compile(JailClass::File);
+    reaper_ = JailFilter::compile(JailClass::Reaper);
+    program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
+    if (!program_) throw ErrnoError("cell: our own program");
+    find_layers();
+}
+
+void SharedPlace::check_paths(CellOptions& options) {
     require_directory("workspace", options.workspace);
     options.workspace = real_path(options.workspace);
     for (std::string& path : options.hidden) {
@@ -240,71 +266,195 @@ SharedPlace::SharedPlace(CellOptions& options) {
             throw Error("cell: workspace: " + printable(options.workspace) + ": lies within " +
                         printable(path) + ", which tools must not see: start in another folder");
     }
-    const std::string own = env("HOME"), user = env("USER");
-    environment_ =
-        environment_for(own.empty() ? options.workspace : own, user.empty() ? "agent" : user);
-    options_ = options;
-    shell_ = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
-    file_ = JailFilter::compile(JailClass::File);
-    reaper_ = JailFilter::compile(JailClass::Reaper);
-    program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
-    if (!program_) throw ErrnoError("cell: our own program");
-    find_layers();
+}
+
+void SharedPlace::choose_network() {
+    using Kind = JailFilter::Network;
+    relay_.reset();
+    network_kind_ = Network::None;
+    Kind kind = Kind::None;
+    if (separated(layers_)) {
+        kind = Kind::Own;  // loopback, and what listens there
+        if (proxy_) {
+            relay_.emplace(*proxy_, listener_.get());
+            network_kind_ = Network::Relay;
+        }
+    } else if (proxy_ && landlock_version() >= 4) {
+        kind = Kind::Tcp;
+        network_kind_ = Network::Port;
+    }
+    shell_ = JailFilter::compile(JailClass::Shell, kind);
+}
+
+// What can be had of the machine's files. Beneath no path of these may what is hidden lie, unless it
+// is covered.
+LandlockRules SharedPlace::rules() const {
+    LandlockRules rules;
+    const std::string own = separated(layers_) ? "/tmp" : scratch_->path();
+    rules.write = {options_.workspace, own};
+    rules.execute = {options_.workspace, own};
+    rules.execute.insert(rules.execute.end(), std::begin(kSystem), std::end(kSystem));
+    rules.write.insert(rules.write.end(), std::begin(kDevices), std::end(kDevices));
+    if (separated(layers_)) {
+        rules.write.insert(rules.write.end(), std::begin(kOwnDevices), std::end(kOwnDevices));
+        rules.tcp = LandlockRules::Tcp::Any;  // the network is its own
+        return rules;
+    }
+    for (const std::string& path : options_.hidden)
+        for (const std::string& seen : rules.execute)
+            if (is_within(path, seen))
+                throw Error("cell: " + printable(path) + ": lies within " + printable(seen) +
+                            ", which tools see here: start in another folder");
+    if (network_kind_ == Network::Port) {
+        rules.tcp = LandlockRules::Tcp::Listed;
+        rules.ports = {proxy_->port};
+    }
+    return rules;
+}
+
+void SharedPlace::start_holder() {
+    SocketPair pair = SocketPair::seqpacket();
+    HolderPlan plan;
+    plan.layers = layers_;
+    if (separated(layers_)) plan.hidden = options_.hidden;
+    for (const char* covered : {"/tmp", "/run", "/dev/shm"})
+        if (is_within(options_.workspace, covered)) plan.kept = options_.workspace;
+    plan.workspace = options_.workspace;
+    plan.own = separated(layers_) ? "/tmp" : scratch_->path();
+    plan.environment = environment_for(
+        plan.own, network_kind_ == Network::Relay
+                      ? "http://127.0.0.1:" + std::to_string(kRelayPort)
+                  : network_kind_ == Network::Port ? proxy_->url()
+                                                   : std::string());
+    plan.rules = rules();
+    plan.control = pair.theirs.get();
+    plan.program = program_.get();
+    plan.network = separated(layers_) ? network_.get() : -1;
+    plan.users = separated(layers_) ? users_.get() : -1;
+    plan.shell = &shell_;
+    plan.file = &file_;
+    plan.reaper = &reaper_;
+    const pid_t pid = ::fork();
+    if (pid < 0) throw ErrnoError("cell: holder: fork");
+    if (pid == 0) hold(plan);
+    holder_ = std::make_shared<Holder>();
+    holder_->process = Pidfd::of_child(pid);
+    holder_->control = std::move(pair.ours);
+    pair.theirs.reset();
+    pollfd one{holder_->control.get(), POLLIN, 0};
+    CellReport record{};
+    std::span<char> bytes(reinterpret_cast<char*>(&record), sizeof record);
+    if (::poll(&one, 1, static_cast<int>(kTrialLimit.count())) != 1 ||
+        read_some(holder_->control.get(), bytes).value_or(0) != sizeof record)
+        throw Error("cell: holder: gave no reason");
+    record.step[sizeof record.step - 1] = '\0';
+    if (record.kind != CellReport::Kind::Exited)
+        throw Error("cell: " + std::string(record.step) + ": " + std::strerror(record.value));
+}
+
+std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, const std::string& text) {
+    if (text.size() > kMaxCommand && kind != SharedCallKind::File)
+        throw Error("command: too long");
+    use_mechanisms_of(options_.agent);
+    if (!holder_->process || holder_->process.try_wait()) start_holder();
+    Pipe said = Pipe::make();
+    Pipe report = Pipe::make();
+    Pipe clean = Pipe::make();
+    for (const Pipe* pipe : {&said, &report, &clean}) set_nonblocking(pipe->read.get());
+    const UniqueFd input = in_memory(text);
+    const int control = holder_->control.get();
+    const char byte = static_cast<char>(kind);
+    write_all(control, {&byte, 1});
+    for (const int fd : {input.get(), said.write.get(), report.write.get(), clean.write.get()})
+        send_fd(control, fd);
+    int32_t pid = 0;
+    std::span<char> bytes(reinterpret_cast<char*>(&pid), sizeof pid);
+    if (read_some(control, bytes).value_or(0) != sizeof pid || pid == 0)
+        throw Error("cell: its holder has ended: try again");
+    if (pid < 0) throw ErrnoError("cell: fork", -pid);
+    UniqueFd process = receive_fd(control);
+    if (!process) throw Error("cell: its holder has ended: try again");
+    auto call = std::make_unique<SharedCall>(holder_, std::move(clean.read));
+    call->child = Pidfd(pid, std::move(process));
+    call->output = std::move(said.read);
+    call->output_keeper = std::move(said.write);
+    call->report = std::move(report.read);
+    return call;
+}
+
+// Builds the place and tries the forbidden effects in it. Empty when all were refused.
+std::string SharedPlace::attempt() {
+    try {
+        choose_network();
+        start_holder();
+        const std::unique_ptr<PlaceCall> call = start(SharedCallKind::Probe, {});
+        pollfd one{call->child.fd(), POLLIN, 0};
+        if (::poll(&one, 1, static_cast<int>(kTrialLimit.count())) != 1)
+            return "a trial call did not end";
+        CellReport record{};
+        std::span<char> bytes(reinterpret_cast<char*>(&record), sizeof record);
+        if (read_some(call->report.get(), bytes).value_or(0) != sizeof record)
+            return "a trial call gave no reason";
+        record.step[sizeof record.step - 1] = '\0';
+        if (record.kind == CellReport::Kind::Failed)
+            return std::string(record.step) + ": " + std::strerror(record.value);
+        std::vector<char> said(4096);
+        const size_t length = read_some(call->output.get(), said).value_or(0);
+        const Probes probes = probes_in_shared({said.data(), length});
+        if (on(Mechanism::SelfProbe) && !probes.all_refused()) return "probe: " + probes.failure();
+        probes_ = probes.tried.size();
+        return {};
+    } catch (const Error& error) {
+        return error.what();
+    }
 }
 
 void SharedPlace::find_layers() {
+    using Kind = SharedLayers::Kind;
     std::string failed;
     try {
-        make_user_spaces(users_, network_);
+        make_user_spaces(users_, network_, listener_);
     } catch (const Error& error) {
-        failed = error.what();  // only the jail is left to try
+        failed = error.what();  // only the jail and Landlock are left to try
     }
-    for (const CellLayers candidate : {CellLayers{CellLayers::Kind::Separated, true},
-                                       CellLayers{CellLayers::Kind::Separated, false},
-                                       CellLayers{CellLayers::Kind::Plain, false}}) {
-        if (candidate.kind == CellLayers::Kind::Separated && !network_) continue;
+    for (const SharedLayers candidate : {SharedLayers{Kind::Separated, true},
+                                         SharedLayers{Kind::Separated, false},
+                                         SharedLayers{Kind::Plain, false}}) {
+        if (separated(candidate) && !listener_) continue;
         layers_ = candidate;
+        if (!separated(layers_)) scratch_.emplace();
         if (!failed.empty()) log(LogLevel::Debug, "cell: not here: " + failed);
         failed = attempt();
         if (failed.empty()) return;
     }
-    throw Error("cell: " + failed);
+    throw Error(failed.starts_with("cell: ") ? failed : "cell: " + failed);
 }
 
 std::unique_ptr<PlaceCall> SharedPlace::shell(const ShellCall& call) {
-    CellPlan plan = this->plan(shell_);
-    // `--`: a command may begin with a dash.
-    const char* const arguments[] = {"sh", "-c", "--", call.command.c_str(), nullptr};
-    plan.path = "/bin/sh";
-    plan.arguments = arguments;
-    return start(plan);
+    const bool background = call.life == ShellCall::Life::Background;
+    return start(background ? SharedCallKind::Background : SharedCallKind::Shell, call.command);
 }
 
 std::unique_ptr<PlaceCall> SharedPlace::file(const std::string& request) {
-    CellPlan plan = this->plan(file_);
-    const char* const arguments[] = {"peacrabd", "tool-file", nullptr};
-    plan.program = program_.get();
-    plan.arguments = arguments;
-    // A shell at the limit of its processes must not keep the helper from starting.
-    plan.jail.max_processes *= 2;
-    return start(plan, &request);
+    return start(SharedCallKind::File, request);
 }
 
 Posture SharedPlace::posture() const {
-    Posture posture{"interim", {"no cells"}, 0};
-    switch (layers_.kind) {
-        case CellLayers::Kind::Separated:
-            posture.lacks.push_back(
-                "shared: no-new-privs, seccomp, own pid, mount and network namespaces (no network); "
-                "the files but for /tmp and /run are this machine's");
-            if (!layers_.fresh_proc) posture.lacks.push_back("/proc is this machine's");
-            break;
-        case CellLayers::Kind::Plain:
-            posture.lacks.push_back(
-                "shared: no-new-privs, seccomp; no user namespaces here: files, network and "
-                "processes are not separated");
-            break;
+    Posture posture{"shared", {}, static_cast<int>(probes_)};
+    std::vector<std::string>& lacks = posture.lacks;
+    lacks.push_back("no VM: the kernel, its system files and the user id are this machine's");
+    lacks.push_back("no bounds on memory and disk");
+    if (separated(layers_)) {
+        if (!layers_.own_processes) lacks.push_back("other processes are seen");
+    } else {
+        lacks.push_back(
+            "no user namespaces here: processes and sockets of this user are not separated, no "
+            "terminals and no shared memory for tools");
+        if (landlock_version() < 6) lacks.push_back("other processes of this user can be signalled");
     }
+    if (network_kind_ == Network::None) lacks.push_back("no way out for tools");
+    if (network_kind_ == Network::Port)
+        lacks.push_back("any server's port " + std::to_string(proxy_->port) + " can be reached");
     return posture;
 }
 

@@ -1,0 +1,342 @@
+// The holder's steps, then those of a call, each in an order that is the protection: descriptors of
+// the warden are closed before any path the agent may have planted is followed, the domain is entered
+// before anything is started, and the filter comes last. The holder serves one call at a time and
+// runs nothing of the agent's itself; its memory is a copy of the warden's, so it is never dumpable.
+#include "cells/shared_child.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "cells/mechanism.h"
+#include "cells/probe.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+// Where descriptors stand: of the holder, whose control socket is where reports go (kReport), and of
+// a call.
+constexpr int kProgram = 4, kUsers = 5, kNetwork = 6;
+constexpr int kClean = 5, kRules = 6;
+
+bool tmpfs(const char* path, unsigned long flags, const char* options) noexcept {
+    return ::mount("tmpfs", path, "tmpfs", flags, options) == 0;
+}
+
+void hide(const char* path) noexcept {
+    struct stat info;
+    require(::stat(path, &info) == 0, "hide");
+    if (S_ISDIR(info.st_mode))
+        require(tmpfs(path, MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+                      "mode=0555,size=4k,nr_inodes=2"),
+                "hide");
+    else
+        require(::mount("/dev/null", path, nullptr, MS_BIND, nullptr) == 0, "hide");
+}
+
+void make_path(const char* path) noexcept {
+    char part[PATH_MAX];
+    const size_t length = ::strlen(path);
+    require(length < sizeof part, "keep workspace");
+    ::memcpy(part, path, length + 1);
+    for (size_t i = 1; i <= length; ++i) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        const char end = part[i];
+        part[i] = '\0';
+        require(::mkdir(part, 0755) == 0 || errno == EEXIST, "keep workspace");
+        part[i] = end;
+    }
+}
+
+// Among the machine's files are doors past the jail: sockets of the person's session bus, service
+// manager, containers and terminal multiplexer, the terminal itself, others' shared memory. Where
+// they usually are, a place has something empty of its own.
+void cover_doors(const HolderPlan& plan) noexcept {
+    struct Cover {
+        const char* path;
+        const char* type;
+        const char* options;
+    };
+    static constexpr Cover kCovers[] = {
+        {"/tmp", "tmpfs", "mode=1777,nr_inodes=65536"},
+        {"/run", "tmpfs", "mode=0755,size=16m,nr_inodes=4096"},
+        {"/dev/shm", "tmpfs", "mode=1777,nr_inodes=4096"},
+        {"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,max=64"},
+    };
+    int kept = -1;
+    if (!plan.kept.empty()) {
+        kept = ::open_tree(AT_FDCWD, plan.kept.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        require(kept >= 0, "keep workspace");
+    }
+    for (const Cover& cover : kCovers) {
+        const unsigned long flags = MS_NOSUID | (*cover.type == 't' ? MS_NODEV : MS_NOEXEC);
+        require(::mount(cover.type, cover.path, cover.type, flags, cover.options) == 0 ||
+                    errno == ENOENT,
+                "cover /tmp, /run and /dev");
+    }
+    if (plan.kept.empty()) return;
+    make_path(plan.kept.c_str());
+    require(::move_mount(kept, "", AT_FDCWD, plan.kept.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0,
+            "keep workspace");
+    ::close(kept);
+}
+
+// As an ordinary user, in namespaces that belong to a user namespace of our own. The files stay the
+// machine's, except for what is hidden and the doors.
+void separate(const HolderPlan& plan) noexcept {
+    require(::setns(kUsers, CLONE_NEWUSER) == 0 && ::setns(kNetwork, CLONE_NEWNET) == 0,
+            "namespaces");
+    require(::unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) == 0, "namespaces");
+    require(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "private mounts");
+    for (const std::string& path : plan.hidden) hide(path.c_str());
+    cover_doors(plan);
+    require(::sethostname("peacrab", 7) == 0, "host name");
+}
+
+// Again after each change of rights, which clears both.
+void bind_to_warden() noexcept {
+    require(::prctl(PR_SET_DUMPABLE, 0) == 0, "hide memory");
+    require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
+}
+
+// Pid 1 of the place: mounts the /proc that shows only it, and rests. It goes with the holder, and
+// everything in the place with it.
+[[noreturn]] void rest_as_init(const HolderPlan& plan, int told) noexcept {
+    require(::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0,
+            "mount /proc");
+    require(::signal(SIGCHLD, SIG_IGN) != SIG_ERR, "signals");
+    JailOptions options;
+    if (const char* step = enter_jail(options, *plan.reaper)) fail(step);
+    bind_to_warden();
+    if (::write(told, "", 1) != 1) ::_exit(126);
+    for (;;) ::pause();
+}
+
+void make_processes(const HolderPlan& plan) noexcept {
+    int told[2];
+    require(::pipe2(told, O_CLOEXEC) == 0, "pid 1");
+    require(::unshare(CLONE_NEWPID) == 0, "namespaces");
+    const pid_t init = ::_Fork();
+    require(init >= 0, "pid 1");
+    if (init == 0) rest_as_init(plan, told[1]);
+    ::close(told[1]);
+    char byte;
+    const ssize_t n = ::read(told[0], &byte, 1);
+    ::close(told[0]);
+    if (n != 1) ::_exit(126);  // it has said why
+}
+
+// Reaps who has ended, and tells the command's end. What waitpid(2) gave last: 0 or -1.
+pid_t reap(pid_t command, bool& told) noexcept {
+    for (;;) {
+        int status = 0;
+        const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+        if (pid <= 0) return pid;
+        if (pid != command) continue;
+        report_end(status);
+        told = true;
+    }
+}
+
+// Kills our own children as often as new orphans turn up. Source: proc(5), "children".
+void kill_descendants(pid_t command, bool& told) noexcept {
+    char path[64];
+    ::snprintf(path, sizeof path, "/proc/self/task/%d/children", ::getpid());
+    for (int round = 0; round < 1024; ++round) {
+        char pids[4096];
+        const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+        const ssize_t n = fd < 0 ? -1 : ::read(fd, pids, sizeof pids - 1);
+        if (fd >= 0) ::close(fd);
+        if (n <= 0) return;
+        pids[n] = '\0';
+        char* at = pids;
+        for (long pid; (pid = ::strtol(at, &at, 10)) > 1;) ::kill(static_cast<pid_t>(pid), SIGKILL);
+        reap(command, told);
+        const timespec pause{0, 1'000'000};
+        ::nanosleep(&pause, nullptr);
+    }
+}
+
+[[noreturn]] void run_command(const HolderPlan& plan, SharedCallKind kind, const char* command,
+                              int gate) noexcept {
+    // If the keeper goes, so does the command.
+    require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
+    char byte;
+    while (::read(gate, &byte, 1) < 0 && errno == EINTR) {
+    }
+    ::umask(022);
+    const bool file = kind == SharedCallKind::File;
+    JailOptions jail;
+    jail.directory = plan.workspace.c_str();
+    jail.otherwise = "/";
+    jail.max_open_files = 4096;
+    // Counted per uid: where the uid is the person's own, their other programs count too. A shell at
+    // the limit must not keep the helper from starting.
+    if (plan.layers.kind == SharedLayers::Kind::Plain) jail.max_processes = 4096;
+    if (file) jail.max_processes *= 2;
+    if (file && on(Mechanism::LandlockFile)) jail.landlock = kRules;
+    if (const char* step = enter_jail(jail, file ? *plan.file : *plan.shell)) fail(step);
+    if (kind == SharedCallKind::Probe) ::_exit(try_effects_in_shared());
+    const char* const helper[] = {"peacrabd", "tool-file", mechanism_argument(), nullptr};
+    // `--`: a command may begin with a dash.
+    const char* const shell[] = {"sh", "-c", "--", command, nullptr};
+    const char* environment[32] = {};
+    for (size_t i = 0; i < plan.environment.size() && i + 1 < std::size(environment); ++i)
+        environment[i] = plan.environment[i].c_str();
+    auto* const words = const_cast<char* const*>(environment);
+    if (file)
+        ::syscall(SYS_execveat, kProgram, "", const_cast<char* const*>(helper), words,
+                  AT_EMPTY_PATH);
+    else
+        ::execve("/bin/sh", const_cast<char* const*>(shell), words);
+    fail("execute");
+}
+
+// Until the command has ended and, if it may leave something behind, that has too; or SIGTERM.
+void watch(pid_t command, bool outlives, const sigset_t& awaited, bool& told) noexcept {
+    for (;;) {
+        const pid_t last = reap(command, told);
+        if (told && (!outlives || (last < 0 && errno == ECHILD))) return;
+        if (::sigwaitinfo(&awaited, nullptr) == SIGTERM) return;
+    }
+}
+
+[[noreturn]] void keep(const HolderPlan& plan, SharedCallKind kind, const char* command,
+                       const int (&descriptors)[7]) noexcept {
+    // Our parent is the warden: with it we go, but not before those we have to end.
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGTERM) < 0) ::_exit(126);
+    sigset_t awaited;
+    ::sigemptyset(&awaited);
+    ::sigaddset(&awaited, SIGCHLD);
+    ::sigaddset(&awaited, SIGTERM);
+    if (::sigprocmask(SIG_BLOCK, &awaited, nullptr) < 0) ::_exit(126);
+    arrange_descriptors(descriptors);
+    // The warden may have gone before its death could be announced.
+    pollfd reader{kReport, 0, 0};
+    if (::poll(&reader, 1, 0) != 0) ::_exit(126);
+    if (descriptors[0] < 0) require(::open("/dev/null", O_RDONLY) == 0, "open /dev/null");
+    require(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0, "adopt orphans");
+    int gate[2];
+    require(::pipe2(gate, O_CLOEXEC) == 0, "gate");
+    const pid_t started = ::_Fork();
+    require(started >= 0, "fork");
+    if (started == 0) {
+        ::close(gate[1]);
+        ::close(kClean);
+        default_signals();
+        run_command(plan, kind, command, gate[0]);
+    }
+    ::close_range(0, kReport - 1, 0);
+    ::close(kProgram);
+    ::close(kRules);
+    require(::write(gate[1], "", 1) == 1, "gate");
+    bool told = false;
+    watch(started, kind == SharedCallKind::Background, awaited, told);
+    if (!told) ::kill(-started, SIGKILL);
+    kill_descendants(started, told);
+    [[maybe_unused]] const ssize_t n = ::write(kClean, "", 1);
+    ::_exit(0);
+}
+
+// --- the holder
+
+std::string read_text(int file) {
+    std::string text;
+    std::vector<char> buffer(65536);
+    while (const size_t n = read_some(file, buffer).value_or(0)) {
+        text.append(buffer.data(), n);
+        if (text.size() > kMaxCommand) throw Error("command: too long");
+    }
+    return text;
+}
+
+// One call. False: the warden has gone.
+bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
+    char kind_byte;
+    if (read_some(kReport, {&kind_byte, 1}).value_or(0) != 1) return false;
+    const auto kind = static_cast<SharedCallKind>(kind_byte);
+    UniqueFd fds[4];
+    for (UniqueFd& fd : fds)
+        if (fd = receive_fd(kReport); !fd) return false;
+    const auto& [text, output, report_to, clean] = fds;
+    const bool file = kind == SharedCallKind::File;
+    const std::string command = file ? std::string() : read_text(text.get());
+    const int descriptors[7] = {file ? text.get() : -1, output.get(), output.get(),
+                                report_to.get(),        kProgram,     clean.get(),
+                                file_rules.get()};
+    // A child of the warden, not of ours: it waits for its calls itself. By the old call: a sandbox
+    // around us that has no namespaces to give refuses clone3 as well.
+    const long pid = ::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) keep(plan, kind, command.c_str(), descriptors);
+    const int32_t answer = pid < 0 ? -errno : static_cast<int32_t>(pid);
+    write_all(kReport, {reinterpret_cast<const char*>(&answer), sizeof answer});
+    if (pid < 0) return true;
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!process) throw ErrnoError("holder: pidfd");
+    send_fd(kReport, process.get());
+    return true;
+}
+
+}  // namespace
+
+void hold(const HolderPlan& plan) noexcept {
+    // Before anything else: our memory is a copy of the warden's.
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) ::_exit(126);
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    const int descriptors[] = {null, null, null, plan.control, plan.program, plan.users,
+                               plan.network};
+    arrange_descriptors(descriptors);
+    default_signals();
+    ::signal(SIGPIPE, SIG_IGN);
+    if (plan.layers.kind == SharedLayers::Kind::Separated) {
+        separate(plan);
+        if (plan.layers.own_processes) make_processes(plan);
+    }
+    ::close_range(kUsers, kNetwork, 0);
+    ::umask(022);
+    const std::string home = plan.own + "/home";
+    if (::mkdir(home.c_str(), 0700) < 0 && errno != EEXIST) fail("own home");
+    try {
+        LandlockRules rules = plan.rules;
+        rules.program = kProgram;
+        const UniqueFd domain = landlock_ruleset(rules, 1);
+        LandlockRules of_helper;
+        of_helper.write = {plan.workspace};
+        // What a helper that is not static is loaded from.
+        of_helper.execute = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache"};
+        of_helper.program = kProgram;
+        const UniqueFd file_rules = landlock_ruleset(of_helper, 1);
+        JailOptions jail;
+        jail.max_open_files = 4096;
+        jail.max_processes = 1 << 20;  // a call's own
+        jail.landlock = domain.get();
+        if (const char* step = drop_privileges(jail)) fail(step);
+        bind_to_warden();
+        report(CellReport::Kind::Exited, 0, "ready");
+        while (serve(plan, file_rules)) {
+        }
+    } catch (const ErrnoError& error) {
+        errno = error.code();
+        fail("landlock");
+    } catch (const std::exception& error) {
+        log(LogLevel::Error, error.what());
+    }
+    ::_exit(0);
+}
+
+}  // namespace peacrab
