@@ -143,8 +143,12 @@ class Guest {
             const int64_t port = wanted.integer("port");
             if (port < 1 || port > 65535) throw Error("no such port");
             port_.join(id, warden_.connect_server(wanted.text("agent"), static_cast<uint16_t>(port)));
-        } catch (const Error& error) {
-            port_.reset(id, error.what());
+        } catch (const Error&) {
+            // A browser shows this; for another protocol it is one more reason to hang up.
+            port_.send(id, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+                           "Content-Length: 53\r\n\r\n"
+                           "peacrab: nobody listens on this port in the cell now\n");
+            port_.finish(id);
         }
     }
 
