@@ -1,8 +1,8 @@
 """What a cell is like from inside, compared with the exact list in audit_inside.txt.
 
 Lines there: `[root]`, `[agent]` or `[both]` begin a part; `# ...` is the reason for what follows;
-`?line` may be missing (a kernel that does not have it); everything else must be there once, and
-nothing else may.
+`?line` may be missing (a kernel that does not have it); a `call` line may name many. Everything else
+must be there, and nothing else may.
 """
 import os
 
@@ -20,7 +20,8 @@ def golden(user):
             if line.startswith("["):
                 taking = line in (f"[{user}]", "[both]")
             elif taking and line and not line.startswith("#"):
-                (may if line.startswith("?") else must).append(line.lstrip("?"))
+                into, line = (may, line[1:]) if line.startswith("?") else (must, line)
+                into += [f"call {name}" for name in line.split()[1:]] if line.startswith("call ") else [line]
     return must, may
 
 

@@ -6,6 +6,7 @@ import os
 import re
 
 import audit_inside
+from hostile_script import Lost
 from machine import HERE, ROOT
 from rows import Red, Rows
 from rows_floods import Floods
@@ -52,6 +53,10 @@ def mechanisms():
 def configuration(names):
     limits = Floods.LIMITS
     return "agents:\n  beta:\n    model: hostile-1\n" + "".join(f"  off-{name}:\n{limits}" for name in names)
+
+
+class Untried(Exception):
+    """Nothing was shown: neither that the wall is missed nor that it is not."""
 
 
 class Mutants:
@@ -115,7 +120,7 @@ class Mutants:
                 if why:
                     return f"{row}: {why}"
             return ""
-        except Exception as error:  # a cell that cannot be used is one that is missed
-            return f"{type(error).__name__}: {str(error)[:160]}"
+        except Lost as lost:  # nothing was shown: neither missed nor not
+            raise Untried(str(lost)[-200:]) from None
         finally:
             agent.finish()
