@@ -147,7 +147,8 @@ class Machine:
 def syscall_names():
     """Number to name, as this machine's headers have them; "" where there are none."""
     # Newer than the headers of the oldest machine this builds on.
-    names = {452: "fchmodat2", 453: "map_shadow_stack", 454: "futex_wake", 455: "futex_wait", 456: "futex_requeue", 462: "mseal"}
+    names = {335: "uretprobe", 452: "fchmodat2", 453: "map_shadow_stack", 454: "futex_wake", 455: "futex_wait", 456: "futex_requeue",
+             462: "mseal"}
     for path in ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h",
                  "/usr/include/asm-generic/unistd.h"):
         try:
