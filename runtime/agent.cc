@@ -44,6 +44,14 @@ ModelOptions model_options(const json::Value& start, TurnNetwork network) {
     return options;
 }
 
+// What the model is offered; the warden decides again at each call.
+ToolSet tool_set(const json::Value& start) {
+    ToolSet tools{start.flag("cell"), {}};
+    if (const json::Value* names = start.find("may_message"))
+        for (const json::Value& name : names->items()) tools.may_message.push_back(name.as_string());
+    return tools;
+}
+
 // How a turn ends, as the warden is told.
 struct End {
     std::string status;  // done, failed, stopped
@@ -55,7 +63,7 @@ class Turn {
     Turn(FrameSocket& warden, const json::Value& start, TurnNetwork network)
         : warden_(warden),
           id_(start.text("turn")),
-          prompt_{start.text("agent"), start.text("workspace"), network == TurnNetwork::ModelRoute},
+          prompt_{start.text("agent"), start.text("workspace"), tool_set(start)},
           journal_(start.text("journal"), network == TurnNetwork::ModelRoute ? Durability::PowerLoss
                                                                              : Durability::Scratch),
           model_(model_options(start, network)) {

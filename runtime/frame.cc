@@ -60,7 +60,7 @@ constexpr Row kTurnToWarden[] = {
 constexpr Row kWardenToTurn[] = {
     {"start",
      "turn:s agent:s session:s journal:s workspace:s model:s base_url:s key:s? rules:s? "
-     "messages:a"},
+     "messages:a cell:b? may_message:a?"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };

@@ -22,7 +22,8 @@ class Permit {
     const json::Value& arguments() const { return arguments_; }  // checked against the schema
 
   private:
-    friend std::variant<Permit, struct Denied> authorise(const ToolCall& call);
+    friend std::variant<Permit, struct Denied> authorise(const ToolCall& call,
+                                                         const struct ToolSet& has);
     Permit(std::string call_id, std::string tool, json::Value arguments)
         : call_id_(std::move(call_id)), tool_(std::move(tool)), arguments_(std::move(arguments)) {}
     std::string call_id_;
@@ -34,26 +35,34 @@ struct Denied {
     std::string why;  // for the model: what to do differently
 };
 
-// Opens the arguments against the tool's schema (tool_table in this layer's policy.cc): unknown
-// tool, bad JSON, unknown, missing or wrong-typed key, over-long text are denied.
-std::variant<Permit, Denied> authorise(const ToolCall& call);
+// What an agent has, and with it which tools and keys there are for it. The zero value has least.
+struct ToolSet {
+    bool cell = false;                     // a container of its own
+    std::vector<std::string> may_message;  // agents it has a route to
+};
+
+// Opens the arguments against the tool's schema (tool_table in this layer's policy.cc): a tool or
+// key this agent has not, bad JSON, a missing or wrong-typed key, over-long text are denied.
+std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has = {});
 
 // The argument schema of each tool: name, and its keys. The same table makes the `input_schema`
 // the model is shown, so that the two cannot differ.
 struct ToolKey {
     const char* name;
-    enum class Type { Text, Integer } type;
+    enum class Type { Text, Integer, Flag, Choice } type;
     bool required;
     const char* description;
-    int64_t least;  // Text: length in bytes; Integer: value
-    int64_t most;
+    int64_t least = 0;  // Text: length in bytes; Integer: value
+    int64_t most = 0;
+    std::vector<std::string> choices = {};  // of a Choice
+    enum class Needs { Nothing, Cell } needs = Needs::Nothing;
 };
 struct ToolSchema {
     const char* name;
     const char* description;
     std::vector<ToolKey> keys;
 };
-const std::vector<ToolSchema>& tool_table();  // sorted by name
-json::Value tools_for_model();                // the `tools` array of a request
+std::vector<ToolSchema> tool_table(const ToolSet& has);  // sorted by name
+json::Value tools_for_model(const ToolSet& has);         // the `tools` array of a request
 
 }  // namespace peacrab

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "llm.h"
+#include "policy.h"
 #include "store.h"
 
 namespace peacrab {
@@ -13,7 +14,7 @@ namespace peacrab {
 struct PromptOptions {
     std::string agent;
     std::string workspace;  // as the tools see it
-    bool in_vm = false;
+    ToolSet tools;
     std::string rules{};  // of the operator; behind all that is the same for every agent
 };
 

@@ -4,17 +4,20 @@
 // Nothing is decided here (policy did) and nothing is confined here (cell does).
 #include "tools.h"
 
+#include <poll.h>
+
 #include <algorithm>
 
+#include "cells/output.h"
 #include "error.h"
 #include "json.h"
 
 namespace peacrab {
 namespace {
 
-constexpr Milliseconds kShellLimit{120'000};
-constexpr Milliseconds kFileLimit{30'000};
 constexpr size_t kMaxSummary = 200;
+constexpr Milliseconds kFirstWords{1000};  // what a background process may say before it is left
+constexpr Milliseconds kLook{20};          // how often it is looked at meanwhile
 constexpr size_t kMaxUnterminated = 4096;  // of an escape sequence
 constexpr json::Limits kAnswerLimits{Cell::kMaxAnswer, 4};
 
@@ -63,18 +66,8 @@ std::string plain(std::string_view text) {
     return json::valid_utf8(out);
 }
 
-// One line, no control bytes, at most kMaxSummary bytes, cut between characters.
 std::string one_line(std::string_view text) {
-    const bool longer = text.size() > kMaxSummary;
-    std::string line = printable(text.substr(0, kMaxSummary));
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    std::replace(line.begin(), line.end(), '\t', ' ');
-    if (!longer && line.size() <= kMaxSummary) return line;
-    line.resize(std::min(line.size(), kMaxSummary - 3));
-    while (!line.empty() && (static_cast<unsigned char>(line.back()) & 0xc0) == 0x80)
-        line.pop_back();
-    if (!line.empty() && static_cast<unsigned char>(line.back()) >= 0xc0) line.pop_back();
-    return line + "...";
+    return shown_line(text, kMaxSummary);
 }
 
 std::string seconds(Milliseconds span) {
@@ -87,22 +80,60 @@ std::string remark(std::string text, const std::string& ours) {
     return text + "[" + ours + "]";
 }
 
+// Why we ended it, when we did.
+enum class Ended { No, Quiet, Flood };
+
+// A limit of the cell: what it means and what to do differently. `hit` is "memory: 600M".
+std::string limit_words(const std::string& hit) {
+    const size_t colon = hit.find(':');
+    const std::string what = hit.substr(0, colon);
+    const std::string most = colon == std::string::npos ? "" : hit.substr(colon + 1);
+    const std::string limit = "the limit of" + most;
+    if (what == "memory")
+        return "killed: all processes together needed more memory than " + limit +
+               "; use smaller batches or fewer jobs at once";
+    if (what == "processes")
+        return limit + " processes and threads was reached; start fewer at once";
+    if (what == "disk")
+        return "the disk is full: " + limit + " for all your files was reached; remove some";
+    if (what == "files") return limit + " files was reached; remove some, or pack them";
+    return "a limit was reached: " + hit;
+}
+
 // What ended the call before it could finish by itself; nothing when it did.
 std::optional<ToolResult> early_end(const CommandResult& done, const std::string& text,
-                                    Milliseconds limit) {
+                                    Milliseconds limit, Ended ended_by) {
     const auto ended = [&](Outcome outcome, const std::string& why) {
         return ToolResult{outcome, remark(text, why), one_line(why)};
     };
     if (!done.failed_step.empty())
         return ended(Outcome::Failed, "could not be started: " + printable(done.failed_step));
+    if (ended_by == Ended::Quiet)
+        return ended(Outcome::TimedOut,
+                     "ended: it said nothing for too long; let it show its progress, or start it "
+                     "with background");
+    if (ended_by == Ended::Flood)
+        return ended(Outcome::Failed,
+                     "ended: more than " + std::to_string(Capture::kMaxCall.count >> 20) +
+                         " MiB of output; write it to a file instead");
     if (done.cancelled) return ended(Outcome::Interrupted, "stopped by the person");
-    if (done.timed_out) return ended(Outcome::TimedOut, "timed out after " + seconds(limit));
+    if (done.timed_out)
+        return ended(Outcome::TimedOut,
+                     "timed out after " + seconds(limit) +
+                         "; for longer work give timeout, for a server background");
     return std::nullopt;
 }
 
-ToolResult finish_shell(const CommandResult& done, Milliseconds limit) {
+ToolResult finish_shell(const CommandResult& done, Milliseconds limit, Ended ended_by) {
     const std::string text = plain(done.output);
-    if (std::optional<ToolResult> early = early_end(done, text, limit)) return std::move(*early);
+    if (std::optional<ToolResult> early = early_end(done, text, limit, ended_by))
+        return std::move(*early);
+    if (!done.limit_hit.empty()) {
+        const std::string how = done.exit.ok() ? "" : done.exit.describe() + ": ";
+        return {done.exit.ok() ? Outcome::Ok : Outcome::Failed,
+                remark(text, how + limit_words(done.limit_hit)),
+                one_line("limit reached: " + done.limit_hit)};
+    }
     if (done.exit.ok())
         return text.empty() ? ToolResult{Outcome::Ok, "(no output)", "no output"}
                             : ToolResult{Outcome::Ok, text,
@@ -111,8 +142,9 @@ ToolResult finish_shell(const CommandResult& done, Milliseconds limit) {
     return {Outcome::Failed, remark(text, how), how};
 }
 
-ToolResult finish_file(const CommandResult& done, Milliseconds limit) {
-    if (std::optional<ToolResult> early = early_end(done, {}, limit)) return std::move(*early);
+ToolResult finish_file(const CommandResult& done, Milliseconds limit, Ended ended_by) {
+    if (std::optional<ToolResult> early = early_end(done, {}, limit, ended_by))
+        return std::move(*early);
     const auto broken = [](const std::string& why) {
         return ToolResult{Outcome::Failed, "[the file helper failed: " + why + "]", one_line(why)};
     };
@@ -131,45 +163,221 @@ ToolResult finish_file(const CommandResult& done, Milliseconds limit) {
     }
 }
 
-Command begin(Cell& cell, const Permit& permit, Milliseconds limit) {
-    const json::Value& arguments = permit.arguments();
-    if (permit.tool() == "shell") return cell.shell({arguments.text("command"), limit});
-    json::Value request = json::Value::object({{"op", permit.tool()}});
-    for (const auto& [name, value] : arguments.members()) request.set(name, value);
-    // Last, so that no argument stands in their place: the folders a path may be in.
-    request.set("workspace", cell.options().workspace);
-    if (cell.options().place == CellOptions::Place::Cell) request.set("kept", Cell::kSeenOutput);
-    return cell.file(json::dump(request), limit);
+ShellCall shell_call(const json::Value& arguments, Milliseconds limit) {
+    ShellCall call{arguments.text("command"), limit};
+    if (arguments.text("user") == "agent") call.user = ShellCall::User::Agent;
+    if (arguments.flag("background")) call.life = ShellCall::Life::Background;
+    return call;
 }
 
-Milliseconds limit_of(const Permit& permit) {
-    if (permit.tool() != "shell") return kFileLimit;
-    return Seconds(permit.arguments().integer("timeout", kShellLimit / Seconds(1)));
+std::string file_request(const Permit& permit, const CellOptions& options) {
+    json::Value request = json::Value::object({{"op", permit.tool()}});
+    for (const auto& [name, value] : permit.arguments().members()) request.set(name, value);
+    // Last, so that no argument stands in their place: the folders a path may be in.
+    request.set("workspace", options.workspace);
+    if (options.place == CellOptions::Place::Cell)
+        request.set("kept", Cell::kSeenOutput);
+    else if (!options.folder.empty())
+        request.set("kept", options.folder + "/output");
+    return json::dump(request);
+}
+
+// What a background process has to say, and about it.
+ToolResult told(Background& background, const std::string& id) {
+    const std::string news = plain(background.news(id));
+    const std::string about = background.about(id);
+    ToolResult result{Outcome::Ok, remark(news, about), one_line(about)};
+    result.bytes = news.size();
+    return result;
 }
 
 }  // namespace
 
 struct ToolRun::State {
-    State(Cell& cell, const Permit& permit)
-        : shell(permit.tool() == "shell"),
-          limit(limit_of(permit)),
-          command(begin(cell, permit, limit)) {}
-    bool shell;
-    Milliseconds limit;
-    Command command;
+    Loop& loop;
+    Workplace& place;
+    Done done;
+    CallLimits limits;
+    bool shell = false;
+    Milliseconds limit{};
+    Ended ended_by = Ended::No;
+    uint64_t said = 0;
+    Deadline quiet;
+    std::optional<WarmCell::Stay> stay;
+    std::optional<Cell> throwaway;  // outlives what runs in it
+    std::optional<Command> command;
+    std::string waits_for;  // a background process
+    Deadline until;
+    Loop::TimerId timer = 0;
+
+    State(Loop& the_loop, Workplace& the_place, Done the_done, CallLimits the_limits)
+        : loop(the_loop), place(the_place), done(std::move(the_done)), limits(the_limits) {}
+    ~State() { unwatch(); }
+    void begin(const Permit& permit);
+    void begin_background(const Permit& permit);
+    Cell& cell(const json::Value& arguments);
+    void watch();
+    void unwatch();
+    void step();
+    void check_bounds();
+    void look();
+    void finish(const ToolResult& result);
+    void finish_later(const ToolResult& result);
+    int factor() const { return std::max(1, place.cell.options().time_factor); }
 };
 
-ToolRun::ToolRun(Cell& cell, Permit permit) : state_(std::make_unique<State>(cell, permit)) {}
-ToolRun::ToolRun(ToolRun&&) noexcept = default;
-ToolRun::~ToolRun() = default;
-
-Command& ToolRun::command() {
-    return state_->command;
+void ToolRun::State::begin(const Permit& permit) {
+    const json::Value& arguments = permit.arguments();
+    shell = permit.tool() == "shell";
+    if (permit.tool() == "background" || arguments.flag("background"))
+        return begin_background(permit);
+    limit = shell ? Milliseconds(Seconds(arguments.integer("timeout", limits.shell / Seconds(1))))
+                  : limits.file;
+    Cell& where = cell(arguments);
+    command.emplace(shell ? where.shell(shell_call(arguments, limit))
+                          : where.file(file_request(permit, where.options()), limit));
+    quiet = Deadline::in(limits.quiet * factor());
+    watch();
 }
 
-ToolResult ToolRun::finish() {
-    const CommandResult done = state_->command.result();
-    return state_->shell ? finish_shell(done, state_->limit) : finish_file(done, state_->limit);
+Cell& ToolRun::State::cell(const json::Value& arguments) {
+    if (arguments.flag("throwaway")) return throwaway.emplace(place.cell.throwaway());
+    return stay.emplace(place.cell.enter()).cell();
+}
+
+void ToolRun::State::begin_background(const Permit& permit) {
+    const json::Value& arguments = permit.arguments();
+    Background& background = place.background;
+    const std::string action = shell ? "start" : arguments.text("action");
+    std::string id = arguments.text("id");
+    try {
+        if (action == "list") {
+            const std::string list = background.list();
+            return finish_later({Outcome::Ok, list, one_line(list)});
+        }
+        if (action == "read") return finish_later(told(background, id));
+        if (action == "stop") background.stop(id);
+        if (action == "start") id = background.start(shell_call(arguments, {}));
+    } catch (const Error& error) {
+        return finish_later({Outcome::Failed, error.what(), one_line(error.what())});
+    }
+    waits_for = id;
+    until = Deadline::in(shell ? kFirstWords * factor() : 2 * Background::kGrace);
+    look();
+}
+
+// Until it has ended, or long enough: one that fails at once is to be seen to fail.
+void ToolRun::State::look() {
+    Background& background = place.background;
+    if (background.runs(waits_for) && !until.passed()) {
+        timer = loop.after(kLook, [this] {
+            timer = 0;
+            look();
+        });
+        return;
+    }
+    const bool runs = background.runs(waits_for);
+    ToolResult result = told(background, waits_for);
+    if (shell && !runs && !background.succeeded(waits_for)) result.outcome = Outcome::Failed;
+    if (!shell && runs) result.outcome = Outcome::Failed;
+    finish_later(result);
+}
+
+// Not before the constructor has returned.
+void ToolRun::State::finish_later(const ToolResult& result) {
+    timer = loop.after(Milliseconds(0), [this, result] {
+        timer = 0;
+        finish(result);
+    });
+}
+
+void ToolRun::State::finish(const ToolResult& result) {
+    stay.reset();
+    const Done last = std::move(done);
+    last(result);  // we may be gone now
+}
+
+void ToolRun::State::watch() {
+    const auto again = [this](short) { step(); };
+    if (command->output_fd() >= 0) loop.watch(command->output_fd(), POLLIN, again);
+    if (command->exit_fd() >= 0) loop.watch(command->exit_fd(), POLLIN, again);
+    const Milliseconds left = std::min(command->deadline().left(), quiet.left());
+    timer = loop.after(left + Milliseconds(1), [this] {
+        timer = 0;
+        step();
+    });
+}
+
+void ToolRun::State::unwatch() {
+    if (timer) loop.cancel(std::exchange(timer, 0));
+    if (!command) return;
+    if (command->output_fd() >= 0) loop.forget(command->output_fd());
+    if (command->exit_fd() >= 0) loop.forget(command->exit_fd());
+}
+
+void ToolRun::State::check_bounds() {
+    const Capture& output = command->output();
+    if (output.total() != said) quiet = Deadline::in(limits.quiet * factor());
+    said = output.total();
+    if (ended_by != Ended::No || (!output.too_much() && !quiet.passed())) return;
+    ended_by = output.too_much() ? Ended::Flood : Ended::Quiet;
+    quiet = Deadline::never();
+    command->cancel();
+}
+
+void ToolRun::State::step() {
+    unwatch();  // its descriptors may close in the step
+    ToolResult result;
+    try {
+        if (!command->step()) {
+            check_bounds();
+            return watch();
+        }
+        const CommandResult ended = command->result();
+        result = shell ? finish_shell(ended, limit, ended_by)
+                       : finish_file(ended, limit, ended_by);
+        if (ended.exit.how != ChildExit::How::Unknown) result.exit = ended.exit.describe();
+        result.bytes = ended.total_bytes;
+        result.limit = ended.limit_hit;
+        if (ended_by != Ended::No) result.limit = ended_by == Ended::Flood ? "output" : "quiet";
+    } catch (const Error& error) {
+        result = {Outcome::Failed, error.what(), one_line(error.what())};
+    }
+    finish(result);
+}
+
+ToolRun::ToolRun(Loop& loop, Workplace& place, Permit permit, Done done, CallLimits limits)
+    : state_(std::make_unique<State>(loop, place, std::move(done), limits)) {
+    state_->begin(permit);
+}
+ToolRun::~ToolRun() = default;
+
+void ToolRun::cancel() {
+    State& state = *state_;
+    if (!state.command) {
+        state.until = {};  // a background process is waited for no longer
+        return;
+    }
+    state.command->cancel();
+    if (state.timer) state.loop.cancel(state.timer);
+    // It may have ended in the cancel itself.
+    state.timer = state.loop.after(Milliseconds(0), [&state] {
+        state.timer = 0;
+        state.step();
+    });
+}
+
+std::string shown_line(std::string_view text, size_t limit) {
+    const bool longer = text.size() > limit;
+    std::string line = printable(text.substr(0, limit));
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    std::replace(line.begin(), line.end(), '\t', ' ');
+    if (!longer && line.size() <= limit) return line;
+    line.resize(std::min(line.size(), limit - 3));
+    while (!line.empty() && (static_cast<unsigned char>(line.back()) & 0xc0) == 0x80)
+        line.pop_back();
+    if (!line.empty() && static_cast<unsigned char>(line.back()) >= 0xc0) line.pop_back();
+    return line + "...";
 }
 
 std::string describe_call(const ToolCall& call) {
@@ -180,7 +388,16 @@ std::string describe_call(const ToolCall& call) {
     } catch (const Error&) {
         return one_line(name + ": (arguments that cannot be read)");
     }
-    if (call.name == "shell") return one_line(name + ": " + arguments.text("command"));
+    if (call.name == "shell") {
+        const char* where = arguments.flag("background")  ? " (background)"
+                            : arguments.flag("throwaway") ? " (throw-away)"
+                                                          : "";
+        return one_line(name + where + ": " + arguments.text("command"));
+    }
+    if (call.name == "background")
+        return one_line(name + ": " + arguments.text("action") + " " + arguments.text("id"));
+    if (call.name == "message")
+        return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
     std::string line = name + ": " + arguments.text("path");
     if (call.name == "write")
         line = name + ": " + arguments.text("path").substr(0, 150) + " (" +

@@ -56,6 +56,10 @@ struct [[nodiscard]] ToolResult {
     Outcome outcome = Outcome::Failed;
     std::string text;     // for the model: clipped, valid UTF-8
     std::string summary;  // for the person: one line, no control bytes
+    // For the audit.
+    std::string exit = {};  // how its process ended
+    uint64_t bytes = 0;     // that it said
+    std::string limit = {};  // that it hit
 };
 
 // The four usage counters of a model call (Anthropic's names).

@@ -47,6 +47,7 @@ Warden::State::State(Loop& the_loop, WardenOptions the_options)
     : loop(the_loop),
       options(std::move(the_options)),
       store(options.state + "/warden.db", options.durability) {
+    open_audit();
     if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
     if (options.recovery == WardenOptions::Recovery::Report) sweep([](const std::string&) {});
 }
@@ -72,28 +73,54 @@ void Warden::State::prepare_agent(const std::string& agent) {
         throw ErrnoError("warden: give the journals to their turn process");
 }
 
-Cell& Warden::State::cell(const std::string& agent) {
+CellOptions Warden::State::cell_options(const std::string& agent) {
     const AgentSettings* const settings = options.agents.find(agent);
     if (!settings) throw Error("warden: there is no agent " + agent);
-    std::unique_ptr<Cell>& cell = cells[agent];
-    if (cell && cell->options().limits != settings->limits && cell->idle()) cell.reset();
-    if (!cell) {
-        CellOptions own = options.cell;
-        own.agent = agent;
-        own.slot = store.slot(agent);
-        own.limits = settings->limits;
-        if (own.place == CellOptions::Place::Cell) own.folder = agent_folder(agent);
-        cell = std::make_unique<Cell>(own);
-    }
-    return *cell;
+    CellOptions own = options.cell;
+    own.agent = agent;
+    own.slot = store.slot(agent);
+    own.limits = settings->limits;
+    if (own.place == CellOptions::Place::Cell) own.folder = agent_folder(agent);
+    return own;
+}
+
+Workplace& Warden::State::place(const std::string& agent) {
+    std::unique_ptr<Workplace>& place = places[agent];
+    if (place) return *place;
+    WarmHooks hooks;
+    hooks.built = [this, agent](Cell& cell) {
+        const std::string posture = cell.posture().text();
+        if (!recorded(json::Value::object({{"kind", "posture"},
+                                           {"agent", agent},
+                                           {"posture", posture},
+                                           {"probes", cell.posture().probes},
+                                           {"sha256", sha256_hex(posture)}})))
+            throw Error("the audit cannot be written");
+        if (options.cell_here) options.cell_here(agent, cell.proxy());
+    };
+    hooks.going = [this, agent] {
+        if (options.cell_gone) options.cell_gone(agent);
+    };
+    const auto ended = [this, agent](const std::string& line) {
+        recorded(json::Value::object(
+            {{"kind", "background ended"}, {"agent", agent}, {"outcome", line}}));
+    };
+    place = std::make_unique<Workplace>(loop, cell_options(agent), std::move(hooks), ended);
+    return *place;
+}
+
+ToolSet Warden::State::tools_of(const std::string& agent) const {
+    return {options.cell.place == CellOptions::Place::Cell, options.agents.reachable_from(agent)};
 }
 
 std::string Warden::State::posture(const std::string& agent) {
+    std::string text;
     try {
-        return cell(agent).posture().text();
+        text = place(agent).cell.enter().cell().posture().text();
     } catch (const Error& error) {
-        return std::string("no tools: ") + error.what();
+        text = std::string("no tools: ") + error.what();
     }
+    return audit_complaint.empty() ? text : text + "; " + audit_complaint;
 }
 
 void Warden::State::broadcast(int64_t session, const json::Value& frame) {
@@ -103,13 +130,21 @@ void Warden::State::broadcast(int64_t session, const json::Value& frame) {
 }
 
 // Never throws: when the store cannot take it (a full disk), who listens now is told all the same.
-void Warden::State::show(int64_t session, int64_t turn, json::Value frame) {
+bool Warden::State::show(int64_t session, int64_t turn, json::Value frame,
+                         const std::function<void()>& also) {
     json::Value stored = frame;
-    if (!kept([&] { store.add_event(session, turn, stored); })) {
+    const bool done = kept([&] {
+        store.together([&] {
+            if (also) also();
+            store.add_event(session, turn, stored);
+        });
+    });
+    if (!done) {
         stored = std::move(frame);
         stored.members().insert(stored.members().begin() + 1, {"seq", 0});
     }
     broadcast(session, stored);
+    return done;
 }
 
 bool Warden::State::kept(const std::function<void()>& write) {
@@ -320,9 +355,10 @@ void Warden::disconnect(ClientId id) {
 }
 
 UniqueFd Warden::connect_server(const std::string& agent, uint16_t port) {
-    const auto it = state_->cells.find(agent);
-    if (it == state_->cells.end()) throw Error("no cell of this agent runs");
-    return it->second->connect(port);
+    const auto it = state_->places.find(agent);
+    Cell* cell = it == state_->places.end() ? nullptr : it->second->cell.present();
+    if (!cell || it->second->cell.paused()) throw Error("no cell of this agent runs");
+    return cell->connect(port);
 }
 
 void Warden::set_model(const std::string& model) {
@@ -332,7 +368,8 @@ void Warden::set_model(const std::string& model) {
 void Warden::set_time_factor(int factor) {
     if (factor == state_->options.cell.time_factor) return;
     state_->options.cell.time_factor = factor;
-    if (idle()) state_->cells.clear();  // rebuilt with the factor at the next call
+    for (auto& [agent, place] : state_->places)
+        place->cell.configure(state_->cell_options(agent));
 }
 
 std::string Warden::posture() {

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "error.h"
 #include "warden_state.h"
 
@@ -87,7 +89,7 @@ std::string Warden::State::model_of(const std::string& agent) const {
 }
 
 void Warden::State::drop_cell(const std::string& agent) {
-    cells.erase(agent);
+    places.erase(agent);
 }
 
 // At once, also one that is in a call; what was said to it and not taken is answered by its end.
@@ -105,15 +107,22 @@ void Warden::State::stop_turns(const std::string& agent, const std::string& why)
 
 void Warden::set_agents(Agents agents) {
     state_->options.agents = std::move(agents);
-    std::vector<std::string> stopped;
+    std::set<std::string> stopped;
     for (const auto& [session, turn] : state_->turns)
-        if (!state_->refusal(turn.agent).empty()) stopped.push_back(turn.agent);
-    for (const auto& [name, cell] : state_->cells)
-        if (!state_->refusal(name).empty()) stopped.push_back(name);
-    for (const std::string& name : stopped) {
-        state_->stop_turns(name, state_->refusal(name));
-        state_->drop_cell(name);
+        if (!state_->refusal(turn.agent).empty()) stopped.insert(turn.agent);
+    for (const std::string& name : stopped) state_->stop_turns(name, state_->refusal(name));
+    std::vector<std::string> gone;
+    for (auto& [name, place] : state_->places) {
+        const AgentSettings* const settings = state_->options.agents.find(name);
+        if (!settings) {
+            gone.push_back(name);
+            continue;
+        }
+        if (place->cell.options().limits != settings->limits)
+            place->cell.configure(state_->cell_options(name));
+        place->cell.pause(settings->paused);  // frozen with what runs in it
     }
+    for (const std::string& name : gone) state_->drop_cell(name);
 }
 
 void Warden::remove_agent(const std::string& name, std::function<void(const std::string&)> done) {

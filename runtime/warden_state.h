@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "audit.h"
 #include "tools.h"
 #include "warden.h"
 
@@ -29,9 +30,9 @@ struct RunningCall {
     std::string id;
     std::string name;
     int64_t row = 0;
-    std::chrono::steady_clock::time_point since;
-    std::optional<ToolRun> run;
-    Loop::TimerId timer = 0;
+    std::string summary;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+    std::unique_ptr<ToolRun> run;
 };
 
 struct RunningTurn {
@@ -57,9 +58,11 @@ struct Warden::State {
     Loop& loop;
     WardenOptions options;
     WardenStore store;
+    std::optional<Audit> audit;   // none: it cannot be written, and nothing is run
+    std::string audit_complaint;  // what is wrong with it, for posture
     std::map<ClientId, Client> clients;
+    std::map<std::string, std::unique_ptr<Workplace>> places;  // by agent; outlive their turns
     std::map<int64_t, RunningTurn> turns;  // by session
-    std::map<std::string, std::unique_ptr<Cell>> cells;
     ClientId next_client = 1;
     std::string turn_memory;  // of the last turn process in a VM, at its end
 
@@ -83,13 +86,17 @@ struct Warden::State {
     // Agents' folders and cells.
     std::string agent_folder(const std::string& agent) const;
     void prepare_agent(const std::string& agent);
-    Cell& cell(const std::string& agent);
+    CellOptions cell_options(const std::string& agent);
+    Workplace& place(const std::string& agent);
+    ToolSet tools_of(const std::string& agent) const;
     std::string posture(const std::string& agent);  // never throws: what fails is the posture
 
     // Clients.
     void send(Client& client, const json::Value& frame);
     void broadcast(int64_t session, const json::Value& frame);
-    void show(int64_t session, int64_t turn, json::Value frame);  // stored, then broadcast
+    // Stored, together with what `also` stores, then broadcast. False: nothing of it was stored.
+    bool show(int64_t session, int64_t turn, json::Value frame,
+              const std::function<void()>& also = {});
     bool kept(const std::function<void()>& write);                // logs a failure of the store
     void on_client(ClientId id, const json::Value& frame);
     void drop(ClientId id, const std::string& why);
@@ -117,11 +124,15 @@ struct Warden::State {
 
     // Tool calls.
     void on_tool(RunningTurn& turn, const json::Value& frame);
-    void watch_call(RunningTurn& turn);
-    void step_call(int64_t session);
-    void unwatch_call(RunningTurn& turn);
+    bool begin_call(RunningTurn& turn, const ToolCall& call, const Denied* denied);
+    void run_call(RunningTurn& turn, Permit permit);
     void finish_call(RunningTurn& turn, const ToolResult& result);
     void show_call_done(RunningTurn& turn, const ToolResult& result);
+
+    // The audit. `record` begins with its kind; false: it could not be written.
+    void open_audit();
+    bool recorded(const json::Value& record, Audit::Until until = Audit::Until::Page);
+    json::Value call_record(const char* kind, const RunningTurn& turn) const;
 };
 
 // "t17", "s3": how turns and sessions are named outside; 0 when it is no such name.

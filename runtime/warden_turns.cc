@@ -75,8 +75,19 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) const {
          {"base_url", options.base_url}});
     if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
         frame.set("rules", agent->rules);
+    const ToolSet tools = tools_of(turn.agent);
+    frame.set("cell", tools.cell);
+    for (const std::string& name : tools.may_message) {
+        if (!frame.find("may_message")) frame.set("may_message", json::Value::array());
+        frame.find("may_message")->push(name);
+    }
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
-    frame.set("messages", json::Value::array({turn.handed.front().text}));
+    std::string text = turn.handed.front().text;
+    const auto found = places.find(turn.agent);
+    if (found != places.end())
+        for (const std::string& line : found->second->background.untold())
+            text += "\n\n[background: " + line + "]";
+    frame.set("messages", json::Value::array({text}));
     return frame;
 }
 
@@ -201,7 +212,7 @@ void Warden::State::ask_stop(RunningTurn& turn) {
     if (turn.stopping || turn.ending) return;
     turn.stopping = true;
     const bool listens = turn.stop && ::write(turn.stop.get(), "", 1) == 1;
-    if (turn.call && turn.call->run) turn.call->run->command().cancel();
+    if (turn.call && turn.call->run) turn.call->run->cancel();
     const int64_t session = turn.session;
     const Milliseconds grace = listens ? kStopGrace * options.cell.time_factor : kDeafGrace;
     turn.kill_timer = loop.after(grace, [this, session] {
@@ -210,8 +221,6 @@ void Warden::State::ask_stop(RunningTurn& turn) {
         running->second.kill_timer = 0;
         end_turn(running->second, "stopped", {}, {});
     });
-    // The command may have ended in the cancel itself.
-    loop.after(Milliseconds(0), [this, session] { step_call(session); });
 }
 
 void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
@@ -219,10 +228,7 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
     if (turn.ending) return;
     turn.ending = true;
     if (turn.call) {  // the turn ended under its own call
-        if (turn.call->run) {
-            turn.call->run->command().cancel();
-            unwatch_call(turn);
-        }
+        turn.call->run.reset();
         show_call_done(turn, {Outcome::Interrupted, {}, {}});
     }
     Usage usage;
@@ -272,82 +278,104 @@ void Warden::State::requeue(const RunningTurn& turn) {
     if (moved) start_turn(turn.session, turn.agent, next);
 }
 
+void Warden::State::open_audit() {
+    try {
+        audit.emplace(options.state + "/audit");
+        audit_complaint = audit->complaint();
+    } catch (const Error& error) {
+        audit_complaint = std::string("no tools: ") + error.what();
+    }
+    if (!audit_complaint.empty()) log(LogLevel::Error, audit_complaint);
+}
+
+bool Warden::State::recorded(const json::Value& record, Audit::Until until) {
+    if (!audit) open_audit();  // the disk may have been full
+    return audit && kept([&] { audit->append(record, until); });
+}
+
+json::Value Warden::State::call_record(const char* kind, const RunningTurn& turn) const {
+    return json::Value::object({{"kind", kind},
+                                {"agent", turn.agent},
+                                {"session", session_name(turn.session)},
+                                {"turn", turn_name(turn.id)},
+                                {"call", turn.call->id},
+                                {"tool", turn.call->name}});
+}
+
+// Written down before anything happens, in the store and in the audit; what cannot be written down
+// does not happen.
+bool Warden::State::begin_call(RunningTurn& turn, const ToolCall& call, const Denied* denied) {
+    const json::Value shown = json::Value::object({{"type", "tool"},
+                                                   {"turn", turn_name(turn.id)},
+                                                   {"call", call.id},
+                                                   {"name", one_line(call.name, 128)},
+                                                   {"summary", turn.call->summary}});
+    const bool stored = show(turn.session, turn.id, shown, [&] {
+        turn.call->row = store.call_started(turn.id, call.id, call.name, call.arguments,
+                                            turn.call->summary);
+    });
+    json::Value record = call_record("before", turn);
+    record.set("arguments", sha256_hex(call.arguments));
+    record.set("decision", denied ? "denied: " + denied->why : std::string("allowed"));
+    const bool noted = recorded(record, denied || options.durability != Durability::PowerLoss
+                                            ? Audit::Until::Page
+                                            : Audit::Until::Disk);
+    return stored && noted;
+}
+
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     if (turn.call) throw Error("frame: tool: one call at a time");
     count_stored(turn, frame.text("arguments").size());
     const ToolCall call{frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
                         frame.text("arguments")};
-    const std::string summary = describe_call(call);
     turn.partial.clear();
     turn.call.emplace();
     turn.call->id = call.id;
     turn.call->name = call.name;
-    turn.call->since = std::chrono::steady_clock::now();
-    std::variant<Permit, Denied> decision = authorise(call);
-    // Written down before anything happens; what cannot be written down does not happen.
-    const bool written = kept([&] {
-        turn.call->row = store.call_started(turn.id, call.id, call.name, call.arguments, summary);
-    });
-    show(turn.session, turn.id,
-         json::Value::object({{"type", "tool"},
-                              {"turn", turn_name(turn.id)},
-                              {"call", call.id},
-                              {"name", one_line(call.name, 128)},
-                              {"summary", summary}}));
-    if (!written)
-        return finish_call(turn,
-                           {Outcome::Failed, "not run: the journal cannot be written", summary});
-    if (const Denied* denied = std::get_if<Denied>(&decision))
-        return finish_call(turn, {Outcome::Denied, denied->why, summary});
-    try {
-        turn.call->run.emplace(cell(turn.agent), std::move(std::get<Permit>(decision)));
-    } catch (const Error& error) {
-        return finish_call(turn, {Outcome::Failed, error.what(), summary});
-    }
-    watch_call(turn);
+    turn.call->summary = describe_call(call);
+    std::variant<Permit, Denied> decision = authorise(call, tools_of(turn.agent));
+    const Denied* denied = std::get_if<Denied>(&decision);
+    if (!begin_call(turn, call, denied))
+        return finish_call(turn, {Outcome::Failed,
+                                  "not run: it could not be written down first; the disk may be full",
+                                  turn.call->summary});
+    if (denied) return finish_call(turn, {Outcome::Denied, denied->why, turn.call->summary});
+    Permit& permit = std::get<Permit>(decision);
+    if (permit.tool() != "message") return run_call(turn, std::move(permit));
+    finish_call(turn, send_message(turn, permit.arguments().text("agent"),
+                                   permit.arguments().text("text")));
 }
 
-void Warden::State::watch_call(RunningTurn& turn) {
+void Warden::State::run_call(RunningTurn& turn, Permit permit) {
     const int64_t session = turn.session;
-    Command& command = turn.call->run->command();
-    const auto step = [this, session](short) { step_call(session); };
-    if (command.output_fd() >= 0) loop.watch(command.output_fd(), POLLIN, step);
-    if (command.exit_fd() >= 0) loop.watch(command.exit_fd(), POLLIN, step);
-    turn.call->timer = loop.after(command.deadline().left() + Milliseconds(1),
-                                  [this, session] { step_call(session); });
-}
-
-void Warden::State::unwatch_call(RunningTurn& turn) {
-    Command& command = turn.call->run->command();
-    if (command.output_fd() >= 0) loop.forget(command.output_fd());
-    if (command.exit_fd() >= 0) loop.forget(command.exit_fd());
-    loop.cancel(turn.call->timer);
-}
-
-void Warden::State::step_call(int64_t session) {
-    const auto found = turns.find(session);
-    if (found == turns.end() || found->second.ending) return;
-    RunningTurn& turn = found->second;
-    if (!turn.call || !turn.call->run) return;
-    unwatch_call(turn);  // its descriptors may close in the step
     try {
-        if (!turn.call->run->command().step()) return watch_call(turn);
-        finish_call(turn, turn.call->run->finish());
+        turn.call->run = std::make_unique<ToolRun>(
+            loop, place(turn.agent), std::move(permit),
+            [this, session](const ToolResult& result) { finish_call(turns.at(session), result); });
     } catch (const Error& error) {
-        finish_call(turn, {Outcome::Failed, error.what(), {}});
+        finish_call(turn, {Outcome::Failed, std::string("not run: ") + error.what(),
+                           one_line(error.what(), 200)});
     }
 }
 
 void Warden::State::show_call_done(RunningTurn& turn, const ToolResult& result) {
     const auto span = std::chrono::steady_clock::now() - turn.call->since;
-    kept([&] { store.call_done(turn.call->row, result.outcome); });
+    json::Value record = call_record("after", turn);
+    record.set("outcome", outcome_name(result.outcome));
+    if (!result.exit.empty()) record.set("exit", result.exit);
+    record.set("bytes", result.bytes);
+    if (!result.limit.empty()) record.set("limit", result.limit);
+    recorded(record);
     show(turn.session, turn.id,
          json::Value::object({{"type", "tool_done"},
                               {"turn", turn_name(turn.id)},
                               {"call", turn.call->id},
                               {"outcome", outcome_name(result.outcome)},
                               {"summary", one_line(result.summary, 200)},
-                              {"ms", std::chrono::duration_cast<Milliseconds>(span).count()}}));
+                              {"ms", std::chrono::duration_cast<Milliseconds>(span).count()}}),
+         [&] {
+             if (turn.call->row) store.call_done(turn.call->row, result.outcome);
+         });
 }
 
 void Warden::State::finish_call(RunningTurn& turn, const ToolResult& result) {

@@ -6,14 +6,18 @@ using namespace peacrab;
 
 namespace {
 
-std::string denied(const std::string& name, const std::string& arguments) {
-    const auto decision = authorise({"call-1", name, arguments});
+const ToolSet kLeast;
+const ToolSet kCell{true, {}};
+
+std::string denied(const std::string& name, const std::string& arguments,
+                   const ToolSet& has = kLeast) {
+    const auto decision = authorise({"call-1", name, arguments}, has);
     const Denied* why = std::get_if<Denied>(&decision);
     return why ? why->why : "";
 }
 
-bool allowed(const std::string& name, const std::string& arguments) {
-    return denied(name, arguments).empty();
+bool allowed(const std::string& name, const std::string& arguments, const ToolSet& has = kLeast) {
+    return denied(name, arguments, has).empty();
 }
 
 std::string command_of(size_t length) {
@@ -35,7 +39,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("read, shell, write") != std::string::npos);
+    CHECK(why.find("background, read, shell, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -72,9 +76,9 @@ TEST_CASE("policy: numbers have bounds") {
         return allowed("shell", std::string(R"({"command":"ls","timeout":)") + n + "}");
     };
     CHECK(timeout("1"));
-    CHECK(timeout("600"));
+    CHECK(timeout("3600"));
     CHECK_FALSE(timeout("0"));
-    CHECK_FALSE(timeout("601"));
+    CHECK_FALSE(timeout("3601"));
     CHECK_FALSE(timeout("-1"));
     CHECK_FALSE(timeout("99999999999999999999"));
     CHECK(!allowed("read", R"({"path":"a","offset":0})"));
@@ -92,23 +96,77 @@ TEST_CASE("policy: texts have bounds, and no path or command goes on behind a NU
         allowed("write", "{\"path\":\"a\",\"content\":\"" + std::string(1 << 20, 'x') + "\"}"));
 }
 
-TEST_CASE("policy: the schema shown to the model is the one that is checked") {
-    const json::Value tools = tools_for_model();
-    REQUIRE(tools.items().size() == tool_table().size());
-    for (size_t i = 0; i < tool_table().size(); ++i) {
-        const ToolSchema& row = tool_table()[i];
-        const json::Value& tool = tools.items()[i];
-        CHECK(tool.text("name") == row.name);
-        const json::Value& schema = tool.at("input_schema");
-        CHECK_FALSE(schema.at("additionalProperties").as_bool());
-        CHECK(schema.at("properties").members().size() == row.keys.size());
-        for (const ToolKey& key : row.keys) CHECK(schema.at("properties").find(key.name));
+TEST_CASE("policy: a flag is true or false, a choice one of its words") {
+    CHECK(allowed("shell", R"({"command":"x","background":true})"));
+    CHECK(allowed("shell", R"({"command":"x","background":false,"timeout":5})"));
+    for (const char* bad : {"1", "\"true\"", "null", "[]"})
+        CHECK(denied("shell", std::string(R"({"command":"x","background":)") + bad + "}") ==
+              "shell: background must be true or false");
+    CHECK(allowed("background", R"({"action":"list"})"));
+    CHECK(allowed("background", R"({"action":"stop","id":"b1"})"));
+    for (const char* bad : {"\"kill\"", "\"\"", "\"List\"", "7", "null"})
+        CHECK_FALSE(allowed("background", std::string(R"({"action":)") + bad + "}"));
+    CHECK(denied("background", R"({"action":"kill"})") ==
+          "background: action must be one of: list, read, stop");
+}
+
+TEST_CASE("policy: keys that do not go together are denied with what to do") {
+    CHECK(denied("background", R"({"action":"read"})").find("list") != std::string::npos);
+    CHECK(!allowed("shell", R"({"command":"x","background":true,"timeout":5})"));
+    CHECK(!allowed("shell", R"({"command":"x","background":true,"throwaway":true})", kCell));
+}
+
+TEST_CASE("policy: without a cell there is neither its root nor a throw-away one") {
+    for (const char* key : {R"("user":"agent")", R"("throwaway":true)"}) {
+        const std::string text = std::string(R"({"command":"ls",)") + key + "}";
+        CHECK(allowed("shell", text, kCell));
+        CHECK(denied("shell", text).find("unknown key") != std::string::npos);
     }
-    CHECK(json::dump(tools).size() <= 1500);  // the first request must stay within 4 KB
+    CHECK(!allowed("shell", R"({"command":"ls","user":"root"})", kCell));
+}
+
+TEST_CASE("policy: only an agent with a route has the tool message, and only along it") {
+    const std::string text = R"({"agent":"scout","text":"hi"})";
+    CHECK(denied("message", text, kCell).find("there is no tool") != std::string::npos);
+    CHECK(denied("message", text, kCell).find("scout") == std::string::npos);
+    const ToolSet routed{true, {"scout"}};
+    CHECK(allowed("message", text, routed));
+    CHECK(allowed("message", R"({"agent":"scout","text":"\u0000"})", routed));
+    CHECK(denied("message", R"({"agent":"writer","text":"hi"})", routed) ==
+          "message: agent must be one of: scout");
+    CHECK(!allowed("message", "{\"agent\":\"scout\",\"text\":\"" + std::string(32769, 'x') + "\"}",
+                   routed));
+}
+
+TEST_CASE("policy: the schema shown to the model is the one that is checked") {
+    for (const ToolSet& has : {ToolSet{}, kCell, ToolSet{true, {"scout"}}}) {
+        const json::Value tools = tools_for_model(has);
+        const std::vector<ToolSchema> table = tool_table(has);
+        REQUIRE(tools.items().size() == table.size());
+        CHECK(table.size() == (has.may_message.empty() ? 4 : 5));
+        for (size_t i = 0; i < table.size(); ++i) {
+            const ToolSchema& row = table[i];
+            const json::Value& tool = tools.items()[i];
+            CHECK(tool.text("name") == row.name);
+            const json::Value& schema = tool.at("input_schema");
+            CHECK_FALSE(schema.at("additionalProperties").as_bool());
+            const json::Value& properties = schema.at("properties");
+            CHECK(properties.members().size() == row.keys.size());
+            for (const ToolKey& key : row.keys) {
+                REQUIRE(properties.find(key.name));
+                if (key.type != ToolKey::Type::Choice) continue;
+                const auto& choices = properties.at(key.name).at("enum").items();
+                REQUIRE(choices.size() == key.choices.size());
+                for (size_t n = 0; n < choices.size(); ++n)
+                    CHECK(choices[n].as_string() == key.choices[n]);
+            }
+        }
+        CHECK(json::dump(tools).size() <= 2700);  // the first request must stay within 4 KB
+    }
 }
 
 TEST_CASE("policy: the table is sorted, so that the prompt's bytes are stable") {
-    const std::vector<ToolSchema>& table = tool_table();
+    const std::vector<ToolSchema> table = tool_table({true, {"scout"}});
     for (size_t i = 1; i < table.size(); ++i)
         CHECK(std::string(table[i - 1].name) < std::string(table[i].name));
 }

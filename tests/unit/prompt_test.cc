@@ -31,7 +31,7 @@ json::Value call(const std::string& id) {
 }
 
 ModelRequest build(const std::vector<Entry>& entries) {
-    return build_prompt({"main", "/w", true}, entries);
+    return build_prompt({"main", "/home/agent/workspace", {true, {"scout", "writer"}}}, entries);
 }
 
 const std::vector<json::Value>& blocks(const ModelRequest& request, size_t message) {

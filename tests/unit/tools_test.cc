@@ -7,8 +7,8 @@
 
 #include <cstring>
 
-#include "cell_fixture.h"
 #include "guest_main.h"
+#include "place_fixture.h"
 
 using namespace peacrab;
 using namespace peacrab::test;
@@ -30,13 +30,11 @@ class Bench {
         auto decision = authorise({"1", name, json::dump(arguments)});
         if (const Denied* denied = std::get_if<Denied>(&decision))
             return {Outcome::Denied, denied->why, {}};
-        ToolRun run(test_.cell, std::move(std::get<Permit>(decision)));
-        Command& command = run.command();
-        while (!command.step()) {
-            pollfd fds[] = {{command.output_fd(), POLLIN, 0}, {command.exit_fd(), POLLIN, 0}};
-            ::poll(fds, 2, command.deadline().poll_timeout());
-        }
-        return run.finish();
+        std::optional<ToolResult> result;
+        ToolRun run(loop_, place_, std::move(std::get<Permit>(decision)),
+                    [&](const ToolResult& done) { result = done; });
+        while (!result) loop_.run_once(Milliseconds(1000));
+        return *result;
     }
     ToolResult shell(const std::string& command, int timeout = 20) {
         return call("shell", json::Value::object({{"command", command}, {"timeout", timeout}}));
@@ -49,13 +47,15 @@ class Bench {
         return call("write", json::Value::object({{"path", path}, {"content", content}}));
     }
     // A file in the workspace, from this machine's side.
-    std::string at(const std::string& name) const { return test_.workspace() + "/" + name; }
+    std::string at(const std::string& name) const { return test_.workspace + "/" + name; }
     void put(const std::string& name, const std::string& text) {
         write_file_atomic(at(name), text, 0644);
     }
 
   private:
-    TestCell test_;
+    TestPlace test_;
+    Loop loop_;
+    Workplace place_{loop_, test_.options};
 };
 
 }  // namespace
@@ -76,7 +76,7 @@ TEST_CASE("tools: shell says when it timed out, and keeps what was said before")
     Bench bench;
     const ToolResult result = bench.shell("echo begun; sleep 1000", 1);
     CHECK(result.outcome == Outcome::TimedOut);
-    CHECK(result.text == "begun\n[timed out after 1 s]");
+    CHECK(result.text == "begun\n[timed out after 1 s; for longer work give timeout, for a server background]");
 }
 
 TEST_CASE("tools: no terminal escape and no invalid byte reaches the model") {

@@ -1,0 +1,192 @@
+// A background process is a call nobody waits for: its output is drained and kept like that of any
+// other, its end is noticed, and while it runs its cell is neither frozen nor removed.
+#include "cells/background.h"
+
+#include <poll.h>
+
+#include <algorithm>
+
+#include "cells/output.h"
+#include "error.h"
+#include "tools.h"
+
+namespace peacrab {
+namespace {
+
+// 0: no such name.
+int number_of(const std::string& id) {
+    if (id.size() < 2 || id.size() > 9 || id[0] != 'b' || id[1] == '0') return 0;
+    int number = 0;
+    for (size_t i = 1; i < id.size(); ++i) {
+        if (id[i] < '0' || id[i] > '9') return 0;
+        number = number * 10 + (id[i] - '0');
+    }
+    return number;
+}
+
+}  // namespace
+
+Background::Background(Loop& loop, WarmCell& home,
+                       std::function<void(const std::string& line)> ended)
+    : loop_(loop), home_(home), ended_(std::move(ended)) {}
+
+Background::~Background() {
+    for (auto& [number, process] : processes_) unwatch(process);
+    processes_.clear();
+}
+
+std::string Background::start(const ShellCall& call) {
+    if (running() >= kMost)
+        throw Error("already " + std::to_string(kMost) +
+                    " background processes run: stop one of them first");
+    WarmCell::Stay stay = home_.enter();
+    Command command = stay.cell().shell(call);
+    const int number = next_++;
+    processes_.try_emplace(number, std::move(command), std::move(stay),
+                           shown_line(call.command, 120));
+    forget_old();
+    watch(number);
+    return "b" + std::to_string(number);
+}
+
+void Background::watch(int number) {
+    Process& process = processes_.at(number);
+    const auto step = [this, number](short) { this->step(number); };
+    if (process.command.output_fd() >= 0) loop_.watch(process.command.output_fd(), POLLIN, step);
+    if (process.command.exit_fd() >= 0) loop_.watch(process.command.exit_fd(), POLLIN, step);
+    // Only one that is being killed has a deadline.
+    if (process.timer || process.command.deadline().poll_timeout() < 0) return;
+    process.timer = loop_.after(process.command.deadline().left() + Milliseconds(1), [this, number] {
+        processes_.at(number).timer = 0;
+        this->step(number);
+    });
+}
+
+void Background::unwatch(Process& process) {
+    if (process.timer) loop_.cancel(process.timer);
+    process.timer = 0;
+    if (!process.end.empty()) return;
+    if (process.command.output_fd() >= 0) loop_.forget(process.command.output_fd());
+    if (process.command.exit_fd() >= 0) loop_.forget(process.command.exit_fd());
+}
+
+void Background::step(int number) {
+    Process& process = processes_.at(number);
+    const Loop::TimerId timer = std::exchange(process.timer, 0);
+    unwatch(process);  // its descriptors may close in the step
+    process.timer = timer;
+    bool over = true;
+    std::string failed;
+    try {
+        over = process.command.step();
+    } catch (const Error& error) {
+        failed = error.what();
+    }
+    if (!over) return watch(number);
+    if (process.timer) loop_.cancel(std::exchange(process.timer, 0));
+    const CommandResult result = process.command.result();
+    if (!result.failed_step.empty()) failed = "could not be started: " + result.failed_step;
+    process.end = !failed.empty() ? failed : result.exit.describe();
+    if (!result.limit_hit.empty()) process.end += ", limit hit: " + result.limit_hit;
+    process.well = failed.empty() && result.exit.ok();
+    if (ended_) ended_(line(number, process));
+    process.stay.reset();
+}
+
+void Background::forget_old() {
+    size_t ended = processes_.size() - running();
+    for (auto it = processes_.begin(); it != processes_.end() && ended > kMost;)
+        if (it->second.end.empty()) {
+            ++it;
+        } else {
+            it = processes_.erase(it);
+            --ended;
+        }
+}
+
+Background::Process& Background::at(const std::string& id) {
+    const auto found = processes_.find(number_of(id));
+    if (found == processes_.end())
+        throw Error("there is no background process \"" + shown_line(id, 16) +
+                    "\"; the action list shows which there are");
+    return found->second;
+}
+
+size_t Background::running() const {
+    return static_cast<size_t>(std::count_if(processes_.begin(), processes_.end(), [](auto& each) {
+        return each.second.end.empty();
+    }));
+}
+
+bool Background::runs(const std::string& id) const {
+    const auto found = processes_.find(number_of(id));
+    return found != processes_.end() && found->second.end.empty();
+}
+
+bool Background::succeeded(const std::string& id) const {
+    const auto found = processes_.find(number_of(id));
+    return found != processes_.end() && found->second.well;
+}
+
+std::string Background::line(int number, const Process& process) const {
+    const auto span = std::chrono::steady_clock::now() - process.since;
+    const std::string how =
+        !process.end.empty()
+            ? " ended (" + process.end + ")"
+            : " has run for " +
+                  std::to_string(std::chrono::duration_cast<Seconds>(span).count()) + " s";
+    return "b" + std::to_string(number) + how + ": " + process.title;
+}
+
+std::string Background::about(const std::string& id) {
+    Process& process = at(id);
+    process.told = process.told || !process.end.empty();
+    return line(number_of(id), process);
+}
+
+std::string Background::list() {
+    std::string text;
+    for (auto& [number, process] : processes_)
+        text += (text.empty() ? "" : "\n") + about("b" + std::to_string(number));
+    return text.empty() ? "no background process was started" : text;
+}
+
+std::string Background::news(const std::string& id) {
+    return at(id).command.output().news();
+}
+
+void Background::stop(const std::string& id) {
+    Process& process = at(id);
+    if (!process.end.empty()) return;
+    process.told = true;
+    process.command.terminate();
+    if (process.timer) return;
+    process.timer = loop_.after(kGrace, [this, number = number_of(id)] {
+        Process& late = processes_.at(number);
+        late.timer = 0;
+        late.command.cancel();
+        step(number);
+    });
+}
+
+void Background::stop_all() {
+    for (auto& [number, process] : processes_) {
+        if (!process.end.empty()) continue;
+        unwatch(process);
+        process.command.cancel();
+        process.end = "ended with its container";
+        process.stay.reset();
+    }
+}
+
+std::vector<std::string> Background::untold() {
+    std::vector<std::string> lines;
+    for (auto& [number, process] : processes_) {
+        if (process.end.empty() || process.told) continue;
+        process.told = true;
+        lines.push_back(line(number, process));
+    }
+    return lines;
+}
+
+}  // namespace peacrab
