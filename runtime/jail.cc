@@ -298,8 +298,8 @@ bool set_limits(const JailOptions& options) noexcept {
            limit(ProcessLimit, RLIMIT_NPROC, options.max_processes) &&
            limit(LockedMemoryLimit, RLIMIT_MEMLOCK, MiB(8).count) &&
            limit(QueueLimits, RLIMIT_MSGQUEUE, KiB(800).count) &&
-           limit(QueueLimits, RLIMIT_SIGPENDING, 4096) &&
-           limit(PriorityLimits, RLIMIT_RTPRIO, 0) && limit(PriorityLimits, RLIMIT_NICE, 0);
+           limit(QueueLimits, RLIMIT_SIGPENDING, 4096) && limit(PriorityLimits, RLIMIT_RTPRIO, 0) &&
+           limit(PriorityLimits, RLIMIT_NICE, 0);
 }
 
 struct Capabilities {

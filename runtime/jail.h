@@ -1,7 +1,7 @@
-// What is put on one child process before it runs anything: no-new-privileges, capabilities, resource
-// limits, ids, Landlock, and a seccomp allow-list, by class. The filter is compiled once in the
-// parent and only installed in the child, last before exec. A missing mechanism is an Error: nothing
-// here has a weaker fallback. Which calls a class has, and why: jail_tables.cc.
+// What is put on one child process before it runs anything: no-new-privileges, capabilities,
+// resource limits, ids, Landlock, and a seccomp allow-list, by class. The filter is compiled once
+// in the parent and only installed in the child, last before exec. A missing mechanism is an Error:
+// nothing here has a weaker fallback. Which calls a class has, and why: jail_tables.cc.
 #pragma once
 
 #include <linux/filter.h>
@@ -16,10 +16,10 @@
 namespace peacrab {
 
 enum class JailClass {
-    File,     // our own helper for read and write, its start included: kill by default
-    Shell,    // what real work needs: EPERM for what is refused, ENOSYS for what is unknown
-    Fetch,    // our own program that reads what came over one connected socket; installed after exec
-    Turn,     // the turn process: parses hostile model output; installed after exec, no exec in it
+    File,   // our own helper for read and write, its start included: kill by default
+    Shell,  // what real work needs: EPERM for what is refused, ENOSYS for what is unknown
+    Fetch,  // our own program that reads what came over one connected socket; installed after exec
+    Turn,   // the turn process: parses hostile model output; installed after exec, no exec in it
     Adapter,  // a messenger's adapter: its folder and the sockets it is given; installed after exec
     Reaper,   // pid 1 of a cell, and who waits for a call: waits, reports, ends
 };
@@ -28,9 +28,10 @@ enum class JailClass {
 // and the x32 entry end the process; numbers newer than libseccomp knows get ENOSYS.
 class JailFilter {
   public:
-    // None: no INET socket. Own: Shell has a network of its own around it; the turn speaks to the model
-    // itself (no VM) and may start threads (a shared libcurl resolves names in one). Tcp: Shell in the
-    // machine's network has INET sockets for TCP alone; which port they reach is Landlock's to say.
+    // None: no INET socket. Own: Shell has a network of its own around it; the turn speaks to the
+    // model itself (no VM) and may start threads (a shared libcurl resolves names in one). Tcp:
+    // Shell in the machine's network has INET sockets for TCP alone; which port they reach is
+    // Landlock's to say.
     enum class Network { None, Tcp, Own };
     static JailFilter compile(JailClass jail, Network network = Network::None);
     // In the child: noexcept, no allocation. Needs no-new-privs. False: errno is set.

@@ -1,6 +1,6 @@
-// Rulesets for landlock(2). The headers of the systems this is built on are older than the kernels it
-// runs on, so what is newer is written down here. Must never leave out silently what was asked for:
-// a kernel whose Landlock is too old for a rule is an error.
+// Rulesets for landlock(2). The headers of the systems this is built on are older than the kernels
+// it runs on, so what is newer is written down here. Must never leave out silently what was asked
+// for: a kernel whose Landlock is too old for a rule is an error.
 #include "landlock.h"
 
 #include <fcntl.h>
@@ -82,12 +82,10 @@ UniqueFd landlock_ruleset(const LandlockRules& rules, int least) {
     const size_t size = version >= 6   ? sizeof handled
                         : version >= 4 ? offsetof(Handled, scopes)
                                        : offsetof(Handled, network);
-    UniqueFd ruleset(
-        static_cast<int>(::syscall(SYS_landlock_create_ruleset, &handled, size, 0)));
+    UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &handled, size, 0)));
     if (!ruleset) throw ErrnoError("jail: landlock: ruleset");
     const uint64_t execute = LANDLOCK_ACCESS_FS_EXECUTE;
-    for (const std::string& path : rules.write)
-        allow_path(ruleset, path, handled.files & ~execute);
+    for (const std::string& path : rules.write) allow_path(ruleset, path, handled.files & ~execute);
     for (const std::string& path : rules.read) allow_path(ruleset, path, kReading);
     for (const std::string& path : rules.execute)
         allow_path(ruleset, path, handled.files & (kReading | execute));

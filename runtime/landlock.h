@@ -9,9 +9,9 @@
 
 namespace peacrab {
 
-// What is still reached once the ruleset is on. Other paths are refused, and so are TCP, abstract unix
-// sockets of and signals to whom is outside, as far as the kernel's Landlock has them. A path that is
-// missing is left out. Source: landlock(7).
+// What is still reached once the ruleset is on. Other paths are refused, and so are TCP, abstract
+// unix sockets of and signals to whom is outside, as far as the kernel's Landlock has them. A path
+// that is missing is left out. Source: landlock(7).
 struct LandlockRules {
     std::vector<std::string> write;    // read, write, make and remove beneath it
     std::vector<std::string> read;     // read beneath it, or the file

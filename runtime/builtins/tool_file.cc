@@ -3,8 +3,8 @@
 // It has more rights in the cell than the agent it works for (what the shell made as another user
 // must be readable), so what it may touch is decided here, with the kernel's help: every path is
 // opened beneath the workspace, no `..` and no link leads out, however fast somebody swaps folders
-// for links meanwhile. It must not hang or drown: regular files only, never more than its bounds; and
-// a write that is cut short must leave the old file whole.
+// for links meanwhile. It must not hang or drown: regular files only, never more than its bounds;
+// and a write that is cut short must leave the old file whole.
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -28,8 +28,8 @@ namespace {
 constexpr size_t kMaxRequest = size_t{8} << 20;  // a MiB of content, every byte escaped
 constexpr size_t kMaxText = size_t{48} << 10;
 constexpr int64_t kMaxLines = 2000;
-constexpr size_t kMaxScan = size_t{256} << 20;  // read past in search of the first line
-constexpr size_t kSniff = 8192;                 // looked at to tell whether it is text
+constexpr size_t kMaxScan = size_t{256} << 20;         // read past in search of the first line
+constexpr size_t kSniff = 8192;                        // looked at to tell whether it is text
 constexpr uint64_t kMaxReplaced = uint64_t{64} << 20;  // nobody can have read more than that
 constexpr int kMaxLinks = 40;                          // as the kernel
 constexpr int kMaxAttempts = 256;  // at a path that changes while it is resolved
@@ -57,8 +57,7 @@ UniqueFd open_at(int root, const std::string& path, uint64_t flags, mode_t mode 
     how.mode = mode;
     how.resolve = RESOLVE_NO_MAGICLINKS | (on(Mechanism::FileBeneath) ? RESOLVE_BENEATH : 0u);
     for (int attempt = 0;; ++attempt) {
-        UniqueFd fd(
-            static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+        UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
         if (fd || errno != EAGAIN || attempt == kMaxAttempts) return fd;
     }
 }
@@ -272,8 +271,8 @@ std::pair<std::string, std::string> split_name(const std::string& path) {
     return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
 }
 
-// Opens the folder `path`, making what is missing of it. Each part is opened beneath the root again,
-// so that what was swapped for a link in between leads nowhere else.
+// Opens the folder `path`, making what is missing of it. Each part is opened beneath the root
+// again, so that what was swapped for a link in between leads nowhere else.
 UniqueFd make_folder(const Place& place, const std::string& path) {
     UniqueFd at = open_at(place.root.get(), ".", O_PATH | O_DIRECTORY);
     for (size_t slash = path.find('/');; slash = path.find('/', slash + 1)) {
@@ -343,9 +342,8 @@ void require_replaceable(const std::string& given, const struct stat& info) {
 void write_whole(const Place& place, const Landing& landing, const std::string& content) {
     const int folder = landing.folder.get();
     const bool replaces = landing.replaced.has_value();
-    const std::string temporary = on(Mechanism::FileAtomic) || !replaces
-                                      ? ".new-" + random_hex(8)
-                                      : landing.name;
+    const std::string temporary =
+        on(Mechanism::FileAtomic) || !replaces ? ".new-" + random_hex(8) : landing.name;
     const mode_t mode = replaces ? landing.replaced->st_mode & 0777 : 0644;
     const int fresh = temporary == landing.name ? O_TRUNC : O_CREAT | O_EXCL;
     const UniqueFd file(

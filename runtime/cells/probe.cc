@@ -62,8 +62,8 @@ long opens(const char* path, int flags) noexcept {
     const int fd = ::open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
     struct stat info;
     if (fd < 0) return -1;
-    const bool null = ::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) &&
-                      info.st_rdev == makedev(1, 3);
+    const bool null =
+        ::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
     ::close(fd);
     return null ? refused(ENODEV) : 0;
 }
@@ -177,7 +177,7 @@ long dial_outside() noexcept {
     if (fd < 0) return -1;
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_port = htons(9);  // discard
+    to.sin_port = htons(9);                  // discard
     to.sin_addr.s_addr = htonl(0xc6336401);  // 198.51.100.1: in documentation only
     const int result = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to);
     const int code = errno;

@@ -33,25 +33,20 @@ constexpr const char* kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 constexpr Milliseconds kTrialLimit{30'000};
 constexpr uint16_t kRelayPort = 3128;
 // Read and executed, beneath them nothing of the person's own; what is missing is left out.
-constexpr const char* kSystem[] = {"/usr",   "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-                                   "/etc",   "/opt", "/var",  "/run", "/sys",   "/nix",   "/gnu"};
+constexpr const char* kSystem[] = {"/usr",   "/bin",    "/sbin", "/lib", "/lib32",
+                                   "/lib64", "/libx32", "/etc",  "/opt", "/var/lib",
+                                   "/run",   "/sys",    "/nix",  "/gnu"};
 // Written by any program.
-constexpr const char* kDevices[] = {"/proc",     "/dev/null",   "/dev/zero", "/dev/full",
+constexpr const char* kDevices[] = {"/proc",       "/dev/null",    "/dev/zero", "/dev/full",
                                     "/dev/random", "/dev/urandom", "/dev/tty"};
 // These only where the place has its own: elsewhere they are other programs' terminals and memory.
 constexpr const char* kOwnDevices[] = {"/dev/ptmx", "/dev/pts", "/dev/shm"};
 
 std::vector<std::string> environment_for(const std::string& own, const std::string& proxy) {
-    std::vector<std::string> words = {kPath,
-                                      "HOME=" + own + "/home",
-                                      "TMPDIR=" + own,
-                                      "USER=agent",
-                                      "LOGNAME=agent",
-                                      "LANG=C.UTF-8",
-                                      "TERM=dumb",
-                                      "PAGER=cat",
-                                      "GIT_PAGER=cat",
-                                      "GIT_TERMINAL_PROMPT=0"};
+    std::vector<std::string> words = {
+        kPath,           "HOME=" + own + "/home", "TMPDIR=" + own, "USER=agent",
+        "LOGNAME=agent", "LANG=C.UTF-8",          "TERM=dumb",     "PAGER=cat",
+        "GIT_PAGER=cat", "GIT_TERMINAL_PROMPT=0"};
     if (proxy.empty()) return words;
     for (const char* name : {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
         words.push_back(std::string(name) + "=" + proxy);
@@ -171,6 +166,16 @@ class Scratch {
 struct Holder {
     Pidfd process;
     UniqueFd control;
+    UniqueFd init;  // pidfd of the place's pid 1, which goes when all of them have
+
+    ~Holder() { end(); }
+    void end() noexcept {
+        if (!process) return;
+        process.kill_and_reap();
+        if (!init) return;
+        pollfd one{init.get(), POLLIN, 0};
+        ::poll(&one, 1, static_cast<int>(kGrace.count()));
+    }
 };
 
 class SharedCall : public PlaceCall {
@@ -186,7 +191,7 @@ class SharedCall : public PlaceCall {
         }
         // A keeper that was ended by its own call has left somebody behind: the place goes.
         char byte;
-        if (read_some(clean_.get(), {&byte, 1}).value_or(0) != 1) holder_->process.kill_and_reap();
+        if (read_some(clean_.get(), {&byte, 1}).value_or(0) != 1) holder_->end();
     }
     // The keeper has to find the descendants first.
     void kill() noexcept override {
@@ -286,8 +291,8 @@ void SharedPlace::choose_network() {
     shell_ = JailFilter::compile(JailClass::Shell, kind);
 }
 
-// What can be had of the machine's files. Beneath no path of these may what is hidden lie, unless it
-// is covered.
+// What can be had of the machine's files. Beneath no path of these may what is hidden lie, unless
+// it is covered.
 LandlockRules SharedPlace::rules() const {
     LandlockRules rules;
     const std::string own = separated(layers_) ? "/tmp" : scratch_->path();
@@ -322,8 +327,7 @@ void SharedPlace::start_holder() {
     plan.workspace = options_.workspace;
     plan.own = separated(layers_) ? "/tmp" : scratch_->path();
     plan.environment = environment_for(
-        plan.own, network_kind_ == Network::Relay
-                      ? "http://127.0.0.1:" + std::to_string(kRelayPort)
+        plan.own, network_kind_ == Network::Relay ? "http://127.0.0.1:" + std::to_string(kRelayPort)
                   : network_kind_ == Network::Port ? proxy_->url()
                                                    : std::string());
     plan.rules = rules();
@@ -350,11 +354,14 @@ void SharedPlace::start_holder() {
     record.step[sizeof record.step - 1] = '\0';
     if (record.kind != CellReport::Kind::Exited)
         throw Error("cell: " + std::string(record.step) + ": " + std::strerror(record.value));
+    if (separated(layers_) && layers_.own_processes) {
+        holder_->init = receive_fd(holder_->control.get());
+        if (!holder_->init) throw Error("cell: holder: no pid 1");
+    }
 }
 
 std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, const std::string& text) {
-    if (text.size() > kMaxCommand && kind != SharedCallKind::File)
-        throw Error("command: too long");
+    if (text.size() > kMaxCommand && kind != SharedCallKind::File) throw Error("command: too long");
     use_mechanisms_of(options_.agent);
     if (!holder_->process || holder_->process.try_wait()) start_holder();
     Pipe said = Pipe::make();
@@ -417,9 +424,9 @@ void SharedPlace::find_layers() {
     } catch (const Error& error) {
         failed = error.what();  // only the jail and Landlock are left to try
     }
-    for (const SharedLayers candidate : {SharedLayers{Kind::Separated, true},
-                                         SharedLayers{Kind::Separated, false},
-                                         SharedLayers{Kind::Plain, false}}) {
+    for (const SharedLayers candidate :
+         {SharedLayers{Kind::Separated, true}, SharedLayers{Kind::Separated, false},
+          SharedLayers{Kind::Plain, false}}) {
         if (separated(candidate) && !listener_) continue;
         layers_ = candidate;
         if (!separated(layers_)) scratch_.emplace();
@@ -450,7 +457,8 @@ Posture SharedPlace::posture() const {
         lacks.push_back(
             "no user namespaces here: processes and sockets of this user are not separated, no "
             "terminals and no shared memory for tools");
-        if (landlock_version() < 6) lacks.push_back("other processes of this user can be signalled");
+        if (landlock_version() < 6)
+            lacks.push_back("other processes of this user can be signalled");
     }
     if (network_kind_ == Network::None) lacks.push_back("no way out for tools");
     if (network_kind_ == Network::Port)

@@ -1,7 +1,8 @@
 // The holder's steps, then those of a call, each in an order that is the protection: descriptors of
-// the warden are closed before any path the agent may have planted is followed, the domain is entered
-// before anything is started, and the filter comes last. The holder serves one call at a time and
-// runs nothing of the agent's itself; its memory is a copy of the warden's, so it is never dumpable.
+// the warden are closed before any path the agent may have planted is followed, the domain is
+// entered before anything is started, and the filter comes last. The holder serves one call at a
+// time and runs nothing of the agent's itself; its memory is a copy of the warden's, so it is never
+// dumpable.
 #include "cells/shared_child.h"
 
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -29,8 +31,8 @@
 namespace peacrab {
 namespace {
 
-// Where descriptors stand: of the holder, whose control socket is where reports go (kReport), and of
-// a call.
+// Where descriptors stand: of the holder, whose control socket is where reports go (kReport), and
+// of a call.
 constexpr int kProgram = 4, kUsers = 5, kNetwork = 6;
 constexpr int kClean = 5, kRules = 6;
 
@@ -80,7 +82,8 @@ void cover_doors(const HolderPlan& plan) noexcept {
     };
     int kept = -1;
     if (!plan.kept.empty()) {
-        kept = ::open_tree(AT_FDCWD, plan.kept.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+        kept = ::open_tree(AT_FDCWD, plan.kept.c_str(),
+                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
         require(kept >= 0, "keep workspace");
     }
     for (const Cover& cover : kCovers) {
@@ -124,21 +127,28 @@ void bind_to_warden() noexcept {
     if (const char* step = enter_jail(options, *plan.reaper)) fail(step);
     bind_to_warden();
     if (::write(told, "", 1) != 1) ::_exit(126);
-    for (;;) ::pause();
+    // The holder's death signal cannot reach us: its domain has no signals out. Its socket can.
+    pollfd holder{told, POLLIN, 0};
+    while (::poll(&holder, 1, -1) < 0 && errno == EINTR) {
+    }
+    ::_exit(0);
 }
 
-void make_processes(const HolderPlan& plan) noexcept {
+pid_t make_processes(const HolderPlan& plan) noexcept {
     int told[2];
-    require(::pipe2(told, O_CLOEXEC) == 0, "pid 1");
+    require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, told) == 0, "pid 1");
     require(::unshare(CLONE_NEWPID) == 0, "namespaces");
     const pid_t init = ::_Fork();
     require(init >= 0, "pid 1");
-    if (init == 0) rest_as_init(plan, told[1]);
-    ::close(told[1]);
+    if (init == 0) {
+        ::close(told[0]);
+        rest_as_init(plan, told[1]);
+    }
+    ::close(told[1]);  // ours stays open for as long as we live
     char byte;
     const ssize_t n = ::read(told[0], &byte, 1);
-    ::close(told[0]);
     if (n != 1) ::_exit(126);  // it has said why
+    return init;
 }
 
 // Reaps who has ended, and tells the command's end. What waitpid(2) gave last: 0 or -1.
@@ -185,8 +195,8 @@ void kill_descendants(pid_t command, bool& told) noexcept {
     jail.directory = plan.workspace.c_str();
     jail.otherwise = "/";
     jail.max_open_files = 4096;
-    // Counted per uid: where the uid is the person's own, their other programs count too. A shell at
-    // the limit must not keep the helper from starting.
+    // Counted per uid: where the uid is the person's own, their other programs count too. A shell
+    // at the limit must not keep the helper from starting.
     if (plan.layers.kind == SharedLayers::Kind::Plain) jail.max_processes = 4096;
     if (file) jail.max_processes *= 2;
     if (file && on(Mechanism::LandlockFile)) jail.landlock = kRules;
@@ -298,14 +308,15 @@ void hold(const HolderPlan& plan) noexcept {
     // Before anything else: our memory is a copy of the warden's.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) ::_exit(126);
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    const int descriptors[] = {null, null, null, plan.control, plan.program, plan.users,
-                               plan.network};
+    const int descriptors[] = {null,         null,       null,        plan.control,
+                               plan.program, plan.users, plan.network};
     arrange_descriptors(descriptors);
     default_signals();
     ::signal(SIGPIPE, SIG_IGN);
+    pid_t init = 0;
     if (plan.layers.kind == SharedLayers::Kind::Separated) {
         separate(plan);
-        if (plan.layers.own_processes) make_processes(plan);
+        if (plan.layers.own_processes) init = make_processes(plan);
     }
     ::close_range(kUsers, kNetwork, 0);
     ::umask(022);
@@ -328,6 +339,11 @@ void hold(const HolderPlan& plan) noexcept {
         if (const char* step = drop_privileges(jail)) fail(step);
         bind_to_warden();
         report(CellReport::Kind::Exited, 0, "ready");
+        if (init) {
+            const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
+            if (!process) throw ErrnoError("holder: pidfd");
+            send_fd(kReport, process.get());
+        }
         while (serve(plan, file_rules)) {
         }
     } catch (const ErrnoError& error) {

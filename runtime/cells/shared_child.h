@@ -1,7 +1,7 @@
-// The processes of posture shared. One holder for an agent: it enters the namespaces and the Landlock
-// domain once and starts every call from there, because processes of two domains could neither signal
-// nor trace each other. Per call a keeper, which adopts what the command leaves behind and ends it,
-// and the command in its jail. Their steps report failures as {step, errno}.
+// The processes of posture shared. One holder for an agent: it enters the namespaces and the
+// Landlock domain once and starts every call from there, because processes of two domains could
+// neither signal nor trace each other. Per call a keeper, which adopts what the command leaves
+// behind and ends it, and the command in its jail. Their steps report failures as {step, errno}.
 #pragma once
 
 #include <sys/types.h>
@@ -45,14 +45,15 @@ struct HolderPlan {
 };
 
 // One call, as it is asked for on the control socket: this byte, then three descriptors with a byte
-// each: the text (of the command, or of the file helper's stdin), the output, the report; and a fourth
-// on which the keeper says by one byte that nobody is left. The answer is the pid, and a pidfd; or
-// minus an errno.
+// each: the text (of the command, or of the file helper's stdin), the output, the report; and a
+// fourth on which the keeper says by one byte that nobody is left. The answer is the pid, and a
+// pidfd; or minus an errno.
 enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Probe = 'p' };
 constexpr size_t kMaxCommand = size_t{1} << 20;
 
-// In a child of the warden: builds the place, says so on the control socket (one CellReport), serves
-// calls, which become the warden's own children, and ends when the socket does.
+// In a child of the warden: builds the place, says so on the control socket (one CellReport, then
+// the pidfd of the place's pid 1 where it has one), serves calls, which become the warden's own
+// children, and ends when the socket does.
 [[noreturn]] void hold(const HolderPlan& plan) noexcept;
 
 }  // namespace peacrab

@@ -1,5 +1,5 @@
-// One process, one poll loop, two buffers a connection. It reads nothing of what it carries. Must hold
-// no more than its bounds, whatever either side does: who does not read is not read from.
+// One process, one poll loop, two buffers a connection. It reads nothing of what it carries. Must
+// hold no more than its bounds, whatever either side does: who does not read is not read from.
 #include "cells/shared_relay.h"
 
 #include <fcntl.h>

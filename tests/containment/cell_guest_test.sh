@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 build=${PEACRAB_BUILD:-$root/build}
 [[ -x $build/tests/containment/cell_guest ]] || skip 'no static test programs here'
-for program in cell tools background; do
+for program in cell tools tool_file background; do
     "$root/tests/support/guest_unit" "$build/tests/containment/${program}_guest" "$@" >"$scratch/log" 2>&1 ||
         fail "$program: $(tail -n 60 "$scratch/log")"
     grep '^\[doctest\]' "$scratch/log"

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -12,18 +13,21 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
 
 #include "error.h"
 #include "jail_tables.h"
+#include "landlock.h"
 
 using namespace peacrab;
 
@@ -40,7 +44,7 @@ int in_jail(JailClass jail, const std::function<int()>& act,
     using Network = JailFilter::Network;
     const JailFilter filter = JailFilter::compile(
         jail, network.value_or(jail == JailClass::Shell ? Network::Own : Network::None));
-    if (::geteuid() == 0) options.ids = Ids{54321, 54321};
+    if (::geteuid() == 0 && !options.ids) options.ids = Ids{54321, 54321};
     const pid_t pid = ::fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
@@ -74,10 +78,9 @@ int in_shell_socket(int family, int type, int protocol) {
 }  // namespace
 
 TEST_CASE("jail: every name in the tables is a system call, but for the newest") {
-    const std::set<std::string> newer = {"fchmodat2",  "mseal",      "map_shadow_stack",
-                                         "futex_wake", "futex_wait", "futex_requeue",
-                                         "cachestat", "statmount",  "listmount",
-                                         "open_tree_attr"};
+    const std::set<std::string> newer = {
+        "fchmodat2",     "mseal",     "map_shadow_stack", "futex_wake", "futex_wait",
+        "futex_requeue", "cachestat", "statmount",        "listmount",  "open_tree_attr"};
     const auto known = [&](const std::string& name) {
         return newer.count(name) || seccomp_syscall_resolve_name(name.c_str()) >= 0;
     };
@@ -280,6 +283,204 @@ TEST_CASE("jail: a turn with its own network may connect and start threads, not 
     CHECK(own([] { return outcome(::execl("/bin/true", "true", nullptr)); }) == -SIGSYS);
 }
 
+TEST_CASE("jail: a fetch child has its streams and no file, socket, process or program") {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    CHECK(in_jail(JailClass::Fetch, [=] {
+              char byte = 'x';
+              if (::send(pair[0], &byte, 1, MSG_NOSIGNAL) != 1) return 1;
+              pollfd one{pair[1], POLLIN, 0};
+              if (::poll(&one, 1, 1000) != 1 || ::recv(pair[1], &byte, 1, 0) != 1) return 2;
+              const auto at = std::make_unique<char[]>(size_t{1} << 20);
+              return at[5] == 0 && ::close(pair[0]) == 0 ? 0 : 3;
+          }) == 0);
+    const std::function<long()> forbidden[] = {
+        [] { return ::open("/dev/null", O_RDONLY); },
+        [] { return ::socket(AF_UNIX, SOCK_STREAM, 0); },
+        [] { return ::connect(0, nullptr, 0); },
+        [] { return ::fork(); },
+        [] { return ::execl("/bin/true", "true", nullptr); },
+        [] { return ::kill(0, 0); },
+        [] { return ::prctl(PR_SET_DUMPABLE, 1); },
+        [] { return ::ioctl(0, FIONREAD, nullptr); },
+        [] { return ::unlink("/nothing"); },
+    };
+    for (const auto& act : forbidden)
+        CHECK(in_jail(JailClass::Fetch, [&] { return outcome(act()); }) == -SIGSYS);
+    ::close(pair[0]);
+    ::close(pair[1]);
+}
+
+TEST_CASE("jail: an adapter has files and the sockets it is given, no other, and runs nothing") {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    CHECK(in_jail(JailClass::Adapter, [=] {
+              char byte = 'x';
+              const int file = ::open("/dev/null", O_RDWR);
+              return file >= 0 && ::write(file, "x", 1) == 1 && ::write(pair[0], "x", 1) == 1 &&
+                             ::read(pair[1], &byte, 1) == 1
+                         ? 0
+                         : 1;
+          }) == 0);
+    for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_VSOCK})
+        CHECK(in_jail(JailClass::Adapter,
+                      [=] { return outcome(::socket(family, SOCK_STREAM, 0)); }) == EAFNOSUPPORT);
+    CHECK(in_jail(JailClass::Adapter, [] { return outcome(::connect(0, nullptr, 0)); }) == -SIGSYS);
+    CHECK(in_jail(JailClass::Adapter, [] { return outcome(::fork()); }) == -SIGSYS);
+    CHECK(in_jail(JailClass::Adapter,
+                  [] { return outcome(::execl("/bin/true", "true", nullptr)); }) == -SIGSYS);
+    ::close(pair[0]);
+    ::close(pair[1]);
+}
+
+TEST_CASE(
+    "jail: a shell without a network of its own has TCP at most, and no connection by sending") {
+    using Network = JailFilter::Network;
+    const auto made = [](Network network, int family, int type, int protocol = 0) {
+        return in_jail(
+            JailClass::Shell, [=] { return outcome(::socket(family, type, protocol)); }, network);
+    };
+    for (const int family : {AF_INET, AF_INET6}) {
+        CHECK(made(Network::Own, family, SOCK_STREAM) == 0);
+        CHECK(made(Network::Own, family, SOCK_DGRAM) == 0);
+        CHECK(made(Network::Tcp, family, SOCK_STREAM) == 0);
+        CHECK(made(Network::Tcp, family, SOCK_STREAM | SOCK_CLOEXEC, 6) == 0);
+        CHECK(made(Network::Tcp, family, SOCK_DGRAM) == EAFNOSUPPORT);
+        CHECK(made(Network::Tcp, family, SOCK_RAW, 1) == EAFNOSUPPORT);
+        CHECK(made(Network::Tcp, family, SOCK_STREAM, 262) == EAFNOSUPPORT);
+        for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW})
+            CHECK(made(Network::None, family, type) == EAFNOSUPPORT);
+    }
+    CHECK(made(Network::None, AF_UNIX, SOCK_STREAM) == 0);
+    const auto fast = [](long number, Network network) {
+        return in_jail(
+            JailClass::Shell,
+            [=] {
+                const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+                return number == SYS_sendmsg
+                           ? outcome(::syscall(number, fd, nullptr, MSG_FASTOPEN))
+                           : outcome(::syscall(number, fd, nullptr, 0, MSG_FASTOPEN, nullptr, 0));
+            },
+            network);
+    };
+    for (const long number : {SYS_sendto, SYS_sendmsg, SYS_sendmmsg}) {
+        CHECK(fast(number, Network::Tcp) == EOPNOTSUPP);
+        CHECK(fast(number, Network::None) != EOPNOTSUPP);
+    }
+}
+
+TEST_CASE("jail: exactly the capabilities that are kept are left, also after exec" *
+          doctest::skip(::geteuid() != 0)) {
+    JailOptions options;
+    options.ids = Ids{0, 0};
+    options.capabilities = 1u << CAP_CHOWN | 1u << CAP_KILL | 1u << CAP_SETPCAP;
+    const auto left = [] {
+        __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+        __user_cap_data_struct sets[2] = {};
+        if (::syscall(SYS_capget, &header, sets) < 0) return 1;
+        constexpr uint64_t wanted = 1u << CAP_CHOWN | 1u << CAP_KILL | 1u << CAP_SETPCAP;
+        if (sets[0].effective != wanted || sets[0].permitted != wanted || sets[1].permitted)
+            return 2;
+        for (int i = 0; ::prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; ++i)
+            if (::prctl(PR_CAPBSET_READ, i, 0, 0, 0) != static_cast<int>(wanted >> i & 1)) return 3;
+        return 0;
+    };
+    CHECK(in_jail(JailClass::Shell, left, std::nullopt, options) == 0);
+    // In a program that root starts it is the bounding set that counts.
+    CHECK(in_jail(
+              JailClass::Shell,
+              [] {
+                  ::execl("/bin/sh", "sh", "-c",
+                          "grep -q CapEff:.*0000000000000121$ /proc/self/status", nullptr);
+                  return 9;
+              },
+              std::nullopt, options) == 0);
+}
+
+TEST_CASE("jail: capabilities can be kept only by who has them") {
+    const JailFilter filter = JailFilter::compile(JailClass::Shell);
+    const pid_t pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        JailOptions first, then;
+        if (::geteuid() == 0) first.ids = Ids{54321, 54321};
+        if (drop_privileges(first)) ::_exit(1);
+        then.capabilities = 1u << CAP_CHOWN;
+        // A process that leads a session cannot begin one: a child can.
+        const pid_t inner = ::fork();
+        if (inner == 0) {
+            const char* step = enter_jail(then, filter);
+            ::_exit(step && std::strcmp(step, "bounding set") == 0 ? 0 : 2);
+        }
+        int status = 1;
+        ::waitpid(inner, &status, 0);
+        ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 3);
+    }
+    int status = 1;
+    ::waitpid(pid, &status, 0);
+    CHECK(status == 0);
+}
+
+TEST_CASE("jail: in a user namespace ids and rights are of it alone" *
+          doctest::skip(::geteuid() != 0)) {
+    int ready[2], go[2];
+    REQUIRE(::pipe(ready) == 0);
+    REQUIRE(::pipe(go) == 0);
+    const pid_t owner = ::fork();
+    if (owner == 0) {
+        char byte;
+        ::close(go[1]);
+        if (::unshare(CLONE_NEWUSER) == 0 && ::write(ready[1], "", 1) == 1) [[maybe_unused]]
+            const ssize_t n = ::read(go[0], &byte, 1);
+        ::_exit(0);
+    }
+    char byte;
+    REQUIRE(::read(ready[0], &byte, 1) == 1);
+    const std::string proc = "/proc/" + std::to_string(owner);
+    for (const char* map : {"/uid_map", "/gid_map"}) {
+        const UniqueFd file(::open((proc + map).c_str(), O_WRONLY | O_CLOEXEC));
+        REQUIRE(file);
+        write_all(file.get(), "0 1048576 65536");
+    }
+    const UniqueFd users(::open((proc + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(users);
+    JailOptions options;
+    options.user_namespace = users.get();
+    options.ids = Ids{0, 0};
+    options.capabilities = 1u << CAP_CHOWN | 1u << CAP_SETPCAP | 1u << CAP_SETUID;
+    const int result = in_jail(
+        JailClass::Shell,
+        [] {
+            struct stat info;
+            if (::getuid() != 0 || ::getgid() != 0) return 1;
+            if (::stat("/", &info) < 0 || info.st_uid != 65534) return 2;  // nobody here
+            if (::sethostname("x", 1) == 0 || ::chown("/", 0, 0) == 0) return 3;
+            if (::setresuid(7, 7, 7) < 0 || ::getuid() != 7) return 4;
+            return 0;
+        },
+        std::nullopt, options);
+    CHECK(result == 0);
+    ::close(go[1]);
+    ::waitpid(owner, nullptr, 0);
+    for (const int fd : {ready[0], ready[1], go[0]}) ::close(fd);
+}
+
+TEST_CASE("jail: a Landlock ruleset is on before the filter" *
+          doctest::skip(landlock_version() < 1)) {
+    LandlockRules rules;
+    rules.read = {"/usr"};
+    const UniqueFd ruleset = landlock_ruleset(rules, 1);
+    JailOptions options;
+    if (::geteuid() == 0) options.ids = Ids{54321, 54321};
+    options.landlock = ruleset.get();
+    CHECK(in_jail(
+              JailClass::File, [] { return outcome(::open("/usr", O_RDONLY)); }, std::nullopt,
+              options) == 0);
+    CHECK(in_jail(
+              JailClass::File, [] { return outcome(::open("/etc/passwd", O_RDONLY)); },
+              std::nullopt, options) == EACCES);
+}
+
 TEST_CASE("jail: pid 1 of a call can wait and report, and nothing else") {
     CHECK(in_jail(JailClass::Reaper, [] { return outcome(::write(2, "", 0)); }) == 0);
     CHECK(in_jail(JailClass::Reaper, [] { return outcome(::open("/", O_RDONLY)); }) == -SIGSYS);
@@ -313,8 +514,7 @@ TEST_CASE("jail: root gives up its ids and the bounding set" * doctest::skip(::g
 }
 
 TEST_CASE("jail: who keeps its id still loses its capabilities" * doctest::skip(::geteuid() != 0)) {
-    const JailFilter filter =
-        JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
+    const JailFilter filter = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
     const pid_t pid = ::fork();
     if (pid == 0) {
         if (enter_jail(JailOptions{}, filter)) ::_exit(1);
@@ -342,8 +542,7 @@ TEST_CASE("jail: limits are lowered and cannot be raised again") {
 }
 
 TEST_CASE("jail: a working directory behind a magic link is refused") {
-    const JailFilter filter =
-        JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
+    const JailFilter filter = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
     const UniqueFd leaked(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const std::string path = "/proc/self/fd/" + std::to_string(leaked.get());
     const pid_t pid = ::fork();

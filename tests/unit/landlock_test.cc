@@ -90,7 +90,8 @@ TEST_CASE("landlock: only the named paths are left, each for what it is named fo
     LandlockRules rules;
     rules.write = {folder.path + "/write"};
     rules.read = {folder.path + "/read", folder.path + "/missing"};
-    CHECK(under(rules, [&] { return opened(folder.path + "/write/new", O_WRONLY | O_CREAT); }) == 0);
+    CHECK(under(rules, [&] { return opened(folder.path + "/write/new", O_WRONLY | O_CREAT); }) ==
+          0);
     CHECK(under(rules, [&] { return opened(folder.path + "/write/f", O_RDWR); }) == 0);
     CHECK(under(rules, [&] { return opened(folder.path + "/read/f", O_RDONLY); }) == 0);
     CHECK(under(rules, [&] { return opened(folder.path + "/read/f", O_WRONLY); }) == EACCES);

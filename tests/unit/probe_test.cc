@@ -45,16 +45,14 @@ JailOptions ordinary() {
 
 TEST_CASE("probe: in a jail without a network every effect is refused by its wall") {
     const JailFilter filter = JailFilter::compile(JailClass::Shell);
-    const std::string said =
-        tried_after([&] { return enter_jail(ordinary(), filter) == nullptr; });
+    const std::string said = tried_after([&] { return enter_jail(ordinary(), filter) == nullptr; });
     const Probes probes = probes_in_shared(said);
     CHECK_MESSAGE(probes.all_refused(), probes.failure());
     CHECK(probes.tried.size() >= 20);
 }
 
 TEST_CASE("probe: without a filter, what the kernel alone would let through is found") {
-    const std::string said =
-        tried_after([] { return drop_privileges(ordinary()) == nullptr; });
+    const std::string said = tried_after([] { return drop_privileges(ordinary()) == nullptr; });
     const Probes probes = probes_in_shared(said);
     CHECK_FALSE(probes.all_refused());
     CHECK_FALSE(probes.tried.empty());
@@ -65,8 +63,7 @@ TEST_CASE("probe: without a filter, what the kernel alone would let through is f
 
 TEST_CASE("probe: a network that leads outside is found") {
     const JailFilter filter = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
-    const std::string said =
-        tried_after([&] { return enter_jail(ordinary(), filter) == nullptr; });
+    const std::string said = tried_after([&] { return enter_jail(ordinary(), filter) == nullptr; });
     const Probes probes = probes_in_shared(said);
     const std::string failure = probes.failure();
     // Where this machine has no route at all there is nothing to be found.

@@ -100,8 +100,9 @@ TEST_CASE("file: a path is the workspace's, relative or by its full name") {
 
 TEST_CASE("file: no path leads out, and the answer names the tool that may") {
     Bench bench;
-    bench.must("mkdir -p d; ln -s / root; ln -s /proc/self/root slash; ln -s ../.. up; "
-               "ln -s /etc/passwd secret; ln -s /proc/self/fd/0 magic");
+    bench.must(
+        "mkdir -p d; ln -s / root; ln -s /proc/self/root slash; ln -s ../.. up; "
+        "ln -s /etc/passwd secret; ln -s /proc/self/fd/0 magic");
     const std::string full = bench.workspace();
     const std::vector<std::string> outside = {"/etc/passwd", full + "x/f", "/proc/self/status",
                                               "//etc/passwd", "/proc/self/root" + full + "/f"};
@@ -109,8 +110,9 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
         refused(bench.read(path), "outside of the workspace");
         refused(bench.write(path, "x"), "outside of the workspace");
     }
-    const std::vector<std::string> leading = {"../x", "d/../../x", full + "/../x", "up/x", "secret",
-                                              "root/etc/passwd", "root/tmp/new/file"};
+    const std::vector<std::string> leading = {
+        "../x",   "d/../../x",       full + "/../x",     "up/x",
+        "secret", "root/etc/passwd", "root/tmp/new/file"};
     for (const std::string& path : leading) {
         refused(bench.read(path), "leads out of the workspace: use shell");
         refused(bench.write(path, "x"), "leads out of the workspace: use shell");
@@ -128,8 +130,9 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
 
 TEST_CASE("file: links within the workspace are followed, but not for ever") {
     Bench bench;
-    bench.must("mkdir d; echo here > d/f; ln -s d e; ln -s ../e/f d/g; ln -s loop loop; "
-               "ln -s d/f l0; for i in $(seq 1 50); do ln -s l$((i-1)) l$i; done");
+    bench.must(
+        "mkdir d; echo here > d/f; ln -s d e; ln -s ../e/f d/g; ln -s loop loop; "
+        "ln -s d/f l0; for i in $(seq 1 50); do ln -s l$((i-1)) l$i; done");
     CHECK(bench.read("e/g").text == "here\n");
     CHECK(bench.write("e/g", "new").outcome == Outcome::Ok);
     CHECK(bench.read("d/f").text == "new");
@@ -144,8 +147,9 @@ TEST_CASE("file: links within the workspace are followed, but not for ever") {
 
 TEST_CASE("file: a folder that is swapped for a link all the time lets nothing out") {
     Bench bench;
-    bench.must("mkdir d; echo inside > d/passwd; ln -s ../../../../../../etc out; "
-               "ln -s /etc out2");
+    bench.must(
+        "mkdir d; echo inside > d/passwd; ln -s ../../../../../../etc out; "
+        "ln -s /etc out2");
     int answered = 0, refusals = 0;
     {
         const Swapper swapper(bench.at("d"), bench.at("out"));
@@ -167,8 +171,9 @@ TEST_CASE("file: a folder that is swapped for a link all the time lets nothing o
 
 TEST_CASE("file: a target that is swapped for a link is replaced, never written through") {
     Bench bench;
-    bench.must("echo a > f; echo outside > /tmp/peacrab-target; "
-               "ln -s ../../../../../../tmp/peacrab-target l");
+    bench.must(
+        "echo a > f; echo outside > /tmp/peacrab-target; "
+        "ln -s ../../../../../../tmp/peacrab-target l");
     {
         const Swapper swapper(bench.at("f"), bench.at("l"));
         for (int i = 0; i < 100; ++i) (void)bench.write("f", "inside");
@@ -179,8 +184,9 @@ TEST_CASE("file: a target that is swapped for a link is replaced, never written 
 
 TEST_CASE("file: pipes, sockets and devices are refused without a wait") {
     Bench bench;
-    bench.must("mkfifo pipe; ln -s pipe link; python3 -c 'import socket as s; "
-               "s.socket(s.AF_UNIX).bind(\"sock\")'");
+    bench.must(
+        "mkfifo pipe; ln -s pipe link; python3 -c 'import socket as s; "
+        "s.socket(s.AF_UNIX).bind(\"sock\")'");
     for (const char* path : {"pipe", "link"}) {
         refused(bench.read(path), "named pipe");
         refused(bench.write(path, "x"), "named pipe");
@@ -251,8 +257,9 @@ TEST_CASE("file: a workspace that is gone is said, not made up") {
 
 TEST_CASE("file: what cannot be replaced as one file is left as it was") {
     Bench bench;
-    bench.must("echo one > f; ln f g; mkdir locked; echo old > locked/f; "
-               "mkdir deep; echo keep > deep/f");
+    bench.must(
+        "echo one > f; ln f g; mkdir locked; echo old > locked/f; "
+        "mkdir deep; echo keep > deep/f");
     refused(bench.write("f", "two"), "2 names (hard links)");
     CHECK(bench.read("g").text == "one\n");
     CHECK(bench.read("f").text == "one\n");
