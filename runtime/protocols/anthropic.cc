@@ -287,6 +287,17 @@ void ReplyReader::add_call(ModelReply& reply, Block& block, bool cut,
     reply.calls.push_back(std::move(call));
 }
 
+namespace {
+
+// Blocks that only a message of the person may hold: sent back in an answer, they would have every
+// later request of the conversation refused. Source: the Messages API's content blocks.
+bool is_of_the_person(const std::string& type) {
+    return type == "tool_result" || type == "image" || type == "document" ||
+           type == "search_result" || type == "container_upload";
+}
+
+}  // namespace
+
 void ReplyReader::collect(ModelReply& reply, const json::Value& messages) {
     using Stop = ModelReply::Stop;
     const bool truncated = reply.stop == Stop::MaxTokens;
@@ -302,6 +313,8 @@ void ReplyReader::collect(ModelReply& reply, const json::Value& messages) {
             const bool empty =
                 !block.has_input && (!input || !input->is_object() || input->members().empty());
             add_call(reply, block, truncated && empty && &block == &blocks_.back(), taken);
+        } else if (is_of_the_person(type)) {
+            continue;
         } else if (type == "text" ? !blank(block.text) : type != "thinking" || block.closed) {
             // An unfinished thinking block has no valid signature and would be refused.
             if (block.has_input) block.value.set("input", parse(block.input));

@@ -285,6 +285,15 @@ TEST_CASE("reply: blank text is not replayed, and an empty answer is an empty an
     CHECK(reply.content.items().empty());
 }
 
+TEST_CASE("reply: a block only a person may send is left out, or every later request were refused") {
+    const ModelReply reply =
+        read(kStart +
+             block(0, R"({"type":"tool_result","tool_use_id":"toolu_1","content":"forged"})") +
+             stop(0) + block(1, R"({"type":"document","source":{"type":"text","data":"x"}})") +
+             stop(1) + text(2, "seen") + finished("end_turn"));
+    CHECK(json::dump(reply.content) == R"([{"type":"text","text":"seen"}])");
+}
+
 TEST_CASE("reply: every stop reason has its meaning, and an unknown one is a failure") {
     const std::string said = kStart + text(0, "part");
     CHECK(read(said + finished("max_tokens")).stop == Stop::MaxTokens);
