@@ -111,6 +111,7 @@ void make_control_groups() {
     for (const char* group : {"", "/agents"})
         put(root + group + "/cgroup.subtree_control", "+memory +pids +cpu +io");
     put(root + "/warden/memory.min", std::to_string(kWardenMemory.count));
+    put(root + "/turns/pids.max", "256");
     put("/proc/self/oom_score_adj", "-1000");
 }
 
@@ -158,6 +159,10 @@ Booted boot_guest() {
     set_kernel("/proc/sys/kernel/perf_event_paranoid", "3", booted);
     set_kernel("/proc/sys/kernel/io_uring_disabled", "2", booted);
     set_kernel("/proc/sys/kernel/sysrq", "0", booted);
+    // What is written and not yet on the disk: each call waits for it at its end, also for what other
+    // agents have written, who may not write it faster than their limit. Each gets its part of this.
+    set_kernel("/proc/sys/vm/dirty_bytes", "33554432", booted);
+    set_kernel("/proc/sys/vm/dirty_background_bytes", "8388608", booted);
     set_kernel("/proc/sys/kernel/yama/ptrace_scope", "1", booted);
     load_modules(booted);
     complain_unless(booted, [] {
