@@ -32,7 +32,7 @@
 #include <vector>
 
 #include "agents.h"
-#include "egress_rule.h"
+#include "config/egress_rule.h"
 #include "types.h"
 
 namespace peacrab {

@@ -1,4 +1,4 @@
-// Turns the tables of jail_tables.cc into BPF, and a child process into one that can do no more
+// Turns the tables of jails/tables.cc into BPF, and a child process into one that can do no more
 // than its class says.
 //
 // A filter has two parts. The first is written here: the architecture, unknown numbers, and the
@@ -33,7 +33,7 @@
 
 #include "cells/mechanism.h"
 #include "error.h"
-#include "jail_tables.h"
+#include "jails/tables.h"
 #include "landlock.h"
 
 namespace peacrab {

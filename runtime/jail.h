@@ -1,7 +1,7 @@
 // What is put on one child process before it runs anything: no-new-privileges, capabilities,
 // resource limits, ids, Landlock, and a seccomp allow-list, by class. The filter is compiled once
 // in the parent and only installed in the child, last before exec. A missing mechanism is an Error:
-// nothing here has a weaker fallback. Which calls a class has, and why: jail_tables.cc.
+// nothing here has a weaker fallback. Which calls a class has, and why: jails/tables.cc.
 #pragma once
 
 #include <linux/filter.h>

@@ -15,7 +15,7 @@ ROW = re.compile(r"^\| (\d+) \| (.+?) \|")
 INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.M)
 # Core files that may name a file of a room: where dialects, builtins, the parts of cells, the keys of
 # the configuration and channels are registered.
-REGISTRIES = {"llm", "tools", "cell", "config", "guest", "main"}
+REGISTRIES = {"llm", "tools", "cell", "jail", "config", "guest", "main"}
 # Asked wherever something protects. The sources that do are compiled once more for the test-only binary.
 ASKED = "cells/mechanism"
 CORE_LIMIT = 9650  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it

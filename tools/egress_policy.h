@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "egress_rule.h"
+#include "config/egress_rule.h"
 
 namespace peacrab {
 

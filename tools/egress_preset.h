@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "egress_rule.h"
+#include "config/egress_rule.h"
 
 namespace peacrab {
 

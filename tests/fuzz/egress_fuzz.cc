@@ -1,6 +1,6 @@
 // What the gateway reads of a cell's connection, and of who asks for a port: hostile heads and hellos.
 //
-// sources: tools/http_head.cc tools/tls_hello.cc tools/port_gate.cc runtime/egress_rule.cc runtime/os.cc
+// sources: tools/http_head.cc tools/tls_hello.cc tools/port_gate.cc runtime/config/egress_rule.cc runtime/os.cc
 //
 // A hello never changes its name when more bytes come; a body never takes more than it is given; what
 // is passed on at the gate is a whole head that names the host it listens as; a host has one spelling.
@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "egress_rule.h"
+#include "config/egress_rule.h"
 #include "error.h"
 #include "http_head.h"
 #include "port_gate.h"

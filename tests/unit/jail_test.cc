@@ -26,7 +26,7 @@
 #include <thread>
 
 #include "error.h"
-#include "jail_tables.h"
+#include "jails/tables.h"
 #include "landlock.h"
 
 using namespace peacrab;

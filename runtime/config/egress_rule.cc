@@ -2,7 +2,7 @@
 // are compared in. Two spellings of one name, or a name that some resolver takes for an address
 // (0x7f.1, 127.1, 010.0.0.1), are how a list of hosts is passed by; so what is not plainly a name is
 // refused rather than repaired. Must not resolve anything.
-#include "egress_rule.h"
+#include "config/egress_rule.h"
 
 #include <arpa/inet.h>
 

@@ -1,7 +1,7 @@
 // Which system calls each jail class has, and why. An allow-list: what is not here is refused.
 // What must not be allowed unthinking is named among the refused. A row may be widened only with
 // the program that needs it as reason.
-#include "jail_tables.h"
+#include "jails/tables.h"
 
 #include <linux/sched.h>
 #include <linux/seccomp.h>
