@@ -32,7 +32,8 @@ def asked(messages):
                 results.insert(0, block)
             elif block["type"] == "text":
                 try:
-                    calls = json.loads(block["text"])
+                    # Behind it the warden may tell what became of background processes.
+                    calls, _ = json.JSONDecoder().raw_decode(block["text"])
                 except ValueError:
                     calls = []
                 good = isinstance(calls, list) and all(isinstance(c, dict) and "tool" in c for c in calls)
