@@ -32,6 +32,18 @@ struct ChildEnds {
     ::_exit(127);
 }
 
+// Out of the warden's group, whose memory is kept for it, and no longer spared when memory runs out.
+// Where there are no such groups (no VM) the rest stands as well.
+bool leave_warden_group() noexcept {
+    for (const char* path : {"/run/cgroup/turns/cgroup.procs", "/proc/self/oom_score_adj"}) {
+        const int file = ::open(path, O_WRONLY | O_CLOEXEC);
+        if (file < 0 && errno == ENOENT) return true;
+        if (file < 0 || ::write(file, "0", 1) != 1) return false;
+        ::close(file);
+    }
+    return true;
+}
+
 // Child side: noexcept, no allocation. `report` is CLOEXEC: its end of file means exec happened.
 [[noreturn]] void run_child(const ChildEnds& ends, const std::optional<Ids>& ids, pid_t parent,
                             char* const* arguments) noexcept {
@@ -52,6 +64,7 @@ struct ChildEnds {
     // With a given route no network is needed at all: an empty one of its own.
     if (ids && ::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         give_up(report, "namespaces");
+    if (ids && !leave_warden_group()) give_up(report, "control group");
     JailOptions jail;
     jail.ids = ids;
     if (const char* step = drop_privileges(jail)) give_up(report, step);

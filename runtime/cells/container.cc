@@ -242,6 +242,19 @@ class ContainerCall : public PlaceCall {
     bool killed_ = false;
 };
 
+struct Filters {
+    JailFilter shell = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
+    JailFilter file = JailFilter::compile(JailClass::File);
+    JailFilter reaper = JailFilter::compile(JailClass::Reaper);
+};
+
+// The same for every cell, and compiling is much of what a new one costs.
+std::shared_ptr<const Filters> filters() {
+    if (mechanism_argument()) return std::make_shared<Filters>();  // a test takes a row away
+    static const auto made = std::make_shared<const Filters>();
+    return made;
+}
+
 class Container : public Place {
   public:
     explicit Container(const CellOptions& options);
@@ -266,7 +279,7 @@ class Container : public Place {
     std::shared_ptr<Shared> shared_;
     std::string workspace_;
     uint32_t first_ = 0;
-    JailFilter shell_, file_, reaper_;
+    std::shared_ptr<const Filters> filters_;
     UniqueFd program_, users_, listener_, rules_;
     UniqueFd our_network_;
     size_t probes_ = 0;
@@ -285,9 +298,7 @@ Container::Container(const CellOptions& options)
     // Our memory is copied into every child of ours.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("cell: hide memory");
     first_ = (options.slot + kFirstSlot) * kIds;
-    shell_ = JailFilter::compile(JailClass::Shell, JailFilter::Network::Own);
-    file_ = JailFilter::compile(JailClass::File);
-    reaper_ = JailFilter::compile(JailClass::Reaper);
+    filters_ = filters();
     program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
     our_network_ = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!program_ || !our_network_) throw ErrnoError("cell: our own program");
@@ -366,7 +377,7 @@ void Container::start() {
     plan.root.terminals = terminals.c_str();
     plan.root.workspace = workspace_.c_str();
     plan.socket = pair.theirs.get();
-    plan.reaper = &reaper_;
+    plan.reaper = &filters_->reaper;
     int pidfd = -1;
     const pid_t pid = start_container(plan, shared_->group->init(), pidfd);
     if (pid < 0) throw ErrnoError("cell: namespaces");
@@ -387,7 +398,7 @@ void Container::start() {
 
 // As the first call, before any other can be.
 void Container::try_effects() {
-    EntryPlan entry = plan(shell_);
+    EntryPlan entry = plan(filters_->shell);
     entry.jail.capabilities = kRootRights;
     entry.act = try_effects_in_cell;
     const std::unique_ptr<PlaceCall> call = begin(entry, AgentGroup::Kind::Call, -1);
@@ -407,7 +418,7 @@ EntryPlan Container::plan(const JailFilter& filter) const {
     plan.cell = init_.fd();
     plan.home = shared_->home.get();
     plan.filter = &filter;
-    plan.reaper = &reaper_;
+    plan.reaper = &filters_->reaper;
     plan.jail.user_namespace = users_.get();
     plan.jail.ids = Ids{0, 0};
     plan.jail.directory = shared_->options.workspace.c_str();
@@ -450,7 +461,7 @@ std::unique_ptr<PlaceCall> Container::begin(EntryPlan plan, AgentGroup::Kind kin
 
 std::unique_ptr<PlaceCall> Container::shell(const ShellCall& call) {
     const bool root = call.user == ShellCall::User::Root;
-    EntryPlan entry = plan(shell_);
+    EntryPlan entry = plan(filters_->shell);
     entry.jail.ids = root ? Ids{0, 0} : kAgentIds;
     entry.jail.capabilities = root ? kRootRights : 0;
     // `--`: a command may begin with a dash.
@@ -466,7 +477,7 @@ std::unique_ptr<PlaceCall> Container::shell(const ShellCall& call) {
 }
 
 std::unique_ptr<PlaceCall> Container::file(const std::string& request) {
-    EntryPlan entry = plan(file_);
+    EntryPlan entry = plan(filters_->file);
     entry.jail.capabilities = kFileRights;
     entry.jail.landlock = on(Mechanism::LandlockFile) ? rules_.get() : -1;
     const char* const arguments[] = {"peacrabd", "tool-file", mechanism_argument(), nullptr};
