@@ -106,8 +106,6 @@ std::optional<ToolResult> early_end(const CommandResult& done, const std::string
     const auto ended = [&](Outcome outcome, const std::string& why) {
         return ToolResult{outcome, remark(text, why), one_line(why)};
     };
-    if (!done.failed_step.empty())
-        return ended(Outcome::Failed, "could not be started: " + printable(done.failed_step));
     if (ended_by == Ended::Quiet)
         return ended(Outcome::TimedOut,
                      "ended: it said nothing for too long; let it show its progress, or start it "
@@ -121,6 +119,9 @@ std::optional<ToolResult> early_end(const CommandResult& done, const std::string
         return ended(Outcome::TimedOut,
                      "timed out after " + seconds(limit) +
                          "; for longer work give timeout, for a server background");
+    // Last: one that is ended before it has begun never says how it began.
+    if (!done.failed_step.empty())
+        return ended(Outcome::Failed, "could not be started: " + printable(done.failed_step));
     return std::nullopt;
 }
 
