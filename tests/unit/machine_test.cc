@@ -193,6 +193,22 @@ TEST_CASE("machine: the state disk is made once, sparse, and never shrunk or rep
     CHECK_FALSE(std::filesystem::exists(machine_place("b").state_image));
 }
 
+TEST_CASE("machine: a state disk without quotas is refused, with what to do") {
+    const Home home;
+    if (find_program("mke2fs").empty()) {
+        MESSAGE("skipped: mke2fs is not installed");
+        return;
+    }
+    const MachinePlace place = machine_place("a");
+    make_directories(place.folder);
+    CHECK(prepare_state_disk(place, GiB(1), {}) == GiB(1));
+    const UniqueFd disk(::open(place.state_image.c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(::pwrite(disk.get(), "\0\0", 2, 1024 + 0x64) == 2);  // as of an earlier version
+    const std::string said = message([&] { prepare_state_disk(place, {}, {}); });
+    CHECK(said.find("has no quotas") != std::string::npos);
+    CHECK(said.find("`peacrab rm --name a`") != std::string::npos);
+}
+
 TEST_CASE("machine: a start that was killed while it made the disk leaves no half disk behind") {
     const Home home;
     const MachinePlace place = machine_place("a");
