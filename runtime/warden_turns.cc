@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "cells/mechanism.h"
 #include "turn_process.h"
 #include "warden_state.h"
 
@@ -106,6 +107,7 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
     try {
         if (const std::string why = refusal(agent); !why.empty()) throw Error(why);
         prepare_agent(agent);
+        use_mechanisms_of(agent);
         TurnProcess process =
             spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
                        agent_folder(agent) + "/sessions");

@@ -38,7 +38,6 @@
     X(SeccompMachine, "seccomp-machine")            /* modules, kexec, reboot, swap, acct, clocks */ \
     X(SeccompSyslog, "seccomp-syslog") \
     X(SeccompPorts, "seccomp-ports")                /* iopl, ioperm */ \
-    X(SeccompUnknown, "seccomp-unknown")            /* numbers newer than the tables */ \
     /* the other classes: the filter is not installed at all */ \
     X(SeccompFile, "seccomp-file") \
     X(SeccompTurn, "seccomp-turn") \
