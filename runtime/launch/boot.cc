@@ -45,6 +45,14 @@ void set_kernel(const char* path, std::string_view value, Booted& booted) {
     }
 }
 
+// Seccomp filters and those that a cell's programs put on their sockets: no machine code is made of
+// them. Nearly all calls are decided by the kernel's own table beside the filter, and making code costs
+// each call of a tool more than its fork and exec. A kernel that cannot interpret goes on compiling.
+void interpret_filters() {
+    const UniqueFd file(::open("/proc/sys/net/core/bpf_jit_enable", O_WRONLY | O_CLOEXEC));
+    [[maybe_unused]] const ssize_t n = file ? ::write(file.get(), "0", 1) : 0;
+}
+
 // The initial root has no parent mount, and pivot_root(2) refuses to put such a one aside, which
 // every cell must do. A bind of it, moved over itself, has one. First of all, while it is empty.
 void make_root_replaceable() {
@@ -159,6 +167,7 @@ Booted boot_guest() {
     set_kernel("/proc/sys/kernel/perf_event_paranoid", "3", booted);
     set_kernel("/proc/sys/kernel/io_uring_disabled", "2", booted);
     set_kernel("/proc/sys/kernel/sysrq", "0", booted);
+    interpret_filters();
     // What is written and not yet on the disk: each call waits for it at its end, also for what other
     // agents have written, who may not write it faster than their limit. Each gets its part of this.
     set_kernel("/proc/sys/vm/dirty_bytes", "33554432", booted);
