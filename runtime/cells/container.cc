@@ -250,7 +250,8 @@ struct Filters {
 
 // The same for every cell, and compiling is much of what a new one costs.
 std::shared_ptr<const Filters> filters() {
-    if (mechanism_argument()) return std::make_shared<Filters>();  // a test takes a row away
+    // A test takes a row away; one at a time.
+    if (mechanism_argument() && on(Mechanism::SelfProbe)) return std::make_shared<Filters>();
     static const auto made = std::make_shared<const Filters>();
     return made;
 }

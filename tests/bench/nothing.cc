@@ -1,0 +1,2 @@
+// The same static program on both sides of a figure.
+int main() { return 0; }
