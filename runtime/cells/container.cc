@@ -325,6 +325,8 @@ void Container::prepare_files() {
     make_directories(options.folder, 0711);
     const UniqueFd folder = open_folder(options.folder);
     const uid_t agent = first_ + kAgentIds.uid;
+    fit_to_disk(folder.get(), shared_->options.limits);
+    set_quota(folder.get(), options.slot, options.limits, Room::Building);
     make_inner(folder.get(), "layer", 0, 0700);
     make_inner(folder.get(), "output", 0, 0755);
     make_inner(folder.get(), "home", agent, 0755);
@@ -337,7 +339,6 @@ void Container::prepare_files() {
     make_inner(layer.get(), "work", 0, 0700);
     shared_->home = open_folder(options.folder + "/home");
     make_inner(shared_->home.get(), workspace_, agent, 0755);
-    set_quota(shared_->home.get(), options.slot, options.limits.disk, options.limits.files);
 }
 
 // Options of a tmpfs that belongs to the cell's root.
@@ -395,6 +396,8 @@ void Container::start() {
     rules.executing = LandlockRules::Execute::Any;
     rules_ = landlock_ruleset(rules);
     (void)receive_word(pair.ours.get(), deadline);
+    if (shared_->home)
+        set_quota(shared_->home.get(), options.slot, options.limits, Room::Running);
 }
 
 // As the first call, before any other can be.

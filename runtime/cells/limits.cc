@@ -13,11 +13,13 @@
 #include <sys/ioctl.h>
 #include <sys/quota.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <thread>
@@ -289,10 +291,21 @@ void count_for_project(int fd, uint32_t project) {
         throw ErrnoError("cell: quota: count for the project");
 }
 
-void set_quota(int fd, uint32_t project, Bytes disk, uint64_t files) {
+void fit_to_disk(int fd, CellLimits& limits) {
+    struct statvfs disk;
+    if (::fstatvfs(fd, &disk) < 0) throw ErrnoError("cell: quota: size of the state disk");
+    const auto share = [](uint64_t whole) { return whole / 10 * 9; };
+    limits.disk.count = std::min(limits.disk.count, share(uint64_t{disk.f_blocks} * disk.f_frsize) &
+                                                        ~(MiB(1).count - 1));
+    limits.files = std::min(limits.files, share(disk.f_files));
+}
+
+void set_quota(int fd, uint32_t project, const CellLimits& limits, Room room) {
+    const bool building = room == Room::Building;
     struct dqblk bounds {};
-    if (on(Mechanism::DiskQuota)) bounds.dqb_bhardlimit = disk.count / 1024;
-    if (on(Mechanism::FilesQuota)) bounds.dqb_ihardlimit = files;
+    if (on(Mechanism::DiskQuota))
+        bounds.dqb_bhardlimit = (limits.disk.count + (building ? MiB(1).count : 0)) / 1024;
+    if (on(Mechanism::FilesQuota)) bounds.dqb_ihardlimit = limits.files + (building ? 64 : 0);
     bounds.dqb_valid = QIF_LIMITS;
     if (quota_control(fd, Q_SETQUOTA, project, &bounds) < 0)
         throw ErrnoError("cell: quota: the state disk has none");

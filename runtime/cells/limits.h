@@ -71,8 +71,13 @@ class AgentGroup {
 
 // Everything made in the directory `fd` from now on counts for `project`.
 void count_for_project(int fd, uint32_t project);
-// The bounds of that project on the file system of `fd`.
-void set_quota(int fd, uint32_t project, Bytes disk, uint64_t files);
+// Less than was asked for on a small disk, so that no agent alone can fill it; `fd` is a folder on it
+// that counts for no project.
+void fit_to_disk(int fd, CellLimits& limits);
+// The bounds of that project on the file system of `fd`. While a cell is built there is a little more:
+// an agent that has used up its share could otherwise never start again to make room.
+enum class Room { Building, Running };
+void set_quota(int fd, uint32_t project, const CellLimits& limits, Room room);
 // "disk: 4G", "files: 200000", or "" while there is room.
 std::string quota_hit(int fd, uint32_t project, const CellLimits& limits) noexcept;
 

@@ -21,9 +21,9 @@
 namespace peacrab {
 namespace {
 
-// What a full disk holds back is for the warden (root) and the turn process: who may not write down
+// What a full disk holds back is for the warden (root) and the turn processes (their group): who may not write down
 // what is said cannot be told to make room.
-constexpr const char* kStateOptions = "discard,resuid=2000,prjquota";
+constexpr const char* kStateOptions = "discard,resgid=2000,prjquota";
 // Kept for the warden when agents use all they can.
 constexpr Bytes kWardenMemory = MiB(32);
 

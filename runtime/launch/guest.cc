@@ -18,7 +18,7 @@ namespace peacrab {
 namespace {
 
 constexpr int kProtocol = 1;
-constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has 2001
+constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has uid 2001, and the same group
 // Of all cells together: a stream must be left for who wants to talk.
 constexpr size_t kMaxEgress = 160;
 

@@ -34,11 +34,15 @@ size_t mounts() {
     return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
+// Not the kernel's own, which come and go.
 size_t processes() {
-    const std::vector<std::string> names = list_folder("/proc");
-    return static_cast<size_t>(std::count_if(names.begin(), names.end(), [](const std::string& n) {
-        return n.find_first_not_of("0123456789") == std::string::npos;
-    }));
+    size_t count = 0;
+    for (const std::string& name : list_folder("/proc")) {
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+        const std::string folder = "/proc/" + name;
+        count += !read_file_if_exists(folder + "/cmdline", KiB(64)).value_or("").empty();
+    }
+    return count;
 }
 
 }  // namespace

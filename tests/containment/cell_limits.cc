@@ -110,6 +110,22 @@ TEST_CASE("limits: the number of files holds, in the home and in system files, a
     }
 }
 
+TEST_CASE("limits: an agent that has used up its share can start again, and make room") {
+    CellOptions options = guest_options();
+    options.limits.files = 200;
+    options.limits.disk = MiB(8);
+    for (int start = 0; start < 4; ++start) {
+        Cell cell(options);
+        CHECK(holds(run(cell, "i=0; while [ $i -lt 400 ]; do : > /opt/f$i || break; i=$((i+1)); done;"
+                              "head -c 20M /dev/zero >> /home/agent/big")
+                        .output,
+                    "Disk quota exceeded"));
+    }
+    Cell cell(options);
+    CHECK(run(cell, "rm -f /opt/f* /home/agent/big && echo x > /home/agent/new && echo fine").output ==
+          "fine\n");
+}
+
 TEST_CASE("limits: no id of the cell writes past the disk's share") {
     CellOptions options = guest_options();
     options.limits.disk = MiB(16);

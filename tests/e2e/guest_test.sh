@@ -72,7 +72,7 @@ I, T, U = socket.AF_INET, socket.SOCK_STREAM, socket.SOCK_DGRAM
 for host in ("10.0.2.2", "10.0.2.3", "192.168.0.1", "172.17.0.1", "169.254.169.254", "198.51.100.1"):
     attempt(host, I, T, (host, 80))
     attempt(host + "/udp", I, U, (host, 53))
-for port in (22, 80, 3128, 5000):
+for port in (22, 80, 5000):
     attempt("loopback:%d" % port, I, T, ("127.0.0.1", port))
 attempt("v6", socket.AF_INET6, T, ("2001:db8::1", 80))
 attempt("link-local v6", socket.AF_INET6, T, ("fe80::1", 80))
@@ -85,7 +85,7 @@ for device in ("/dev/vport0p1", "/dev/vport1p1", "/dev/hvc0", "/dev/vda", "/dev/
     except OSError as error: print("refused", device, error.errno)'
 said=$(answer "run: echo $(base64 -w0 <<<"$reach") | base64 -d | python3 -")
 lacks "$said" "REACHED" "nothing is reachable from a tool call"
-(($(grep -c '^refused' <<<"$said") == 26)) || fail "some attempts did not happen: $said"
+(($(grep -c '^refused' <<<"$said") == 25)) || fail "some attempts did not happen: $said"
 
 # --- the warden's own row of the call, on the disk
 "$peacrab" stop 2>/dev/null
