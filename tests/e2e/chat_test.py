@@ -47,7 +47,7 @@ def first_time(chat):
     window.expect("Later: `peacrab setup`.")
     window.expect("ready in", 120)
     window.expect("demo model: no model at all")
-    window.expect("interim: no cells")
+    window.expect("full")
     window.expect("› ")
     nonce = str(random.randrange(10**9))
     window.type(f"run: cat /proc/version; echo {nonce} | rev\n")

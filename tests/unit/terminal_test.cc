@@ -95,7 +95,7 @@ class Script {
         json::Value attach = expect("attach");
         say(frame("attached", {{"agent", attach.text("agent")},
                                {"session", "s1"},
-                               {"posture", "interim: no cells"},
+                               {"posture", "full"},
                                {"version", "0.1.0"},
                                {"running", false}}));
         return attach;
@@ -576,7 +576,7 @@ TEST_CASE("chat: streams, one line a call, and the reply's text once") {
         },
         {{"leaves\n", line("what kernel?")}, {" out\n", {}}});
     CHECK(chatted.code == 0);
-    CHECK(has(chatted.screen, "interim: no cells\n"));
+    CHECK(has(chatted.screen, "full\n"));
     CHECK(has(chatted.screen, "leaves\nLooking.\n  * shell: uname -r ... ok 0.1 s\nIt is 6.12.\n"));
     CHECK(chatted.screen.find("what kernel?") ==
           std::string::npos);  // the echo stands there already
