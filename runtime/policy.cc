@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -87,7 +88,7 @@ const char* type_name(Type type) {
 
 // What the model said, cut short: it is told back what it got wrong, not all of it.
 std::string quoted(std::string_view text) {
-    return "\"" + json::valid_utf8(text.substr(0, 60)) + "\"";
+    return "\"" + printable(json::valid_utf8(text.substr(0, 60))) + "\"";
 }
 
 // Empty when the value fits its key.

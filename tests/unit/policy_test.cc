@@ -52,6 +52,17 @@ TEST_CASE("policy: arguments that are not one JSON object are denied") {
         CHECK_MESSAGE(!allowed("shell", text), text);
 }
 
+TEST_CASE("policy: what a refusal quotes cannot speak to a terminal") {
+    for (const char* name : {"\\u001b[2J", "\\u009b31m", "\\u202e", "\\u0007"}) {
+        const std::string why = denied("shell", std::string(R"({"command":"x",")") + name + R"(":1})");
+        CHECK(why.find("unknown key") != std::string::npos);
+        CHECK(why.find('\x1b') == std::string::npos);
+        CHECK(why.find('\a') == std::string::npos);
+        CHECK(why.find("\xc2\x9b") == std::string::npos);
+        CHECK(why.find("\xe2\x80\xae") == std::string::npos);
+    }
+}
+
 TEST_CASE("policy: an unknown key is denied, whatever it asks for") {
     for (const char* key : {"cwd", "root", "profile", "agent", "gateway_url", "Command", "env"}) {
         const std::string text = std::string(R"({"command":"ls",")") + key + "\":\"x\"}";
