@@ -262,7 +262,7 @@ void own_links(Report& report) {
 }
 
 void running_programs(Report& report) {
-    report.refused("write to the running program", {ETXTBSY},
+    report.refused("write to the running program", {ETXTBSY, EACCES},
                    [] { return open_for("/proc/self/exe", O_RDWR); });
     // Whatever else runs here: a program that is no file of this cell is ours, and must stay shut.
     for (int round = 0; round < 200; ++round)

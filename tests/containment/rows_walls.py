@@ -220,7 +220,8 @@ class Hostile:
             need(said.failed or user == "root", f"user {user!r}: {said}")
         said = self.alpha.shell("ls -a")
         need("chosen" not in said.text, "a call with such an argument ran")
-        ok(self.alpha.call("shell", {"command": "id -u", "user": "agent"}), "1000")
+        ok(self.alpha.call("shell", {"command": "sed -n 's/^Uid:\\t//p' /proc/self/status", "user": "agent"}),
+           "1000")
 
     def proxy(self):
         """C8: who speaks on the proxy's port is this cell, whatever it says; all is closed by default."""
