@@ -94,7 +94,7 @@ class Floods:
     def disk(self, kind, more):
         said = self.flood(kind, 180, **more)
         if kind == "disk":
-            self.stopped(said, "fallocate", {"EDQUOT"})
+            self.stopped(said, "fallocate", {"EDQUOT", "EFBIG"})
         return self.stopped(said, kind, {"EDQUOT"}, self.DISK)
 
     def files(self, more):
