@@ -2,6 +2,7 @@
 // file of the initramfs, one a line; the exit code goes to the console, and then the power goes.
 #include "guest_main.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,12 @@ namespace peacrab::test {
 
 namespace {
 
+// On a kernel that has its console from a module it was not there yet when the guest opened it.
+void open_console() {
+    const UniqueFd console(::open("/dev/hvc0", O_WRONLY | O_NOCTTY | O_CLOEXEC));
+    if (!console || ::dup2(console.get(), 1) < 0 || ::dup2(console.get(), 2) < 0) ::_exit(1);
+}
+
 // As PID 1 we also reap whom the tests leave behind.
 int wait_for(pid_t program) {
     for (;;) {
@@ -31,6 +38,8 @@ int wait_for(pid_t program) {
     int code = 125;
     try {
         const Booted booted = boot_guest();
+        open_console();
+        for (const std::string& complaint : booted.complaints) std::fprintf(stderr, "%s\n", complaint.c_str());
         std::vector<std::string> words =
             split(read_file("/unit-arguments", KiB(64)), '\n');
         if (!booted.complaints.empty()) throw Error("guest_unit: the guest is not whole");
