@@ -186,7 +186,7 @@ class Hostile:
         """C5: every file that somewhere means configuration, planted, then everything restarted."""
         mark = canary("config")
         self.mark = mark
-        self.machine.server.watch(mark, "nobody")
+        self.machine.server.watch(mark, "alpha")
         names = [".mcp.json", ".peacrab/config.yaml", ".config/peacrab/config.yaml", "AGENTS.md", "CLAUDE.md", "settings.json",
                  ".claude/settings.json", ".codex/config.toml", "hooks/pre", "policy.yaml", ".env", "SKILL.md", "skills/x/SKILL.md",
                  ".bashrc", ".profile", ".bash_profile", ".gitconfig", ".ssh/rc", ".netrc", "package.json", "Makefile"]
