@@ -405,6 +405,7 @@ void Container::try_effects() {
     EntryPlan entry = plan(filters_->shell);
     entry.jail.capabilities = kRootRights;
     entry.act = try_effects_in_cell;
+    entry.home = -1;  // nothing of it is to be waited for
     const std::unique_ptr<PlaceCall> call = begin(entry, AgentGroup::Kind::Call, -1);
     pollfd one{call->child.fd(), POLLIN, 0};
     const int factor = std::max(1, shared_->options.time_factor);
