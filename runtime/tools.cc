@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
 #include "json.h"
@@ -48,6 +49,7 @@ size_t escape_length(std::string_view text) {
 
 // Without escape sequences and control bytes; a lone carriage return begins a new line.
 std::string plain(std::string_view text) {
+    if (!on(Mechanism::ScrubOutput)) return json::valid_utf8(text);
     std::string out;
     out.reserve(text.size());
     while (!text.empty()) {
@@ -268,7 +270,7 @@ void ToolRun::State::begin_background(const Permit& permit) {
 }
 
 // Until it has ended, or long enough: one that fails at once is to be seen to fail.
-void ToolRun::State::look() {
+void ToolRun::State::look() try {
     Background& background = place.background;
     if (background.runs(waits_for) && !until.passed()) {
         timer = loop.after(kLook, [this] {
@@ -282,6 +284,8 @@ void ToolRun::State::look() {
     if (shell && !runs && !background.succeeded(waits_for)) result.outcome = Outcome::Failed;
     if (!shell && runs) result.outcome = Outcome::Failed;
     finish_later(result);
+} catch (const Error& error) {  // ended, and forgotten for others that ended since
+    finish_later({Outcome::Failed, error.what(), one_line(error.what())});
 }
 
 // Not before the constructor has returned.
@@ -328,6 +332,7 @@ void ToolRun::State::check_bounds() {
 
 void ToolRun::State::step() {
     unwatch();  // its descriptors may close in the step
+    use_mechanisms_of(place.cell.options().agent);
     ToolResult result;
     try {
         if (!command->step()) {

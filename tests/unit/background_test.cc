@@ -133,6 +133,24 @@ TEST_CASE("background: at most eight run; an unknown id is an answer, not an acc
     CHECK(bench.start("sleep 1000").outcome == Outcome::Ok);
 }
 
+TEST_CASE("background: one that is forgotten while its stop is waited for is an answer") {
+    Bench bench;
+    for (size_t i = 0; i <= Background::kMost; ++i)
+        bench.place.background.start({i ? "true" : "exec sleep 1000", {}, ShellCall::User::Root,
+                                      ShellCall::Life::Background});
+    REQUIRE(bench.until([&] { return bench.place.background.running() == 1; }));
+    auto decision = authorise({"1", "background", R"({"action":"stop","id":"b1"})"}, {});
+    std::optional<ToolResult> result;
+    ToolRun run(bench.loop, bench.place, std::move(std::get<Permit>(decision)),
+                [&](const ToolResult& done) { result = done; });
+    // Another session of the agent begins one more, in the same moment.
+    while (bench.place.background.running() > 0) bench.loop.run_once(Milliseconds(20));
+    bench.place.background.start({"true", {}, ShellCall::User::Root,
+                                  ShellCall::Life::Background});
+    REQUIRE(bench.until([&] { return result.has_value(); }));
+    CHECK((result->outcome == Outcome::Ok || holds(result->text, "no background process")));
+}
+
 TEST_CASE("background: of a flood the end is read, and nothing of it is too much") {
     Bench bench;
     std::string last =
