@@ -14,6 +14,8 @@ namespace peacrab {
 namespace {
 
 constexpr size_t kMaxStored = size_t{256} << 20;  // by one turn, in calls and replies
+// So that all of one turn's calls take up a small part of the audit, whose oldest files go.
+constexpr size_t kCallStored = size_t{64} << 10;
 constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of the turn process
 constexpr Milliseconds kDeafGrace{500};           // of one that has closed its ears: its last words
 constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
@@ -327,7 +329,8 @@ bool Warden::State::begin_call(RunningTurn& turn, const ToolCall& call, const De
 
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     if (turn.call) throw Error("frame: tool: one call at a time");
-    count_stored(turn, frame.text("arguments").size());
+    use_mechanisms_of(turn.agent);
+    count_stored(turn, kCallStored + frame.text("arguments").size());
     const ToolCall call{frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
                         frame.text("arguments")};
     turn.partial.clear();
