@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <set>
 
 #include "error.h"
@@ -30,8 +31,13 @@ bool flatten(int folder, const char* name, uint64_t& moved) {
         const std::string_view each = entry->d_name;
         if (each == "." || each == "..") continue;
         if (::unlinkat(fd, entry->d_name, 0) == 0) continue;
-        const std::string up = ".up-" + std::to_string(::getpid()) + "-" + std::to_string(moved++);
-        well = ::renameat(fd, entry->d_name, folder, up.c_str()) == 0 && well;
+        // A sweep that was cut off has left names of this kind.
+        int result;
+        do {
+            const std::string up = ".up-" + std::to_string(moved++);
+            result = ::renameat(fd, entry->d_name, folder, up.c_str());
+        } while (result < 0 && (errno == ENOTEMPTY || errno == EEXIST));
+        well = result == 0 && well;
     }
     ::closedir(entries);
     return well;
