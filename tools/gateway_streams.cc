@@ -53,6 +53,7 @@ void GatewayStreams::clear() {
     models_.clear();
     outgoing_.clear();
     port_clients_.clear();
+    port_connections_ = std::make_shared<size_t>(0);
     ports_.clear();
 }
 
@@ -95,10 +96,13 @@ void GatewayStreams::port_ended(int id, const std::string& why) {
 
 void GatewayStreams::to_cell(const std::string& agent, uint16_t port, UniqueFd connection) {
     LinkPort* const link = options_.link();
-    if (!link) return;
+    // Anybody of this machine can connect to a raw port: streams must be left for everything else.
+    if (!link || *port_connections_ >= kMaxPortConnections) return;
     const json::Value meta = json::Value::object({{"agent", agent}, {"port", port}});
     try {
-        link->join(link->open("port", json::dump(meta)), std::move(connection));
+        const StreamId stream = link->open("port", json::dump(meta));
+        ++*port_connections_;
+        link->join(stream, std::move(connection), [open = port_connections_] { --*open; });
     } catch (const Error& error) {  // no stream left: the connection ends
         log(LogLevel::Info, error.what());
     }

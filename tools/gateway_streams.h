@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ class GatewayStreams {
     GatewayStreams(Loop& loop, Options options);
 
     static constexpr size_t kMaxEgress = 160;  // of all cells together
+    static constexpr size_t kMaxPortConnections = 48;  // of all opened ports together
 
     // A rule that is taken away ends everything that is open at once.
     void configure(const Config& config);
@@ -48,6 +50,7 @@ class GatewayStreams {
     RouteStreams outgoing_;
     EgressRouteOptions egress_;  // the rules as they are now
     GatewayPorts ports_;
+    std::shared_ptr<size_t> port_connections_ = std::make_shared<size_t>(0);
     std::map<int, int> port_clients_;  // who waits for the end of which port
 };
 
