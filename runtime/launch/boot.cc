@@ -22,8 +22,9 @@ namespace peacrab {
 namespace {
 
 // What a full disk holds back is for the warden (root) and the turn processes (their group): who may not write down
-// what is said cannot be told to make room.
-constexpr const char* kStateOptions = "discard,resgid=2000,prjquota";
+// what is said cannot be told to make room. Not for the uid that is the default, root: what a cell writes
+// into its layer is written with the id of who mounted it. Nobody has uid 2000.
+constexpr const char* kStateOptions = "discard,resuid=2000,resgid=2000,prjquota";
 // Kept for the warden when agents use all they can.
 constexpr Bytes kWardenMemory = MiB(32);
 

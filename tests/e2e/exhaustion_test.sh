@@ -31,6 +31,18 @@ contains "$out" 'still-42' 'on a full disk after a start'
 run 'rm all rest*; df --output=pcent .'
 lacks "$out" '100%' 'after making room'
 
+# ---- blocks, by two agents: each has less than all, and one of them fills its system too, whose files
+# are written with the id of who mounted it
+"$peacrab" agent add second </dev/null 2>/dev/null
+run 'cat /dev/zero > all'
+fill='run: cat /dev/zero > all; cat /dev/zero > /var/all; for i in 1 2 3 4; do cat /dev/zero >> /var/all; done; df .'
+timeout 120 "$peacrab" ask --agent second "$fill" </dev/null >"$scratch/second" 2>&1 ||
+    fail "a second agent on a full disk: $(<"$scratch/second")"
+contains "$(<"$scratch/second")" '100%' 'the disk is full again'
+run 'echo still-$((6 * 7)); rm all'
+contains "$out" 'still-42' 'on a disk that two agents have filled'
+"$peacrab" agent rm second --force </dev/null 2>/dev/null || fail 'the second agent cannot be removed'
+
 # ---- inodes
 run 'for i in $(seq 70); do mkdir d$i; seq -f d$i/%g 1000 | xargs touch; done 2>/dev/null; df -i .'
 contains "$out" '100%' 'no inode is left'
