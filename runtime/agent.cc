@@ -4,6 +4,7 @@
 // Must not execute anything: a call is a frame to the warden.
 #include "agent.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 
@@ -292,16 +293,21 @@ void confine(TurnNetwork network, const std::string& journals) {
     if (on(Mechanism::LandlockTurn) && !landlock_restrict(paths.get()))
         throw ErrnoError("turn: landlock");
     if (!filter.install()) throw ErrnoError("turn: install filter");
+    // What was built is run against: neither may work, and each is refused by its own wall.
+    if (::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0 || errno != EACCES)
+        throw Error("turn: landlock does not hold");
+    if (::prctl(PR_GET_SECCOMP) >= 0 || errno != EPERM)
+        throw Error("turn: the filter does not hold");
 }
 
 }  // namespace
 
 int turn_main(TurnNetwork network, const std::string& journals) {
-    confine(network, journals);
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
-    const std::optional<json::Value> start = warden.receive(Deadline::never());
-    if (!start || start->text("type") != "start") throw Error("turn: no start frame");
     try {
+        confine(network, journals);
+        const std::optional<json::Value> start = warden.receive(Deadline::never());
+        if (!start || start->text("type") != "start") throw Error("turn: no start frame");
         Turn turn(warden, *start, network);
         const End end = turn.run();
         warden.send(done_frame(end, turn.usage(), turn.model_name()));

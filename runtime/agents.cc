@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cells/mechanism.h"
 #include "error.h"
 #include "os.h"
 
@@ -57,7 +58,7 @@ const AgentSettings* Agents::find(const std::string& name) const {
 std::vector<std::string> Agents::reachable_from(const std::string& name) const {
     std::vector<std::string> out;
     for (const AgentRoute& route : routes)
-        if (route.from == name) out.push_back(route.to);
+        if (route.from == name || !on(Mechanism::MessageRoute)) out.push_back(route.to);
     return out;
 }
 
@@ -124,10 +125,10 @@ std::variant<Denied, Delivery> route(const Agents& agents, const RouteAsked& ask
         return Denied{known.empty() ? "message: there is nobody you may send to"
                                     : "message: you may send only to: " + known};
     }
-    if (asked.hops < 0 || asked.hops >= kMaxHops)
+    if (on(Mechanism::MessageHops) && (asked.hops < 0 || asked.hops >= kMaxHops))
         return Denied{"message: this conversation between agents has gone on for " +
                       std::to_string(kMaxHops) + " messages; answer without sending another"};
-    if (asked.sent_in_the_last_hour >= kMaxMessagesAnHour)
+    if (asked.sent_in_the_last_hour >= kMaxMessagesAnHour && on(Mechanism::MessageRate))
         return Denied{"message: " + std::to_string(kMaxMessagesAnHour) + " messages to " + asked.to +
                       " in an hour are the most; go on without"};
     if (agents.find(asked.to)->paused)

@@ -16,6 +16,7 @@
 #include <functional>
 
 #include "cells/container.h"
+#include "cells/mechanism.h"
 #include "cells/output.h"
 #include "cells/report.h"
 #include "cells/shared.h"
@@ -213,10 +214,12 @@ Cell::~Cell() = default;
 
 Command Cell::shell(const ShellCall& call) {
     const bool background = call.life == ShellCall::Life::Background;
+    use_mechanisms_of(state_->options.agent);
     auto state = std::make_unique<Command::State>(
-        kMaxOutput, state_->output,
+        on(Mechanism::OutputCap) ? kMaxOutput : 8 * kMaxOutput, state_->output,
         background ? Capture::Beyond::BeginAnew : Capture::Beyond::Stop);
-    state->deadline = background ? Deadline::never() : state_->in(call.limit);
+    const bool timed = !background && on(Mechanism::CallTime);
+    state->deadline = timed ? state_->in(call.limit) : Deadline::never();
     state->begin([&] { return state_->place->shell(call); });
     return Command(std::move(state));
 }

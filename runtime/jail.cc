@@ -229,7 +229,7 @@ JailFilter JailFilter::compile(JailClass jail, Network network) {
     const unsigned bit = bit_of(jail, network);
     JailFilter filter;
     if (const std::optional<Mechanism> whole = filter_of(jail); whole && !on(*whole)) {
-        filter.program_ = {answer(kAllowed)};
+        filter.taken_away_ = true;
         return filter;
     }
     filter.program_ = prologue(bit);
@@ -250,6 +250,7 @@ bool load_filter(const sock_filter* program, size_t length) noexcept {
 }  // namespace
 
 bool JailFilter::install() const noexcept {
+    if (taken_away_) return true;
     if (program_.empty()) {  // the zero value refuses
         errno = EINVAL;
         return false;
@@ -339,7 +340,7 @@ bool lower_capabilities(uint64_t kept) noexcept {
 bool take_ids(const Ids& ids) noexcept {
     // Groups first: afterwards there is no right to change them. Raw calls: libc's would look for
     // other threads, which a child made by clone3 has only in libc's books.
-    if (on(Mechanism::Groups) && ::syscall(SYS_setgroups, 0, nullptr) < 0) return false;
+    if (on(Mechanism::Groups) && ::syscall(SYS_setgroups, ids.also != 0, &ids.also) < 0) return false;
     return ::syscall(SYS_setresgid, ids.gid, ids.gid, ids.gid) == 0 &&
            ::syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) == 0;
 }

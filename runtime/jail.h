@@ -40,6 +40,7 @@ class JailFilter {
 
   private:
     std::vector<sock_filter> program_;
+    bool taken_away_ = false;  // by a test (cells/mechanism.h)
 };
 
 // For our own programs once they have started: from here on exec and executable mappings end the
@@ -49,6 +50,7 @@ class JailFilter {
 struct Ids {
     uid_t uid;
     gid_t gid;
+    gid_t also = 0;  // a further group; 0: none
 };
 
 struct JailOptions {

@@ -7,6 +7,7 @@
 // and a write that is cut short must leave the old file whole.
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -406,6 +407,8 @@ json::Value answer_to(const std::string& text) {
 }  // namespace
 
 int tool_file_main() {
+    // What runs beside us in the cell must not read or steer us.
+    if (::prctl(PR_SET_DUMPABLE, on(Mechanism::Dumpable) ? 0 : 1) < 0) return 125;
     // Everything that will ever run here is loaded by now.
     if (!forbid_new_code()) return 125;
     json::Value answer;

@@ -106,11 +106,12 @@ bool send_descriptor(int fd) noexcept {
     require(::close_range(0, kReport - 1, 0) == 0 && ::close_range(kReport + 1, ~0u, 0) == 0,
             "descriptors");
     JailOptions options;
-    if (on(Mechanism::ReaperIds)) options.ids = kReaperIds;
+    // Nobody's in the cell, or its root could signal us.
+    options.ids = on(Mechanism::ReaperIds) ? kReaperIds : Ids{plan.root.first_id, plan.root.first_id};
     if (const char* step = enter_jail(options, *plan.reaper)) fail(step);
     // Taking ids clears it; and without us nobody is in the cell.
     require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
-    if (on(Mechanism::ReaperDumpable)) require(::prctl(PR_SET_DUMPABLE, 0) == 0, "hide memory");
+    require(::prctl(PR_SET_DUMPABLE, 0) == 0, "hide memory");
     report(CellReport::Kind::Exited, 0, "resting");
     rest();
 }
@@ -120,6 +121,13 @@ bool send_descriptor(int fd) noexcept {
 constexpr int kProgram = 4, kUsers = 5, kRules = 6, kKill = 7, kEvents = 8, kHome = 9, kGroup = 10,
               kCell = 11;
 
+// What the jail and the start still need is closed by the start.
+bool close_ours() noexcept {
+    if (on(Mechanism::Descriptors)) return ::close_range(kKill, ~0u, 0) == 0;
+    for (int fd = kReport; fd <= kCell; ++fd) ::fcntl(fd, F_SETFD, 0);
+    return true;
+}
+
 [[noreturn]] void command_main(const EntryPlan& plan) noexcept {
     // Of all the cell's processes those of calls go first when memory runs out, and cannot change it.
     require(write_text("/proc/self/oom_score_adj", "500"), "oom score");
@@ -127,8 +135,7 @@ constexpr int kProgram = 4, kUsers = 5, kRules = 6, kKill = 7, kEvents = 8, kHom
     JailOptions jail = plan.jail;
     jail.user_namespace = on(Mechanism::UserNamespace) ? kUsers : -1;
     if (jail.landlock >= 0) jail.landlock = kRules;
-    // What the jail and the start still need is closed by the start.
-    require(::close_range(kKill, ~0u, 0) == 0, "descriptors");
+    require(close_ours(), "descriptors");
     ::umask(022);
     if (const char* step = enter_jail(jail, *plan.filter)) fail(step);
     auto* arguments = const_cast<char* const*>(plan.arguments);

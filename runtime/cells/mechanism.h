@@ -49,7 +49,7 @@
     X(Capabilities, "capabilities")                 /* effective and permitted beyond the kept */ \
     X(Ids, "ids")                                   /* stays the warden's uid */ \
     X(Groups, "groups") \
-    X(Dumpable, "dumpable") \
+    X(Dumpable, "dumpable")                         /* the file helper's memory */ \
     X(CoreLimit, "core-limit") \
     X(OpenFilesLimit, "open-files-limit") \
     X(FileSizeLimit, "file-size-limit") \
@@ -70,7 +70,6 @@
     X(UtsNamespace, "uts-namespace") \
     X(CgroupNamespace, "cgroup-namespace") \
     X(ReaperIds, "reaper-ids")                      /* pid 1 outside of the cell's ids */ \
-    X(ReaperDumpable, "reaper-dumpable") \
     /* the cell: files */ \
     X(OldRoot, "old-root")                          /* detached after pivot_root */ \
     X(RootNosuid, "root-nosuid") \
@@ -84,8 +83,6 @@
     X(SmallDev, "small-dev")                        /* the machine's own /dev instead */ \
     X(ScratchSize, "scratch-size")                  /* of /tmp, /run, /dev/shm */ \
     X(TerminalsLimit, "terminals-limit")            /* devpts max= */ \
-    X(OwnLayer, "own-layer")                        /* one agent's layer is not another's */ \
-    X(OwnHome, "own-home") \
     /* the cell: limits */ \
     X(MemoryLimit, "memory-limit") \
     X(MemoryGroup, "memory-group")                  /* the call ends as a whole */ \
@@ -107,7 +104,6 @@
     X(FileAtomic, "file-atomic")                    /* temporary file, then rename */ \
     /* warden and policy */ \
     X(PolicySchema, "policy-schema")                /* unknown tools, fields and types */ \
-    X(ProxyIdentity, "proxy-identity")              /* of the socket, not of what is said on it */ \
     X(MessageRoute, "message-route") \
     X(MessageRate, "message-rate") \
     X(MessageHops, "message-hops") \

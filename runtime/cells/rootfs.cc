@@ -32,9 +32,10 @@ constexpr unsigned long kPlain = MS_NOSUID | MS_NODEV;
 // Where a throw-away cell's layer is mounted, in the builder's own mount namespace.
 constexpr const char* kMemory = "/tmp";
 
-bool restrict_mount(const char* path, uint64_t attributes) noexcept {
+bool restrict_mount(const char* path, uint64_t attributes, uint64_t without = 0) noexcept {
     mount_attr attr{};
     attr.attr_set = attributes;
+    attr.attr_clr = without;
     return ::mount_setattr(AT_FDCWD, path, 0, &attr, sizeof attr) == 0;
 }
 
@@ -227,10 +228,11 @@ const char* mount_own_files(const RootPlan& plan, const char* home, const char* 
         (on(Mechanism::OutputNoexec) ? uint64_t{MOUNT_ATTR_NOEXEC} : 0);
     if (!restrict_mount("run/output", output_attributes)) return "close output";
     if (::mount(home, "home/agent", nullptr, MS_BIND, nullptr) < 0) return "bind home";
-    const uint64_t home_attributes =
-        (on(Mechanism::HomeNosuid) ? uint64_t{MOUNT_ATTR_NOSUID} : 0) |
-        (on(Mechanism::HomeNodev) ? uint64_t{MOUNT_ATTR_NODEV} : 0);
-    return restrict_mount("home/agent", home_attributes) ? nullptr : "close home";
+    constexpr uint64_t kHome = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    // The state disk's own mount has both as well: a test takes them off here.
+    const uint64_t without = (on(Mechanism::HomeNosuid) ? 0 : uint64_t{MOUNT_ATTR_NOSUID}) |
+                             (on(Mechanism::HomeNodev) ? 0 : uint64_t{MOUNT_ATTR_NODEV});
+    return restrict_mount("home/agent", kHome & ~without, without) ? nullptr : "close home";
 }
 
 const char* change_root() noexcept {

@@ -226,6 +226,7 @@ int watch(int seconds) {
                 std::printf("TRACED %s\n", status.substr(0, 200).c_str());
             const std::string line = "seen " + name + " seccomp=" + field(status, "Seccomp") +
                                      " nnp=" + field(status, "NoNewPrivs") +
+                                     " filters=" + field(status, "Seccomp_filters") +
                                      " caps=" + field(status, "CapEff") +
                                      " uid=" + field(status, "Uid");
             if (std::find(lines.begin(), lines.end(), line) == lines.end() && lines.size() < 50) {

@@ -123,6 +123,16 @@ class Server(wire.Server):
                     self.leaks.append(f"{sender} sent what is {owner}'s")
 
 
+class Elsewhere:
+    """Stands for the process of a turn that another agent's message began."""
+
+    def poll(self):
+        return None
+
+    def wait(self, timeout=None):
+        return 0
+
+
 class Agent:
     def __init__(self, server, label, peacrab, logs, factor=1, name=None):
         """`label` names this conversation, `name` the agent of the machine (the same, unless given)."""
@@ -158,6 +168,17 @@ class Agent:
             [self.peacrab, "ask", "--plain", "--agent", self.name, f"play {self.label} {self.number} {more}".strip()],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         self.current = self.next(90)
+
+    def expect(self):
+        """The words that make another agent's message begin a turn which this script plays; then join()."""
+        self.finish()
+        self.number += 1
+        self.calls_made = self.sent = 0
+        self.process = Elsewhere()
+        return f"play {self.label} {self.number}"
+
+    def join(self, seconds=60):
+        self.current = self.next(seconds)
 
     def told(self):
         """What the person was shown of the present turn."""

@@ -2,6 +2,7 @@
 attacker, and what is read from its disk when it is off."""
 import base64
 import gzip
+import json
 import os
 import re
 import secrets
@@ -115,6 +116,19 @@ class Machine:
         folder = self.dump("/warden.db", "/warden.db-wal")
         with sqlite3.connect(os.path.join(folder, "warden.db")) as database:
             return database.execute(query, values).fetchall()
+
+    def audit(self, kind):
+        """The records of a kind in the guest's audit; the machine must be off."""
+        image = os.path.join(self.home["state"], "peacrab", "default", "state.img")
+        target = os.path.join(self.folder, "dump")
+        shutil.rmtree(os.path.join(target, "audit"), ignore_errors=True)
+        os.makedirs(target, exist_ok=True)
+        run(["debugfs", "-R", f"rdump /audit {target}", image], 60)
+        records = []
+        for name in sorted(os.listdir(os.path.join(target, "audit"))):
+            with open(os.path.join(target, "audit", name)) as file:
+                records += [json.loads(line) for line in file]
+        return [record for record in records if record["kind"] == kind]
 
     def disk_holds(self, text):
         """How often a text stands on the state disk; the machine must be off."""

@@ -8,7 +8,7 @@ import re
 import audit_inside
 from hostile_script import Lost
 from machine import HERE, ROOT
-from rows import Red, Rows
+from rows import Red, Rows, need
 from rows_floods import Floods
 from rows_frames import Frames
 from rows_walls import FOREIGN, USERS, Hostile
@@ -17,30 +17,31 @@ from rows_walls import FOREIGN, USERS, Hostile
 # of audit_inside; or a row of the suite.
 SUSPECTS = {
     "seccomp-architecture": "A15", "seccomp-namespaces": "audit:calls A1", "seccomp-clone3": "A2",
-    "seccomp-mount": "audit:calls A4", "seccomp-socket": "A14", "seccomp-terminal": "A17", "seccomp-freeze": "A17",
+    "seccomp-mount": "audit:calls A4", "seccomp-socket": "A14", "seccomp-terminal": "A17", "seccomp-freeze": "A17 A15",
     "seccomp-prctl": "A15", "seccomp-personality": "A15", "seccomp-listener": "A15", "seccomp-uring": "A15 audit:calls",
     "seccomp-userfault": "A15 audit:calls", "seccomp-bpf": "A15 audit:calls", "seccomp-perf": "A15 audit:calls",
     "seccomp-keys": "A15 audit:calls", "seccomp-handles": "A18 A15 audit:calls", "seccomp-foreign": "A11 audit:calls",
     "seccomp-memory": "A15 audit:calls", "seccomp-ldt": "A15 audit:calls", "seccomp-quota": "A15 audit:calls",
     "seccomp-machine": "A15 audit:calls", "seccomp-syslog": "A15 audit:calls", "seccomp-ports": "A15 audit:calls",
-    "seccomp-unknown": "A15", "seccomp-file": "A23", "seccomp-reaper": "A23", "no-new-privs": "A19 audit:rights",
+    "seccomp-turn": "", "landlock-turn": "", "forbid-new-code": "A23", "seccomp-file": "A23", "seccomp-reaper": "A23", "no-new-privs": "A19 audit:rights",
     "bounding-set": "A20 audit:rights", "capabilities": "A20 audit:rights", "ids": "audit:rights A20/agent",
-    "groups": "audit:rights", "core-limit": "B11 audit:environment", "open-files-limit": "B11 audit:environment",
+    "groups": "audit:rights", "dumpable": "A23", "core-limit": "B11 audit:environment", "open-files-limit": "B11 audit:environment",
     "file-size-limit": "audit:environment", "locked-memory-limit": "audit:environment", "queue-limits": "audit:environment",
     "priority-limits": "audit:environment E9", "descriptors": "A6", "working-directory": "A7", "landlock-file": "F2",
     "user-namespace": "audit:rights B2", "nested-namespaces": "audit:rights", "mount-namespace": "audit:rights audit:mounts",
     "net-namespace": "C7 audit:sockets audit:rights", "pid-namespace": "B2 audit:rights", "ipc-namespace": "audit:rights B3-B5",
     "uts-namespace": "audit:rights", "cgroup-namespace": "audit:rights audit:files", "reaper-ids": "A10 B2 A7",
-    "reaper-dumpable": "A7 C1", "old-root": "audit:mounts C10", "root-nosuid": "A19 audit:mounts",
+    "old-root": "audit:mounts C10", "root-nosuid": "A19 audit:mounts",
     "root-nodev": "audit:mounts", "home-nosuid": "A19 audit:mounts", "home-nodev": "audit:mounts",
     "output-read-only": "A21 audit:mounts", "output-noexec": "audit:mounts", "proc-masked": "A9 audit:mounts",
-    "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-tmp",
-    "terminals-limit": "E5 audit:mounts", "own-layer": "B10", "own-home": "B1-C2", "memory-limit": "E2",
+    "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-sizes",
+    "terminals-limit": "E5 audit:mounts", "memory-limit": "E2-twice",
     "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-share", "io-limit": "E10", "disk-quota": "E3",
-    "files-quota": "E4", "quota-inherited": "E3", "kill-call": "E7", "call-time": "E8", "output-cap": "E6",
+    "files-quota": "E4", "quota-inherited": "E3", "kill-call": "E7", "call-time": "E8-late", "output-cap": "E6",
     "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11",
-    "policy-schema": "G1", "proxy-identity": "C8", "message-route": "B8", "scrub-output": "G6", "self-probe": "probes",
+    "policy-schema": "G1", "message-route": "B8", "message-rate": "B8-rate", "message-hops": "B8-hops", "scrub-output": "G6", "self-probe": "probes",
 }
+PROBES = 18  # forbidden effects, at least, that are tried when a cell starts
 # A tenth of them, of every kind, for the everyday run.
 SAMPLE = ["seccomp-socket", "seccomp-mount", "no-new-privs", "proc-masked", "process-limit", "file-beneath"]
 
@@ -52,7 +53,11 @@ def mechanisms():
 
 def configuration(names):
     limits = Floods.LIMITS
-    return "agents:\n  beta:\n    model: hostile-1\n" + "".join(f"  off-{name}:\n{limits}" for name in names)
+    routes = ["main -> beta"]
+    for name in {"message-rate", "message-hops"} & set(names):
+        routes += [f"off-{name} -> beta", f"beta -> off-{name}"]
+    return ("may-message:\n" + "".join(f"  - {route}\n" for route in routes) +
+            "agents:\n  beta:\n    model: hostile-1\n" + "".join(f"  off-{name}:\n{limits}" for name in names))
 
 
 class Untried(Exception):
@@ -93,12 +98,20 @@ class Mutants:
                 "E9-share": lambda: floods.share(root), "E10": lambda: floods.io(root), "E11": lambda: floods.huge_files(root),
                 "F1": frames.paths, "F2": frames.links, "F11": frames.odd_files, "G1": frames.schema, "G6": frames.escapes,
                 "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"),
-                "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
+                "B8-hops": frames.hops, "B8-rate": frames.rate, "E2-sizes": floods.sizes, "E2-twice": floods.twice, "E8-late": lambda: floods.late(root),
+                "probes": lambda: self.tried(agent), "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
         try:
             acts[row]()
         except Red as red:
             return str(red)[:200]
         return ""
+
+    def tried(self, agent):
+        self.machine.stop()
+        probes = [record["probes"] for record in self.machine.audit("posture") if record["agent"] == agent.name]
+        self.machine.up()
+        need(probes, "no cell of it is in the audit")
+        need(min(probes) >= PROBES, f"its cell began with {min(probes)} effects tried")
 
     def noticed(self, name):
         """What went red without this mechanism; "" when nothing did."""
@@ -109,8 +122,6 @@ class Mutants:
                 return f"its start: {first.text.strip()[-160:]}"
             self.machine.arm(agent)
             for row in SUSPECTS.get(name, "").split():
-                if row == "probes":
-                    continue
                 if row.startswith("audit:"):
                     why = self.by_audit(agent, row[6:])
                 elif re.fullmatch(r"[ABC]\d+(/agent)?", row) and row not in ("A23", "B8", "B10", "C8"):
@@ -120,7 +131,11 @@ class Mutants:
                 if why:
                     return f"{row}: {why}"
             return ""
-        except Lost as lost:  # nothing was shown: neither missed nor not
+        except Lost as lost:
+            # A turn that itself says why it does not begin; one that just ended shows nothing.
+            if refusal := re.search(r"error: ((turn|store): .*?)\\n", str(lost)):
+                return f"its start: {refusal[1]}"
+            # nothing was shown: neither missed nor not
             raise Untried(str(lost)[-200:]) from None
         finally:
             agent.finish()

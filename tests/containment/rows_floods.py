@@ -114,6 +114,7 @@ class Floods:
         need(len(kinds) == 7, f"{len(kinds)} kinds: {said}")
         allowed = {"EMFILE", "ENFILE", "ENOSPC", "EAGAIN", "ENOMEM", "EIO"}
         for name, count, reason in kinds:
+            need(name != "ptys" or int(count) <= 64, f"{count} terminals")
             need(reason in allowed or reason == "the" and name in ("timers", "signals"), f"{name}: {count}, then {reason}")
         return ", ".join(f"{name} {count}" for name, count, _ in kinds)
 
@@ -143,6 +144,22 @@ class Floods:
         most = 1 * self.machine.factor + 1 * max(1, self.machine.factor // 3) + 2
         need(took < most, f"it took {took:.1f} s to end it")
         return f"ended after {took:.1f} s"
+
+    def twice(self):
+        """Twice the agent's memory is not to be had, however much the machine has."""
+        bad(self.alpha.shell(f"python3 -c \"len(b'x' * ({2 * self.MEMORY} << 20))\" && echo had", 90), "memory")
+        return "refused"
+
+    def sizes(self):
+        """What lies in memory is bounded before it is written: half of the agent's memory at most."""
+        sizes = re.findall(r"^ *(\d+)$", ok(self.alpha.shell("df -k --output=size /tmp /dev/shm /run")).text, re.M)
+        need(len(sizes) == 3 and all(int(size) <= self.MEMORY * 512 for size in sizes), f"KiB of /tmp, /dev/shm, /run: {sizes}")
+        return ", ".join(sizes) + " KiB"
+
+    def late(self, more):
+        """E8, when it would end of itself: not before its time is over."""
+        bad(self.alpha.shell(f"sleep {2 * self.machine.factor + 2}", 1, **more), "timed out")
+        return "ended in time"
 
     def busy(self, more):
         said = self.flood(f"busy {10 if self.full else 4}", 120, **more)
@@ -223,4 +240,6 @@ class Floods:
             if user == "root" or self.full:
                 each("E10", self.io)
             each("E11-E12", self.huge_files)
+        rows.run("E2-sizes", self.sizes)
+        rows.run("E2-twice", self.twice)
         rows.run("E13", self.parallel)

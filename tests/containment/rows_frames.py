@@ -15,6 +15,8 @@ class Frames:
     def __init__(self, machine, rows, full, attacker="alpha"):
         self.machine, self.rows, self.full = machine, rows, full
         self.alpha, self.beta = machine.agent(attacker), machine.agent("beta")
+        # Who may message beta, and beta him: alpha may not.
+        self.sender = machine.agent("main" if attacker == "alpha" else attacker)
 
     def paths(self):
         """F1: by path the file tools end in the workspace, or are refused; the outside stays as it is."""
@@ -177,6 +179,36 @@ class Frames:
         need(b"\x1b" not in told and "\x9b".encode() not in told, f"an escape reached the person: {told[-300:]!r}")
         ok(self.alpha.shell("rm -f -- *$(printf '\\033')* escapes; echo twin"), "twin")
 
+    def hops(self):
+        """B8: what agents say to each other of themselves ends after three messages."""
+        there = self.machine.agent(self.sender.name, self.sender.name + "-hears")
+        back = self.machine.agent("beta", self.sender.name + "-answers")
+        told = lambda to, words: {"agent": to, "text": words}  # noqa: E731
+        ok(self.beta.call("message", told(self.sender.name, there.expect())), "delivered")
+        there.join()
+        ok(there.call("message", told("beta", back.expect())), "delivered")
+        back.join()
+        there.emit(wire.start() + wire.text(0, "done") + wire.end(), last=True)
+        ok(back.call("message", told(self.sender.name, "the third")), "delivered")
+        there.join()
+        try:
+            bad(there.call("message", told("beta", "the fourth")), "gone on for 3 messages")
+        finally:
+            for agent in (there, back, self.beta):
+                agent.finish()
+
+    def rate(self):
+        """B8: one agent may send another twenty messages an hour."""
+        most = 0
+        try:
+            while not (said := self.sender.call("message", {"agent": "beta", "text": f"play beta 0: {most}"})).failed:
+                most += 1
+                need(most <= 20, f"{most} messages went through")
+        finally:
+            self.sender.finish()
+        need("in an hour" in said.text and most >= 15, f"after {most}: {said}")
+        return f"{most}, then refused"
+
     def broken_streams(self):
         """Answers that are no answers end the turn, never the warden."""
         for data in (b"\xff" * 4096, b"data: {\n\n", b"event: message_start\ndata: []\n\n",
@@ -209,3 +241,5 @@ class Frames:
         self.rows.run("G5", self.ids)
         self.rows.run("G6", self.escapes)
         self.rows.run("G-streams", self.broken_streams)
+        self.rows.run("B8-hops", self.hops)
+        self.rows.run("B8-rate", self.rate)

@@ -95,14 +95,15 @@ class Hostile:
             done.set()
             reader.join(60)
             second.finish()
-        seen = re.findall(r"^seen (\S+) seccomp=(\d) nnp=(\d) caps=(\S+) uid=(\d+)$", said.text, re.M)
+        seen = re.findall(r"^seen (\S+) seccomp=(\d) nnp=(\d) filters=(\d) caps=(\S+) uid=(\d+)$", said.text, re.M)
         need(any(name == "1" for name, *_ in seen), f"pid 1 was not seen: {said}")
         need(any(name == "helper" for name, *_ in seen), f"the file helper was not seen: {said}")
         need("TRACED" not in said.text, f"a child of ours can be traced: {said}")
-        for name in ("1", "helper", "program"):
+        # The helper has a second one: no new code once it has started.
+        for name, filters in (("1", "1"), ("helper", "2"), ("program", "1")):
             # A child that is only on its way to its filter is seen too; it must not be all there is.
-            need(any(each[:3] == (name, "2", "1") for each in seen), f"{name} has no filter or no no-new-privs: {seen}")
-        for name, seccomp, nnp, caps, uid in seen:
+            need(any(each[:4] == (name, "2", "1", filters) for each in seen), f"{name} lacks a filter or no-new-privs: {seen}")
+        for name, seccomp, nnp, filters, caps, uid in seen:
             if name == "1":
                 need(seccomp == "2" and int(caps, 16) == 0 and uid == "65534", f"pid 1 has {caps} as {uid}")
         return f"{len(seen)} kinds of process"
