@@ -135,10 +135,11 @@ TEST_CASE("background: at most eight run; an unknown id is an answer, not an acc
 
 TEST_CASE("background: one that is forgotten while its stop is waited for is an answer") {
     Bench bench;
-    for (size_t i = 0; i <= Background::kMost; ++i)
+    for (size_t i = 0; i <= Background::kMost; ++i) {
         bench.place.background.start({i ? "true" : "exec sleep 1000", {}, ShellCall::User::Root,
                                       ShellCall::Life::Background});
-    REQUIRE(bench.until([&] { return bench.place.background.running() == 1; }));
+        REQUIRE(bench.until([&] { return bench.place.background.running() == 1; }));
+    }
     auto decision = authorise({"1", "background", R"({"action":"stop","id":"b1"})"}, {});
     std::optional<ToolResult> result;
     ToolRun run(bench.loop, bench.place, std::move(std::get<Permit>(decision)),
