@@ -86,8 +86,9 @@ std::optional<Ids> Warden::State::turn_ids(const std::string& agent) {
     if (!options.turn_ids) return std::nullopt;
     const uint32_t slot = store.slot(agent);
     if (slot >= 60'000) throw Error("warden: no ids are left: too many agents were made");
-    // The group is one: what a full disk holds back is for it (launch/boot). No file is the group's.
-    return Ids{options.turn_ids->uid + slot, options.turn_ids->gid};
+    // Its own group may enter its folder; that of all is for what a full disk holds back (launch/boot).
+    const uint32_t own = options.turn_ids->uid + slot;
+    return Ids{own, own, options.turn_ids->gid};
 }
 
 std::string Warden::State::model_of(const std::string& agent) const {

@@ -2,6 +2,8 @@
 // back with a new epoch: streams die with it, turns go on.
 #include "launch/guest.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -18,9 +20,10 @@ namespace peacrab {
 namespace {
 
 constexpr int kProtocol = 1;
-constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has uid 2001, and the same group
+constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has uid and gid 2001, and this group as well
 // Of all cells together: a stream must be left for who wants to talk.
 constexpr size_t kMaxEgress = 160;
+constexpr rlim_t kMaxOpenFiles = 16'384;  // what is started has less (jail)
 
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
@@ -253,6 +256,9 @@ void guest_main() {
         Booted booted = boot_guest();
         // In memory it would all be gone with the power, after "stored" had been said.
         if (!booted.state_mounted) throw Error("guest: no state disk: nothing could be kept");
+        // A dozen agents with all the background processes they may have are more than the usual 1024.
+        const rlimit files{kMaxOpenFiles, kMaxOpenFiles};
+        if (::setrlimit(RLIMIT_NOFILE, &files) < 0) throw ErrnoError("guest: open files");
         // Dropped before the power goes: with it the store is closed and every child ended.
         Guest guest(std::move(booted));
         guest.run();

@@ -112,5 +112,7 @@ for agent in one two; do
     equal "$((2000 + $(book "SELECT slot FROM agents WHERE name = '$agent' AND retired IS NULL")))" \
         "$(owner "$agent")" "the owner of the journals of $agent"
 done
+folder_group() { debugfs -R "stat /agents/$1" "$disk" 2>/dev/null | grep -oE 'Group: +[0-9]+' | tr -dc 0-9; }
+[[ $(folder_group one) != "$(folder_group two)" ]] || fail "one group may enter both folders: $(folder_group one)"
 [[ $(owner one) != "$(owner two)" ]] || fail "journals of both belong to $(owner one)"
 echo "one -> two delivered, the reverse refused; slots: ${slots//$'\n'/, }"
