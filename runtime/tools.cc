@@ -265,7 +265,7 @@ void ToolRun::State::begin_background(const Permit& permit) {
         return finish_later({Outcome::Failed, error.what(), one_line(error.what())});
     }
     waits_for = id;
-    until = Deadline::in(shell ? kFirstWords * factor() : 2 * Background::kGrace);
+    until = Deadline::in(shell ? kFirstWords * std::min(factor(), 3) : 2 * Background::kGrace);
     look();
 }
 

@@ -171,8 +171,8 @@ Booted boot_guest() {
     interpret_filters();
     // What is written and not yet on the disk: each call waits for it at its end, also for what other
     // agents have written, who may not write it faster than their limit. Each gets its part of this.
-    set_kernel("/proc/sys/vm/dirty_bytes", "16777216", booted);
-    set_kernel("/proc/sys/vm/dirty_background_bytes", "4194304", booted);
+    set_kernel("/proc/sys/vm/dirty_bytes", "4194304", booted);
+    set_kernel("/proc/sys/vm/dirty_background_bytes", "1048576", booted);
     // A debugger attaches to what an earlier call has started; whom it may is the cell's walls' affair.
     set_kernel("/proc/sys/kernel/yama/ptrace_scope", "0", booted);
     load_modules(booted);
