@@ -9,5 +9,5 @@ build=${PEACRAB_BUILD:-$root/build}
 for program in cell tools tool_file background; do
     "$root/tests/support/guest_unit" "$build/tests/containment/${program}_guest" "$@" >"$scratch/log" 2>&1 ||
         fail "$program: $(tail -n 60 "$scratch/log")"
-    grep '^\[doctest\]' "$scratch/log"
+    grep -a 'test cases:' "$scratch/log"
 done
