@@ -308,10 +308,6 @@ struct Capabilities {
     __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
 };
 
-constexpr uint64_t bit(int capability) noexcept {
-    return uint64_t{1} << capability;
-}
-
 // Without CAP_SETPCAP the bounding set cannot be changed, and need not be: with no capability and
 // no-new-privs nothing can ever be taken from it.
 bool lower_bounding_set(uint64_t kept) noexcept {

@@ -79,7 +79,7 @@ Node with_value(Node root, const ConfigEdit::Path& path, const std::string* valu
         if (node->kind == Kind::Null) node->kind = Kind::Map;
         if (node->kind != Kind::Map)
             throw Error(at(*node) + "`key: value` lines were expected here");
-        if (!node->find(key)) node->entries.emplace_back(text_node(key), Node());
+        if (!node->find(key)) node->entries.push_back({text_node(key), Node()});
         node = node->find(key);
     }
     if (value) *node = text_node(*value);

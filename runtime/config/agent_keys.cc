@@ -85,7 +85,7 @@ std::string known_keys(bool with_settings) {
     return out.substr(0, out.size() - 2);
 }
 
-const std::vector<std::pair<Node, Node>>& entries_of(const Node& node, const std::string& what) {
+const std::vector<yaml::Entry>& entries_of(const Node& node, const std::string& what) {
     if (node.kind == Node::Kind::Text || node.kind == Node::Kind::List)
         throw Error(at(node) + what + ": `key: value` lines were expected below it");
     return node.entries;

@@ -140,7 +140,7 @@ class Reader {
             Node value = this->node(events_.next(), node.column, depth + 1);
             if (value.kind == Node::Kind::Null) value.last_line = key.last_line;
             node.last_line = std::max(node.last_line, value.last_line);
-            node.entries.emplace_back(std::move(key), std::move(value));
+            node.entries.push_back({std::move(key), std::move(value)});
         }
     }
 

@@ -11,13 +11,15 @@
 
 namespace peacrab::yaml {
 
+struct Entry;
+
 struct Node {
     enum class Kind { Null, Text, Map, List } kind = Kind::Null;
     // How it is written. Line: text on one line or more, plain or quoted; Block: text behind | or >,
     // and maps and lists by indentation; Flow: in brackets.
     enum class Layout { Line, Block, Flow } layout = Layout::Line;
     std::string text;
-    std::vector<std::pair<Node, Node>> entries;  // Map: keys are texts
+    std::vector<Entry> entries;  // Map: keys are texts
     std::vector<Node> items;                     // List
 
     // From 0. Columns count characters. Of a list by indentation it is that of the dashes.
@@ -30,6 +32,11 @@ struct Node {
     Node* find(const std::string& key);
     // The same values, wherever they stand. An empty map or list is like no value at all.
     bool same(const Node& other) const;
+};
+
+struct Entry {
+    Node first;  // the key
+    Node second;
 };
 
 constexpr int kMaxDepth = 6;
