@@ -6,6 +6,7 @@
 #error "mechanism: only the test-only binary can switch mechanisms"
 #endif
 
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,12 +26,33 @@ constexpr const char* kArguments[] = {
 PEACRAB_MECHANISMS(PEACRAB_ENTRY)
 #undef PEACRAB_ENTRY
 constexpr int kAllOn = -1;
-int off = kAllOn;
+int off = kAllOn, second = kAllOn;
+const char* argument = nullptr;
+
+// Two walls of which either holds alone: what the one is worth shows without the other.
+struct Pair {
+    const char* argument;
+    Mechanism first, second;
+};
+constexpr Pair kPairs[] = {
+    {"off-landlock-file-beneath", Mechanism::LandlockFile, Mechanism::FileBeneath},
+};
+
+// A call would inherit what is set here. The guest's init happens to have little, and then nobody
+// would notice that it is not taken away: here it has more.
+void have_something_to_give_up() {
+    const gid_t group = 4242;
+    ::syscall(SYS_setgroups, on(Mechanism::Groups) ? 0 : 1, &group);
+    const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+    for (const __rlimit_resource resource : {RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING,
+                                             RLIMIT_RTPRIO, RLIMIT_NICE})
+        ::setrlimit(resource, &all);
+}
 
 }  // namespace
 
 bool on(Mechanism mechanism) noexcept {
-    return static_cast<int>(mechanism) != off;
+    return static_cast<int>(mechanism) != off && static_cast<int>(mechanism) != second;
 }
 
 const char* mechanism_name(Mechanism mechanism) noexcept {
@@ -38,16 +60,24 @@ const char* mechanism_name(Mechanism mechanism) noexcept {
 }
 
 void use_mechanisms_of(const std::string& agent) noexcept {
-    off = kAllOn;
+    off = second = kAllOn;
+    argument = nullptr;
     for (int i = 0; i < static_cast<int>(std::size(kArguments)); ++i)
-        if (agent == kArguments[i]) off = i;
-    // The guest's init has no groups of which to give something up: here it gets one.
-    const gid_t group = 4242;
-    if (::getpid() == 1) ::syscall(SYS_setgroups, on(Mechanism::Groups) ? 0 : 1, &group);
+        if (agent == kArguments[i]) {
+            off = i;
+            argument = kArguments[i];
+        }
+    for (const Pair& pair : kPairs)
+        if (agent == pair.argument) {
+            off = static_cast<int>(pair.first);
+            second = static_cast<int>(pair.second);
+            argument = pair.argument;
+        }
+    if (::getpid() == 1) have_something_to_give_up();
 }
 
 const char* mechanism_argument() noexcept {
-    return off == kAllOn ? nullptr : kArguments[off];
+    return argument;
 }
 
 }  // namespace peacrab

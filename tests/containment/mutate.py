@@ -27,7 +27,7 @@ SUSPECTS = {
     "bounding-set": "A20 audit:rights", "capabilities": "A20 audit:rights", "ids": "audit:rights A20/agent",
     "groups": "audit:rights", "dumpable": "A23", "core-limit": "B11 audit:environment", "open-files-limit": "B11 audit:environment",
     "file-size-limit": "audit:environment", "locked-memory-limit": "audit:environment", "queue-limits": "audit:environment",
-    "priority-limits": "audit:environment E9", "descriptors": "A6", "working-directory": "A7", "landlock-file": "F2",
+    "priority-limits": "audit:environment E9", "descriptors": "A6", "working-directory": "A7-link", "landlock-file": "F2-system",
     "user-namespace": "audit:rights B2", "nested-namespaces": "audit:rights", "mount-namespace": "audit:rights audit:mounts",
     "net-namespace": "C7 audit:sockets audit:rights", "pid-namespace": "B2 audit:rights", "ipc-namespace": "audit:rights B3-B5",
     "uts-namespace": "audit:rights", "cgroup-namespace": "audit:rights audit:files", "reaper-ids": "A10 B2 A7",
@@ -35,13 +35,16 @@ SUSPECTS = {
     "root-nodev": "audit:mounts", "home-nosuid": "A19 audit:mounts", "home-nodev": "audit:mounts",
     "output-read-only": "A21 audit:mounts", "output-noexec": "audit:mounts", "proc-masked": "A9 audit:mounts",
     "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-sizes",
-    "terminals-limit": "E5 audit:mounts", "memory-limit": "E2-twice",
-    "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-share", "io-limit": "E10", "disk-quota": "E3",
+    "terminals-limit": "E5", "memory-limit": "E2-twice",
+    "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-cap", "io-limit": "E10", "disk-quota": "E3",
     "files-quota": "E4", "quota-inherited": "E3", "kill-call": "E7", "call-time": "E8-late", "output-cap": "E6",
-    "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11",
+    "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11-full",
     "policy-schema": "G1", "message-route": "B8", "message-rate": "B8-rate", "message-hops": "B8-hops", "scrub-output": "G6", "self-probe": "probes",
 }
 PROBES = 18  # forbidden effects, at least, that are tried when a cell starts
+# Two walls of which either holds alone: mechanism -> the agent without both (cells/mechanism.cc), the agent
+# without only the other, and for it the row must stay green.
+PAIRS = {"landlock-file": ("off-landlock-file-beneath", "off-file-beneath")}
 # A tenth of them, of every kind, for the everyday run.
 SAMPLE = ["seccomp-socket", "seccomp-mount", "no-new-privs", "proc-masked", "process-limit", "file-beneath"]
 
@@ -56,8 +59,10 @@ def configuration(names):
     routes = ["main -> beta"]
     for name in {"message-rate", "message-hops"} & set(names):
         routes += [f"off-{name} -> beta", f"beta -> off-{name}"]
+    agents = {agent for name in names for agent in PAIRS.get(name, (f"off-{name}",))} | {f"off-{name}" for name in names}
     return ("may-message:\n" + "".join(f"  - {route}\n" for route in routes) +
-            "agents:\n  beta:\n    model: hostile-1\n" + "".join(f"  off-{name}:\n{limits}" for name in names))
+            "agents:\n  beta:\n    model: hostile-1\n" +
+            "".join(f"  {agent}:\n{limits}" + ("    cpus: 0.5\n" if agent == "off-cpu-limit" else "") for agent in sorted(agents)))
 
 
 class Untried(Exception):
@@ -98,7 +103,8 @@ class Mutants:
                 "E9-share": lambda: floods.share(root), "E10": lambda: floods.io(root), "E11": lambda: floods.huge_files(root),
                 "F1": frames.paths, "F2": frames.links, "F11": frames.odd_files, "G1": frames.schema, "G6": frames.escapes,
                 "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"),
-                "B8-hops": frames.hops, "B8-rate": frames.rate, "E2-sizes": floods.sizes, "E2-twice": floods.twice, "E8-late": lambda: floods.late(root),
+                "B8-hops": frames.hops, "B8-rate": frames.rate, "E2-sizes": floods.sizes, "E2-twice": floods.twice, "E9-cap": lambda: floods.capped(agent),
+                "F11-full": frames.on_full_disk, "F2-system": frames.system_link, "A7-link": walls.planted_folder, "E8-late": lambda: floods.late(root),
                 "probes": lambda: self.tried(agent), "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
         try:
             acts[row]()
@@ -115,7 +121,14 @@ class Mutants:
 
     def noticed(self, name):
         """What went red without this mechanism; "" when nothing did."""
-        agent = self.machine.agent(f"off-{name}")
+        if name not in PAIRS:
+            return self.without(f"off-{name}", name)
+        both, other = PAIRS[name]
+        why = self.without(other, name)
+        return "" if why else self.without(both, name)
+
+    def without(self, agent_name, name):
+        agent = self.machine.agent(agent_name)
         try:
             first = agent.shell("echo started", 60)
             if "started" not in first.text:

@@ -171,6 +171,15 @@ class Floods:
         """The neighbour's share of the CPU while eight loops turn here."""
         return self.beside(self.busy, more)
 
+    def capped(self, agent):
+        """An agent whose limit is half a CPU gets half of the work done, though the rest is idle."""
+        count = ("python3 -c \"import time\nn, end = 0, time.monotonic()+3\nwhile time.monotonic() < end: n += 1\nprint('rounds', n)\"")
+        rounds = lambda who: int(matches(ok(who.shell(count, 90)), r"rounds (\d+)")[1])  # noqa: E731
+        own, free = max(rounds(agent), rounds(agent)), max(rounds(self.beta), rounds(self.beta))
+        agent.finish()
+        need(own < 0.75 * free, f"{own} rounds where an agent with a whole CPU has {free}")
+        return f"{own / free:.2f} of what a whole CPU does"
+
     def io(self, more):
         said = self.flood(f"io {10 if self.full else 4}", 120, **more)
         speed = float(matches(said, r"flood io: ([0-9.]+) MiB/s")[1])
@@ -179,9 +188,12 @@ class Floods:
 
     def huge_files(self, more):
         """E11, E12: what must not be read whole, or at all."""
-        ok(self.alpha.shell("truncate -s 10G huge; mkfifo fifo; python3 -c \"import socket; socket.socket(1).bind('sock')\"; "
+        ok(self.alpha.shell("truncate -s 150M huge; mkfifo fifo; python3 -c \"import socket; socket.socket(1).bind('sock')\"; "
                             "ln -s /dev/zero zero; ln -s /dev/urandom random; mkdir folder; head -c 40000000 /dev/zero | gzip >bomb.gz; "
                             "ln -s /proc/self/environ environ; ln -s /dev/stdin input", 120, **more))
+        bad(self.alpha.call("write", {"path": "huge", "content": "x"}), "too much")
+        for name in ("fifo", "sock"):
+            bad(self.alpha.call("write", {"path": name, "content": "x"}), "not a regular file")
         for name in ("huge", "fifo", "sock", "zero", "random", "folder", "environ", "input"):
             began = time.monotonic()
             said = self.alpha.call("read", {"path": name}, 40)
@@ -242,4 +254,5 @@ class Floods:
             each("E11-E12", self.huge_files)
         rows.run("E2-sizes", self.sizes)
         rows.run("E2-twice", self.twice)
+        rows.run("E9-cap", self.capped, self.machine.agent("main"))
         rows.run("E13", self.parallel)

@@ -108,6 +108,24 @@ class Frames:
         need(ok(self.alpha.shell("wc -c <kept")).text.strip() in ("5", "250000"), "a refused write cut the file off")
         ok(self.alpha.shell("rm -f one two bytes bytes2 kept"))
 
+    def on_full_disk(self):
+        """F11 on a full disk: what cannot be written whole is not written, and what stood there stands."""
+        ok(self.alpha.shell("echo keep >kept; for s in 64M 16M 4M 1M 256K 64K 16K 4K; do while fallocate -l $s fill-$((n=n+1)) 2>/dev/null; do :; done; done; true", 120))
+        try:
+            bad(self.alpha.call("write", {"path": "kept", "content": "x" * 200_000}))
+            bad(self.alpha.call("write", {"path": "fresh", "content": "x" * 200_000}))
+            said = ok(self.alpha.shell("cat kept"))
+            need(said.text.startswith("keep\n") and "xx" not in said.text, f"a write that failed left {said.text[:40]!r}")
+        finally:
+            self.alpha.shell("rm -f fill-* fresh", 120)
+        ok(self.alpha.call("write", {"path": "kept", "content": "new\n"}))
+        ok(self.alpha.shell("cat kept && rm kept"), "new")
+
+    def system_link(self):
+        """F2 for files of the system, where no path of the helper's leads."""
+        ok(self.alpha.shell("ln -sf /etc/passwd to-system"))
+        bad(self.alpha.call("read", {"path": "to-system"}))
+
     def git(self):
         """F12: nothing of ours runs git outside of the cell: what a repository would start never starts."""
         hook = "#!/bin/sh\\ntouch /home/agent/workspace/ran-git\\n"
@@ -240,6 +258,7 @@ class Frames:
         for user, more in USERS.items():
             self.rows.run(f"F4/{user}", self.race, more)
         self.rows.run("F11", self.odd_files)
+        self.rows.run("F11-full", self.on_full_disk)
         self.rows.run("F12", self.git)
         self.rows.run("G1", self.schema)
         self.rows.run("G5", self.ids)

@@ -108,6 +108,16 @@ class Hostile:
                 need(seccomp == "2" and int(caps, 16) == 0 and uid == "65534", f"pid 1 has {caps} as {uid}")
         return f"{len(seen)} kinds of process"
 
+    def planted_folder(self):
+        """A7: a workspace that is a magic link leads no call anywhere: it begins in / instead."""
+        ok(self.alpha.shell("cd /home/agent && mv workspace kept && ln -s /proc/self/root/tmp workspace"))
+        try:
+            said = ok(self.alpha.shell("pwd -P"))
+        finally:
+            ok(self.alpha.shell("cd /home/agent && rm workspace && mv kept workspace"))
+        need(said.text.strip() == "/", f"a call began in {said}")
+        ok(self.alpha.shell("pwd -P"), "/home/agent/workspace")
+
     def kill_all(self, user):
         """A10: kill -9 -1 ends the call and nothing else."""
         self.alpha.shell("kill -9 -1; ./attack A10", 60, **USERS[user])
@@ -266,6 +276,7 @@ class Hostile:
             self.rows.run(f"B1-C2/{user}", self.canaries, user)
             self.rows.run(f"B3-B5/{user}", self.meet, user)
             self.rows.run(f"B3-B5+/{user}", self.meet_twin, user)
+        self.rows.run("A7-link", self.planted_folder)
         self.rows.run("B1-C2+", self.canaries_twin)
         self.rows.run("B8", self.other_names)
         self.rows.run("B10", self.base_files)
