@@ -229,6 +229,7 @@ class SharedPlace : public Place {
     SharedLayers layers_;
     Network network_kind_ = Network::None;
     std::optional<ProxyAddress> proxy_;
+    std::string unusable_proxy_;  // why tools cannot have the one there is
     JailFilter shell_, file_, reaper_;
     UniqueFd program_;                     // our own binary
     UniqueFd users_, network_, listener_;  // the namespaces every call enters
@@ -252,7 +253,11 @@ SharedPlace::SharedPlace(CellOptions& options) {
             "(Linux 5.13; /sys/kernel/security/lsm lists it): use `peacrab ask`, in a VM");
     check_paths(options);
     options_ = options;
-    proxy_ = proxy_of_environment();
+    try {
+        proxy_ = proxy_of_environment();
+    } catch (const Error& error) {
+        unusable_proxy_ = error.what();  // then tools have no way out, which the posture says
+    }
     file_ = JailFilter::compile(JailClass::File);
     reaper_ = JailFilter::compile(JailClass::Reaper);
     program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
@@ -460,7 +465,9 @@ Posture SharedPlace::posture() const {
         if (landlock_version() < 6)
             lacks.push_back("other processes of this user can be signalled");
     }
-    if (network_kind_ == Network::None) lacks.push_back("no way out for tools");
+    if (network_kind_ == Network::None)
+        lacks.push_back("no way out for tools" +
+                        (unusable_proxy_.empty() ? "" : " (" + unusable_proxy_ + ")"));
     if (network_kind_ == Network::Port)
         lacks.push_back("any server's port " + std::to_string(proxy_->port) + " can be reached");
     return posture;

@@ -216,6 +216,19 @@ TEST_CASE("shared: with a proxy in the environment it is the only way out") {
     }
 }
 
+TEST_CASE("shared: with a proxy that asks for a password tools have no way out, which is said") {
+    const Folder folder;
+    give_to_ordinary_user(folder.path);
+    const std::string out = as_ordinary_user([&] {
+        ::setenv("HTTPS_PROXY", "http://someone:geheim@127.0.0.1:9", 1);
+        Cell cell(options_for(folder.path));
+        return cell.posture().text() + said(cell, "env; echo works");
+    });
+    CHECK(holds(out, "no way out for tools (cell: the environment's proxy: asks for a password"));
+    CHECK(holds(out, "works"));
+    CHECK_FALSE(holds(out, "geheim"));
+}
+
 TEST_CASE("shared: a proxy that cannot be used is an error, not a way around it") {
     const auto parsed = [](const char* text) {
         return as_ordinary_user([&]() -> std::string {
