@@ -49,6 +49,7 @@ class Bench {
     // A file in the workspace, from this machine's side.
     std::string at(const std::string& name) const { return test_.workspace + "/" + name; }
     void put(const std::string& name, const std::string& text) {
+        CHECK(shell("true").outcome == Outcome::Ok);  // a container makes the workspace with itself
         write_file_atomic(at(name), text, 0644);
     }
 
