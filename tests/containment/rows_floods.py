@@ -5,7 +5,11 @@ import statistics
 import threading
 import time
 
-from rows import bad, matches, need, ok
+from rows import Red, bad, matches, need, ok
+
+
+class LostPace(Red):
+    """The neighbour was slowed beyond its share."""
 
 
 class Floods:
@@ -37,7 +41,14 @@ class Floods:
             need(time.monotonic() < deadline, f"not given back: {said}")
 
     def beside(self, act, *arguments):
-        """Runs a flood while the neighbour goes on; it must stay near its own pace."""
+        """A flood, and the neighbour's pace meanwhile. What the host's disk or another of its tests does
+        can look like a stall, so a lost pace is looked at once more; what a flood does, it does again."""
+        try:
+            return self.paced(act, *arguments)
+        except LostPace as lost:
+            return f"{self.paced(act, *arguments)}; at first {lost}"
+
+    def paced(self, act, *arguments):
         calm = statistics.median(self.probe() for _ in range(3))
         outcome, times = {}, []
 
@@ -62,8 +73,10 @@ class Floods:
         after = statistics.median(self.probe() for _ in range(3))
         # One emulated CPU is shared by both: half of it is twice the time. The absolute part is the
         # noise of a machine that also builds and tests.
-        need(during <= 4 * calm + 2, f"the neighbour takes {during:.2f} s instead of {calm:.2f} s")
-        need(after <= 2 * calm + 1, f"afterwards the neighbour takes {after:.2f} s instead of {calm:.2f} s")
+        if during > 4 * calm + 2:
+            raise LostPace(f"the neighbour takes {during:.2f} s instead of {calm:.2f} s")
+        if after > 2 * calm + 1:
+            raise LostPace(f"afterwards the neighbour takes {after:.2f} s instead of {calm:.2f} s")
         return f"neighbour {ratio:.1f}x of {calm * 1000:.0f} ms; {outcome['more']}"
 
     def stopped(self, said, name, reasons, most=None):
