@@ -1,5 +1,5 @@
-// Listens, and lets through who has the token. The head is looked at and left in the socket, so that
-// what passes goes on byte for byte. Must not make the gateway wait for a client, and must not listen
+// Listens, and lets through who has the token. The first head is looked at and left in the socket, from
+// which what passes is read anew, request by request. Must not make the gateway wait for a client, and must not listen
 // anywhere but on loopback.
 #include "gateway_ports.h"
 
@@ -105,7 +105,7 @@ void GatewayPorts::readable(int id, int fd) {
             wake_above(fd, 0);
             UniqueFd connection = std::move(port.at_gate.at(fd).fd);
             drop(port, fd);
-            return handlers_.connected(port.wanted.agent, port.wanted.port, std::move(connection));
+            return pass(id, std::move(connection));
         }
         case GateAnswer::Kind::Refuse:
         case GateAnswer::Kind::Redirect:
@@ -113,6 +113,16 @@ void GatewayPorts::readable(int id, int fd) {
     }
     answer(fd, verdict.response);
     drop(port, fd);
+}
+
+void GatewayPorts::pass(int id, UniqueFd connection) {
+    Port& port = ports_.at(id);
+    SocketPair pair = SocketPair::stream();
+    const int number = next_passed_++;
+    port.passed[number] = std::make_unique<GatedConnection>(
+        loop_, port.gate, std::move(connection), std::move(pair.ours),
+        [this, id, number] { ports_.at(id).passed.erase(number); });
+    handlers_.connected(port.wanted.agent, port.wanted.port, std::move(pair.theirs));
 }
 
 void GatewayPorts::drop(Port& port, int fd) {

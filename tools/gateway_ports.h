@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "gated_connection.h"
 #include "json.h"
 #include "loop.h"
 #include "os.h"
@@ -54,15 +55,18 @@ class GatewayPorts {
         PortGate gate;
         UniqueFd listener;
         std::map<int, Pending> at_gate;  // by descriptor
+        std::map<int, std::unique_ptr<GatedConnection>> passed;  // by a number
         std::string url() const;
     };
     void accept(int id);
     void readable(int id, int fd);
+    void pass(int id, UniqueFd connection);
     void drop(Port& port, int fd);
     Loop& loop_;
     Handlers handlers_;
     std::map<int, Port> ports_;
     int next_id_ = 1;
+    int next_passed_ = 1;
 };
 
 }  // namespace peacrab

@@ -2,7 +2,7 @@
 // program and every web page of this machine can connect to it.
 #include "port_gate.h"
 
-#include "http_head.h"
+#include <algorithm>
 
 namespace peacrab {
 namespace {
@@ -60,9 +60,8 @@ GateAnswer refuse(const char* status, const std::string& why) {
 
 GateAnswer judge(const PortGate& gate, const RequestHead& head) {
     const std::string host = head.header("host").value_or("");
-    if (host != place(gate.name, gate.port) && host != place("127.0.0.1", gate.port) &&
-        host != place("localhost", gate.port))
-        return refuse("403 Forbidden", "this is not a name of this port");
+    if (host != place(gate.name, gate.port))
+        return refuse("403 Forbidden", "this port is called " + place(gate.name, gate.port));
     if (!head.target.starts_with('/')) return refuse("400 Bad Request", "the target must be a path");
     if (const auto path = without_token(head.target, gate))
         return {GateAnswer::Kind::Redirect,
@@ -90,6 +89,42 @@ GateAnswer ask_gate(const PortGate& gate, std::string_view bytes) {
         return refuse("400 Bad Request",
                       std::string(bad.what()) + "; for another protocol: peacrab port --raw");
     }
+}
+
+// False: there is no whole head that passes.
+bool GatedRequests::take_head(std::string& pass) {
+    if (ask_gate(gate_, held_).kind != GateAnswer::Kind::Pass) return false;
+    const size_t size = held_.find("\r\n\r\n") + 4;
+    const RequestHead head = parse_request_head(std::string_view(held_).substr(0, size));
+    body_ = BodyEnd::of_request(head);
+    std::string upgrade = head.header("upgrade").value_or("");
+    std::transform(upgrade.begin(), upgrade.end(), upgrade.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    free_ = upgrade == "websocket" && body_.done() &&
+            lists(head.header("connection").value_or(""), "upgrade");
+    pass.append(held_, 0, size);
+    held_.erase(0, size);
+    return true;
+}
+
+GatedRequests::Step GatedRequests::take(std::string_view bytes) {
+    Step step;
+    held_.append(bytes);
+    try {
+        while (!held_.empty()) {
+            if (!free_ && body_.done()) {
+                if (ask_gate(gate_, held_).kind == GateAnswer::Kind::NeedMore) break;
+                if (!take_head(step.pass)) return step;
+                continue;
+            }
+            const size_t size = free_ ? held_.size() : body_.take(held_);
+            step.pass.append(held_, 0, size);
+            held_.erase(0, size);
+        }
+        step.over = false;
+    } catch (const BadRequest&) {  // where a body ends is not clear
+    }
+    return step;
 }
 
 }  // namespace peacrab

@@ -1,5 +1,5 @@
 // Who may use a port of a cell that `peacrab port` has opened: whoever has the address with its token.
-// Judged from the head of a connection's first request. Pure.
+// Judged from the head of every request of a connection. Pure.
 //
 // The address is http://AGENT-PORT.localhost:N/?token=…: a name of its own for every port, for cookies
 // do not tell ports apart, and a server in one cell must not be sent those of another.
@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "http_head.h"
 
 namespace peacrab {
 
@@ -27,8 +29,28 @@ struct [[nodiscard]] GateAnswer {
     } kind = Kind::Refuse;
     std::string response;
 };
-// `bytes`: what the client has sent so far. The Host must be a name of ours (a page that has another
-// name resolve to this machine gets nothing); then the token or the cookie is wanted.
+// `bytes`: what the client has sent so far. The Host must be the name of this port and no other (a page
+// that has another name resolve to this machine gets nothing, and a cookie for a name that ports share
+// would go to all of them); then the token or the cookie is wanted.
 GateAnswer ask_gate(const PortGate& gate, std::string_view bytes);
+
+// What of a connection's bytes may go to the cell: requests, each of which passes the gate, with their
+// bodies. After one that asks for a web socket, everything: what follows is no request.
+class GatedRequests {
+  public:
+    explicit GatedRequests(const PortGate& gate) : gate_(gate) {}
+    struct [[nodiscard]] Step {
+        std::string pass;
+        bool over = true;  // something came that does not pass: the connection must end
+    };
+    Step take(std::string_view bytes);
+
+  private:
+    bool take_head(std::string& pass);
+    PortGate gate_;
+    std::string held_;  // of a head that is not whole
+    BodyEnd body_;
+    bool free_ = false;
+};
 
 }  // namespace peacrab

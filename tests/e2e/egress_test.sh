@@ -124,8 +124,10 @@ body() { curl -sS --max-time 30 "$@" 2>&1; }
 reach() { [[ $(body -L -c "$scratch/jar" -b "$scratch/jar" "${url/\?/f?}") == served-by-the-cell ]]; }
 until_true 30 reach
 equal served-by-the-cell "$(body -b "$scratch/jar" "http://main-8000.localhost:$listens/f")" "with the cookie"
-contains "$(body "http://127.0.0.1:$listens/f")" "token is missing" "without the token"
-contains "$(body -H 'Host: evil.example' "${url/main-8000.localhost/127.0.0.1}")" "not a name" "with a foreign name"
+contains "$(body "http://main-8000.localhost:$listens/f")" "token is missing" "without the token"
+for name in evil.example 127.0.0.1 localhost; do
+    contains "$(body -H "Host: $name:$listens" "$url")" "this port is called main-8000" "under the name $name"
+done
 contains "$("$peacrab" ps)" "8000 of main" "ps lists it"
 kill $port
 wait $port || true
