@@ -220,6 +220,7 @@ class SharedPlace : public Place {
     void check_paths(CellOptions& options);
     void find_layers();
     void choose_network();
+    std::string output() const { return options_.folder + "/output"; }
     LandlockRules rules() const;
     void start_holder();
     std::string attempt();
@@ -268,6 +269,12 @@ SharedPlace::SharedPlace(CellOptions& options) {
 void SharedPlace::check_paths(CellOptions& options) {
     require_directory("workspace", options.workspace);
     options.workspace = real_path(options.workspace);
+    if (!options.folder.empty()) {
+        make_directories(options.folder + "/output", 0755);
+        options.folder = real_path(options.folder);
+        // There a tool could write it, and have us write where it pleases.
+        if (is_within(options.folder, options.workspace)) options.folder.clear();
+    }
     for (std::string& path : options.hidden) {
         struct stat info;
         if (::stat(path.c_str(), &info) < 0) make_directories(path, 0700);
@@ -304,6 +311,7 @@ LandlockRules SharedPlace::rules() const {
     rules.write = {options_.workspace, own};
     rules.execute = {options_.workspace, own};
     rules.execute.insert(rules.execute.end(), std::begin(kSystem), std::end(kSystem));
+    if (!options_.folder.empty()) rules.read = {output()};
     rules.write.insert(rules.write.end(), std::begin(kDevices), std::end(kDevices));
     if (separated(layers_)) {
         rules.write.insert(rules.write.end(), std::begin(kOwnDevices), std::end(kOwnDevices));
@@ -327,8 +335,11 @@ void SharedPlace::start_holder() {
     HolderPlan plan;
     plan.layers = layers_;
     if (separated(layers_)) plan.hidden = options_.hidden;
-    for (const char* covered : {"/tmp", "/run", "/dev/shm"})
+    for (const char* covered : {"/tmp", "/run", "/dev/shm"}) {
         if (is_within(options_.workspace, covered)) plan.kept = options_.workspace;
+        if (separated(layers_) && !options_.folder.empty() && is_within(output(), covered))
+            plan.output = output();
+    }
     plan.workspace = options_.workspace;
     plan.own = separated(layers_) ? "/tmp" : scratch_->path();
     plan.environment = environment_for(
@@ -456,6 +467,7 @@ Posture SharedPlace::posture() const {
     std::vector<std::string>& lacks = posture.lacks;
     lacks.push_back("no VM: the kernel, its system files and the user id are this machine's");
     lacks.push_back("no bounds on memory and disk");
+    if (options_.folder.empty()) lacks.push_back("what is cut from long output is not kept");
     if (separated(layers_)) {
         if (!layers_.own_processes) lacks.push_back("other processes are seen");
     } else {

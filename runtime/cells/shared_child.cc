@@ -65,6 +65,29 @@ void make_path(const char* path) noexcept {
     }
 }
 
+enum class Access { Same, ReadOnly };
+
+// A tree of the machine's that what is mounted next will cover; -1 for no path.
+int take_aside(const std::string& path, Access access) noexcept {
+    if (path.empty()) return -1;
+    const int tree = ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    require(tree >= 0, "keep what tools see");
+    mount_attr attributes{};
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    if (access == Access::ReadOnly)
+        require(::mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) == 0,
+                "keep output read-only");
+    return tree;
+}
+
+void put_back(int tree, const std::string& path) noexcept {
+    if (tree < 0) return;
+    make_path(path.c_str());
+    require(::move_mount(tree, "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0,
+            "keep what tools see");
+    ::close(tree);
+}
+
 // Among the machine's files are doors past the jail: sockets of the person's session bus, service
 // manager, containers and terminal multiplexer, the terminal itself, others' shared memory. Where
 // they usually are, a place has something empty of its own.
@@ -80,23 +103,16 @@ void cover_doors(const HolderPlan& plan) noexcept {
         {"/dev/shm", "tmpfs", "mode=1777,nr_inodes=4096"},
         {"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,max=64"},
     };
-    int kept = -1;
-    if (!plan.kept.empty()) {
-        kept = ::open_tree(AT_FDCWD, plan.kept.c_str(),
-                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-        require(kept >= 0, "keep workspace");
-    }
+    const int kept = take_aside(plan.kept, Access::Same);
+    const int output = take_aside(plan.output, Access::ReadOnly);
     for (const Cover& cover : kCovers) {
         const unsigned long flags = MS_NOSUID | (*cover.type == 't' ? MS_NODEV : MS_NOEXEC);
         require(::mount(cover.type, cover.path, cover.type, flags, cover.options) == 0 ||
                     errno == ENOENT,
                 "cover /tmp, /run and /dev");
     }
-    if (plan.kept.empty()) return;
-    make_path(plan.kept.c_str());
-    require(::move_mount(kept, "", AT_FDCWD, plan.kept.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0,
-            "keep workspace");
-    ::close(kept);
+    put_back(kept, plan.kept);
+    put_back(output, plan.output);
 }
 
 // As an ordinary user, in namespaces that belong to a user namespace of our own. The files stay the
@@ -328,6 +344,7 @@ void hold(const HolderPlan& plan) noexcept {
         const UniqueFd domain = landlock_ruleset(rules, 1);
         LandlockRules of_helper;
         of_helper.write = {plan.workspace};
+        of_helper.read = plan.rules.read;
         // What a helper that is not static is loaded from.
         of_helper.execute = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache"};
         of_helper.program = kProgram;

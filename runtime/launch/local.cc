@@ -56,6 +56,7 @@ WardenOptions warden_options(const std::string& state, Choice choice) {
     options.cell.place = CellOptions::Place::Here;
     options.cell.workspace = current_folder();
     options.cell.hidden = {state_folder(), config_folder()};
+    options.cell.folder = cache_folder() + "/local";  // the state is hidden from tools
     options.model = std::move(choice.model);
     options.base_url = std::move(choice.url);
     options.key = std::move(choice.key);

@@ -99,6 +99,42 @@ TEST_CASE("shared: a kernel without Landlock is refused, and the reason names it
     }
 }
 
+TEST_CASE("shared: what is cut from long output is in a file that tools read and cannot change") {
+    for (const Spaces spaces : kBoth) {
+        Folder folder;
+        Folder cache;
+        const std::string all = with(spaces, [&] {
+            CellOptions options = options_for(folder.path);
+            options.folder = cache.path + "/local";
+            Cell cell(options);
+            const CommandResult result = cell.shell({"seq 100000", Seconds(20)}).run();
+            const std::string& kept = result.kept_output;
+            std::string text = "kept in " + kept + "\n" + std::to_string(result.output.size() < 60'000);
+            text += said(cell, "head -n 1 " + kept + "; tail -n 1 " + kept + "; wc -l <" + kept);
+            text += said(cell, "for act in 'echo x >>" + kept + "' 'rm " + kept + "' 'mv " + kept + " " + kept +
+                                   "2' 'touch " + cache.path + "/local/output/new'; do sh -c \"$act\" 2>/dev/null && "
+                                   "echo \"worked: $act\"; done; wc -l <" + kept);
+            return text;
+        });
+        CHECK_MESSAGE(all.starts_with("kept in " + cache.path + "/local/output/out-000001.txt\n1"), all);
+        CHECK_MESSAGE(all.ends_with("1\n100000\n100000\n100000\n"), all);
+    }
+}
+
+TEST_CASE("shared: a folder of kept output that tools could write is not used, and the posture says so") {
+    Folder folder;
+    for (const Spaces spaces : kBoth) {
+        const std::string all = with(spaces, [&] {
+            CellOptions options = options_for(folder.path);
+            options.folder = folder.path + "/.cache/local";
+            Cell cell(options);
+            return cell.shell({"seq 100000", Seconds(20)}).run().kept_output + cell.posture().text();
+        });
+        CHECK_MESSAGE(all.starts_with("shared, "), all);
+        CHECK_MESSAGE(holds(all, "what is cut from long output is not kept"), all);
+    }
+}
+
 TEST_CASE("shared: forbidden effects were tried, and the posture says what is not given") {
     Folder folder;
     for (const Spaces spaces : kBoth) {
