@@ -63,6 +63,8 @@ TalkOptions parse_talk(const Arguments& arguments) {
             options.local.model = value();
         else if (argument == "--model-url")
             options.local.model_url = value();
+        else if (argument == "--base")
+            options.local.base = value();
         else if (argument == "--plain")
             options.plain = true;
         else if (argument == "--continue" || argument == "-c")
@@ -144,6 +146,7 @@ int help() {
         "\noptions:\n"
         "  --model NAME       the model; else the config's, else a default\n"
         "  --model-url URL    a server that speaks Anthropic Messages; else the provider's\n"
+        "  --base DIR         (root) the Debian of cells; else /usr/share/peacrab/base\n"
         "  -c, --continue     (ask) go on with the conversation of `chat`\n"
         "  --plain            no colours, no cursor movement\n\n"
         "The key comes from ANTHROPIC_API_KEY; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"

@@ -62,7 +62,7 @@ bool leave_warden_group() noexcept {
                    : ::close(kTurnModelRoute) < 0 && errno != EBADF)
         give_up(report, "descriptors");
     // With a given route no network is needed at all: an empty one of its own.
-    if (ids && ::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+    if (ids && ::unshare((model < 0 ? 0 : CLONE_NEWNET) | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         give_up(report, "namespaces");
     if (ids && !leave_warden_group()) give_up(report, "control group");
     JailOptions jail;

@@ -386,15 +386,7 @@ bool Warden::idle() const {
 }
 
 void Warden::stop_all() {
-    for (auto& [session, turn] : state_->turns)
-        state_->end_turn(turn, "stopped", "the machine was stopped", {});
-    std::vector<int64_t> sessions;
-    for (auto& [session, turn] : state_->turns) sessions.push_back(session);
-    for (const int64_t session : sessions) {
-        RunningTurn& turn = state_->turns.at(session);
-        turn.handed.resize(std::min<size_t>(turn.handed.size(), 1));  // nothing new is started
-        state_->bury(session);
-    }
+    state_->stop_turns({}, "the machine was stopped");
 }
 
 }  // namespace peacrab

@@ -100,11 +100,12 @@ void Warden::State::drop_cell(const std::string& agent) {
     places.erase(agent);
 }
 
-// At once, also one that is in a call; what was said to it and not taken is answered by its end.
+// Without a name everybody's. At once, also one that is in a call; what was said to it and not taken is
+// answered by its end.
 void Warden::State::stop_turns(const std::string& agent, const std::string& why) {
     std::vector<int64_t> sessions;
     for (auto& [session, turn] : turns)
-        if (turn.agent == agent) sessions.push_back(session);
+        if (agent.empty() || turn.agent == agent) sessions.push_back(session);
     for (const int64_t session : sessions) {
         RunningTurn& turn = turns.at(session);
         end_turn(turn, "stopped", why, {});

@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/sched.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -27,17 +26,17 @@
 #include <cstdlib>
 
 #include "cells/container_child.h"
+#include "cells/foreign.h"
 #include "cells/limits.h"
 #include "cells/mechanism.h"
 #include "cells/probe.h"
+#include "cells/users.h"
 #include "error.h"
 #include "landlock.h"
 
 namespace peacrab {
 namespace {
 
-constexpr uint32_t kIds = 65'536;
-constexpr uint32_t kFirstSlot = 15;  // ids below 983,040 stay the machine's
 constexpr uint32_t kMostSlots = 32'768 - kFirstSlot;
 
 constexpr uint64_t bit(int capability) {
@@ -76,54 +75,6 @@ std::string workspace_name(const std::string& workspace) {
     if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..")
         throw Error("cell: workspace: " + printable(workspace) + ": not directly in " + kCellHome);
     return name;
-}
-
-// --- ids
-
-void write_map(const std::string& path, const std::string& text) {
-    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!file) throw ErrnoError("cell: ids: " + path);
-    write_all(file.get(), text);
-}
-
-// In the new user namespace, by a process of it: none below it can ever be made.
-bool forbid_nesting() noexcept {
-    static constexpr const char* kKinds[] = {"user", "mnt", "net",    "pid",
-                                             "ipc",  "uts", "cgroup", "time"};
-    if (!on(Mechanism::NestedNamespaces)) return true;
-    for (const char* kind : kKinds) {
-        char path[64];
-        ::snprintf(path, sizeof path, "/proc/sys/user/max_%s_namespaces", kind);
-        if (!write_text(path, "0")) return false;
-    }
-    return true;
-}
-
-// Made by a child that is gone again: what stays is the descriptor.
-UniqueFd make_users(uint32_t first) {
-    Pipe gate = Pipe::make();
-    clone_args args{};
-    int pidfd = -1;
-    args.flags = CLONE_NEWUSER | CLONE_PIDFD;
-    args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
-    args.exit_signal = SIGCHLD;
-    const long pid = ::syscall(SYS_clone3, &args, sizeof args);
-    if (pid < 0) throw ErrnoError("cell: user namespace");
-    if (pid == 0) {
-        char byte;
-        ::close(gate.write.get());
-        ::_exit(::read(gate.read.get(), &byte, 1) == 1 && forbid_nesting() ? 0 : 1);
-    }
-    Pidfd child(static_cast<pid_t>(pid), UniqueFd(pidfd));
-    const std::string folder = "/proc/" + std::to_string(pid);
-    const std::string map = "0 " + std::to_string(first) + " " + std::to_string(kIds);
-    write_map(folder + "/uid_map", map);
-    write_map(folder + "/gid_map", map);
-    UniqueFd users(::open((folder + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
-    if (!users) throw ErrnoError("cell: user namespace");
-    write_all(gate.write.get(), "x");
-    if (!child.wait().ok()) throw Error("cell: user namespace: nested ones cannot be forbidden");
-    return users;
 }
 
 // --- what calls share
@@ -298,7 +249,7 @@ Container::Container(const CellOptions& options)
         throw Error("cell: base: / itself cannot become a root directory");
     // Our memory is copied into every child of ours.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("cell: hide memory");
-    first_ = (options.slot + kFirstSlot) * kIds;
+    first_ = (options.slot + kFirstSlot) * kCellIds;
     filters_ = filters();
     program_ = UniqueFd(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
     our_network_ = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
@@ -530,7 +481,9 @@ Posture Container::posture() const {
     // The same for every cell of this boot.
     static const std::vector<std::string> open = only_seccomp_stops();
     const char* guest = open.empty() ? "full" : "full (stock kernel)";
-    Posture posture{is_our_guest() ? guest : "cells", {}, static_cast<int>(probes_)};
+    const bool ours = is_our_guest();
+    Posture posture{ours ? guest : "cells", {}, static_cast<int>(probes_)};
+    if (!ours) posture.lacks = lacks_of_a_sandbox();
     for (const std::string& part : open) posture.lacks.push_back("only seccomp stops " + part);
     return posture;
 }

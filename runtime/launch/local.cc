@@ -1,5 +1,6 @@
 // Options from flags, config and environment, in this order; then fork. The key is taken out of
-// the environment before anything else runs, so that no child inherits it.
+// the environment before anything else runs, so that no child inherits it. Root never runs a call on
+// the machine's own files: it makes cells, or nothing.
 #include "launch/local.h"
 
 #include <fcntl.h>
@@ -10,20 +11,28 @@
 
 #include <climits>
 #include <cstdlib>
+#include <map>
 
+#include "cells/shared_relay.h"
 #include "config.h"
 #include "error.h"
 #include "frame_port.h"
+#include "launch/sandbox.h"
 #include "loop.h"
 #include "warden.h"
 
 namespace peacrab {
 namespace {
 
+// Where the ids of turn processes begin in posture `cells`: those of the slot no cell has, because lower
+// ones may be somebody's in this sandbox.
+constexpr Ids kTurnIds{983'040, 983'040};
+
 struct Choice {
     std::string model;
     std::string url;
     Secret key;
+    Agents agents;
 };
 
 Choice choose(const LocalOptions& options) {
@@ -40,6 +49,7 @@ Choice choose(const LocalOptions& options) {
     if (choice.url.empty()) choice.url = kDefaultModelUrl;
     if (choice.model.empty()) choice.model = kDefaultModel;
     while (!choice.url.empty() && choice.url.back() == '/') choice.url.pop_back();
+    choice.agents = config.agents;
     return choice;
 }
 
@@ -49,14 +59,23 @@ std::string current_folder() {
     return path;
 }
 
-WardenOptions warden_options(const std::string& state, Choice choice) {
+// `base`: of cells; "": on the machine's own files.
+WardenOptions warden_options(const std::string& state, const std::string& base, Choice choice) {
     WardenOptions options;
     options.state = state;
     options.durability = Durability::ProcessCrash;
-    options.cell.place = CellOptions::Place::Here;
-    options.cell.workspace = current_folder();
-    options.cell.hidden = {state_folder(), config_folder()};
-    options.cell.folder = cache_folder() + "/local";  // the state is hidden from tools
+    if (base.empty()) {
+        options.cell.place = CellOptions::Place::Here;
+        options.cell.workspace = current_folder();
+        options.cell.hidden = {state_folder(), config_folder()};
+        options.cell.folder = cache_folder() + "/local";  // the state is hidden from tools
+    } else {
+        options.cell.place = CellOptions::Place::Cell;
+        options.cell.base = base;
+        options.cell.workspace = "/home/agent/workspace";
+        options.turn_ids = kTurnIds;
+        options.agents = std::move(choice.agents);
+    }
     options.model = std::move(choice.model);
     options.base_url = std::move(choice.url);
     options.key = std::move(choice.key);
@@ -78,6 +97,21 @@ bool lock(const UniqueFd& fd, int operation) {
     return true;
 }
 
+// The way out of each cell: a process of its own joins its listener to the environment's proxy. Without
+// one that can be used nobody accepts, which the posture says.
+void join_proxy(WardenOptions& options, std::map<std::string, ProxyRelay>& relays) {
+    options.cell_here = [&relays](const std::string& cell, int listener) {
+        relays.erase(cell);
+        try {
+            if (const std::optional<ProxyAddress> proxy = proxy_of_environment())
+                relays.try_emplace(cell, *proxy, listener);
+        } catch (const Error& error) {
+            log(LogLevel::Debug, error.what());
+        }
+    };
+    options.cell_gone = [&relays](const std::string& cell) { relays.erase(cell); };
+}
+
 // Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
 // then.
 void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
@@ -87,6 +121,8 @@ void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
     options.recovery = alone ? WardenOptions::Recovery::Report : WardenOptions::Recovery::Leave;
     if (!alone) lock(alive, LOCK_SH);
     Loop loop;
+    std::map<std::string, ProxyRelay> relays;  // by cell; the warden says which there are
+    if (options.cell.place == CellOptions::Place::Cell) join_proxy(options, relays);
     Warden warden(loop, std::move(options));
     if (alone) lock(alive, LOCK_SH);
     bool connected = true;
@@ -110,14 +146,14 @@ std::string local_model(const LocalOptions& options) {
 }
 
 FrameSocket start_local_warden(const LocalOptions& options) {
-    if (::geteuid() == 0)
-        throw Error(
-            "refuses to run as root outside its VM, where nothing would separate it from this "
-            "machine: run it as an ordinary user, or use `peacrab ask`");
     Choice choice = choose(options);
     // Neither a tool child of the same user nor a core file may read our memory: the key is there.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("local: set dumpable");
-    const std::string state = state_folder() + "/local";
+    Sandbox sandbox;
+    if (::geteuid() == 0)
+        sandbox = enter_sandbox({options.base.empty() ? kDefaultBase : options.base,
+                                 state_folder() + "/cells"});
+    const std::string state = sandbox.base.empty() ? state_folder() + "/local" : sandbox.state;
     make_directories(state);
     UniqueFd conversation;
     if (options.use == LocalOptions::Use::Conversation) {
@@ -136,7 +172,7 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
-            serve(warden_options(state, std::move(choice)), std::move(pair.theirs),
+            serve(warden_options(state, sandbox.base, std::move(choice)), std::move(pair.theirs),
                   std::move(alive));
             code = 0;
         } catch (const std::exception& error) {

@@ -7,7 +7,7 @@ cp "$build/runtime/peacrabd" "$folder/peacrabd"
 mkdir "$folder/home" "$folder/work"
 start_model
 
-# It refuses to run as root, which is right: then somebody without rights runs it.
+# As root it would make cells, or refuse: then somebody without rights runs it.
 as=()
 if ((EUID == 0)); then
     chmod 755 "$folder"
