@@ -52,7 +52,8 @@ both on_kernel own own-1 -- on_kernel own own-2
 both on_kernel own own-3 -- on_kernel debian debian
 both pass mutants-1 --no-rows --mutants 1/2 -- pass mutants-2 --no-rows --mutants 2/2
 
-# sum FILES...: of `WORD: N passed, M failed` and `mutation: N/M`.
+grep -hE '^(RED|SURVIVED|UNTRIED) ' "$scratch"/*.log || true
+# What went wrong once more, then the sums; a run that did not end counts as red.
 sed -nE 's/^containment: ([0-9]+) passed, ([0-9]+) failed/\1 \2/p' "$scratch"/{own-?,debian}.log |
     awk '{ good += $1; bad += $2; runs++ } END { bad += (4 - runs); print "containment: " good + 0 " passed, " bad + 0 " failed"; exit bad > 0 }' || bad=1
 sed -nE 's/^mutation: ([0-9]+)\/([0-9]+)/\1 \2/p' "$scratch"/mutants-?.log |
