@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -78,6 +79,18 @@ inline void stay_ordinary() {
     if (::setgroups(0, nullptr) < 0 || ::setresgid(54321, 54321, 54321) < 0 ||
         ::setresuid(54321, 54321, 54321) < 0)
         throw ErrnoError("test: become an ordinary user");
+}
+
+// Is there a place whose processes, network and rights are apart from this machine's? Not where user
+// namespaces are forbidden, as in a chroot or in many containers.
+inline bool kept_apart() {
+    static const bool apart = [] {
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(::unshare(CLONE_NEWUSER) == 0 ? 0 : 1);
+        int status = 1;
+        return child > 0 && ::waitpid(child, &status, 0) == child && status == 0;
+    }();
+    return apart || in_guest();
 }
 
 // Options of a container of its own; its files stay after it, until the guest ends.

@@ -18,7 +18,7 @@ struct TestPlace {
         make_directories(workspace, 0755);
         options.place = CellOptions::Place::Here;
         options.workspace = workspace;
-        options.folder = workspace;  // its output/ must be where the child can read it
+        options.folder = folder->path + "/kept";
     }
     bool contained() const { return options.place == CellOptions::Place::Cell; }
 
