@@ -244,8 +244,8 @@ void ToolRun::State::begin(const Permit& permit) {
 }
 
 Cell& ToolRun::State::cell(const json::Value& arguments) {
-    if (arguments.flag("throwaway")) return throwaway.emplace(place.cell.throwaway());
-    return stay.emplace(place.cell.enter()).cell();
+    Cell& own = stay.emplace(place.cell.enter()).cell();  // within whose limits a throw-away one is
+    return arguments.flag("throwaway") ? throwaway.emplace(place.cell.throwaway()) : own;
 }
 
 void ToolRun::State::begin_background(const Permit& permit) {
@@ -297,6 +297,8 @@ void ToolRun::State::finish_later(const ToolResult& result) {
 }
 
 void ToolRun::State::finish(const ToolResult& result) {
+    command.reset();
+    throwaway.reset();
     stay.reset();
     const Done last = std::move(done);
     last(result);  // we may be gone now

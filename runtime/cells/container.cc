@@ -257,15 +257,11 @@ Container::Container(const CellOptions& options)
     root_environment_ = environment_of("root");
     agent_environment_ = environment_of("agent");
     if (options.files == CellOptions::Files::Kept) prepare_files();
-    static unsigned thrown_away = 0;
-    const bool kept = options.files == CellOptions::Files::Kept;
-    // Beside the agent's own; the dot is in no agent's name.
-    const std::string name =
-        kept ? options.agent : options.agent + ".away-" + std::to_string(++thrown_away);
-    shared_->group = std::make_unique<AgentGroup>(
-        name, options.limits,
-        kept ? std::vector<std::string>{options.base, options.folder}
-             : std::vector<std::string>{options.base});
+    shared_->group =
+        options.files == CellOptions::Files::Kept
+            ? std::make_unique<AgentGroup>(options.agent, options.limits,
+                                           std::vector<std::string>{options.base, options.folder})
+            : AgentGroup::within(options.agent, options.limits);
     users_ = make_users(first_);
     start();
     if (on(Mechanism::SelfProbe)) try_effects();

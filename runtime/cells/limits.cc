@@ -176,6 +176,20 @@ AgentGroup::AgentGroup(const std::string& name, const CellLimits& limits,
     }
 }
 
+std::unique_ptr<AgentGroup> AgentGroup::within(const std::string& agent, CellLimits limits) {
+    static unsigned thrown_away = 0;
+    const std::string outer = agent + "/shell";
+    const std::string path = std::string(kControlGroups) + "/agents/" + outer;
+    if (::access(path.c_str(), F_OK) < 0)
+        throw ErrnoError("cell: control group: a throw-away cell is within its agent's");
+    limits.cpu_percent = 0;  // the agent has one share of these
+    limits.io = {};
+    auto group = std::make_unique<AgentGroup>(outer + "/away-" + std::to_string(++thrown_away),
+                                              limits, std::vector<std::string>());
+    group->outer_ = path;
+    return group;
+}
+
 AgentGroup::~AgentGroup() {
     end_tree(path_);
 }
@@ -193,12 +207,18 @@ std::string AgentGroup::path_of(const Call& call) const {
     return path_ + "/shell/background-" + number;
 }
 
+// Refused by the bound of this group, or of the one it is in.
+uint64_t AgentGroup::process_hits() const noexcept {
+    return field_of(path_ + "/shell/pids.events", "max") +
+           (outer_.empty() ? 0 : field_of(outer_ + "/pids.events", "max"));
+}
+
 bool AgentGroup::empty(const Call& call) const noexcept {
     return field_of(call.events.get(), "populated") == 0;
 }
 
 AgentGroup::Call AgentGroup::take(Kind kind) {
-    process_hits_ = field_of(path_ + "/shell/pids.events", "max");
+    process_hits_ = process_hits();
     for (size_t i = 0; i < free_.size(); ++i) {
         if (free_[i].kind != kind || !empty(free_[i])) continue;
         Call call = std::move(free_[i]);
@@ -264,7 +284,7 @@ std::string AgentGroup::limit_hit(Call& call) noexcept {
     const bool memory = oom_kills > call.oom_kills;
     call.oom_kills = oom_kills;
     if (memory) return "memory: " + format_size(limits_.memory);
-    const uint64_t hits = field_of(path_ + "/shell/pids.events", "max");
+    const uint64_t hits = process_hits();
     const bool processes = call.kind != Kind::File && hits > process_hits_;
     process_hits_ = hits;
     return processes ? "processes: " + std::to_string(limits_.processes) : "";

@@ -7,6 +7,7 @@
 //     file-N                         calls of the file helper
 //     shell                          processes, of all of these together:
 //       call-N  background-N         one call each; ended as a whole when memory runs out
+//       away-N                       a throw-away cell: init, keepers, file-N and shell once more
 #pragma once
 
 #include <memory>
@@ -41,6 +42,9 @@ class AgentGroup {
     // left is ended first.
     AgentGroup(const std::string& name, const CellLimits& limits,
                const std::vector<std::string>& disks);
+    // Of a throw-away cell: what it uses counts for the agent as well, whose group must be there and
+    // which it does not outlive.
+    static std::unique_ptr<AgentGroup> within(const std::string& agent, CellLimits limits);
     AgentGroup(const AgentGroup&) = delete;
     ~AgentGroup();  // ends everything in it, and removes it
 
@@ -58,9 +62,11 @@ class AgentGroup {
 
   private:
     std::string path_of(const Call& call) const;
+    uint64_t process_hits() const noexcept;
     bool empty(const Call& call) const noexcept;
 
     std::string path_;
+    std::string outer_;  // the group whose processes are bounded as well; "": none
     CellLimits limits_;
     UniqueFd init_, keepers_;
     std::vector<Call> free_;

@@ -41,7 +41,8 @@ class WarmCell {
     };
     // Throws Error: it cannot be built and why, or the agent is paused.
     Stay enter();
-    // As enter(), but gone with what it holds; nothing of the agent is in it.
+    // As enter(), but gone with what it holds; nothing of the agent is in it. Counts within its limits:
+    // to be called, and kept, while one stays.
     Cell throwaway() const;
 
     Cell* present() { return cell_ ? &*cell_ : nullptr; }

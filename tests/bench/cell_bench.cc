@@ -133,8 +133,7 @@ void bench_calls(int rounds) {
     CellOptions options = guest_options();
     options.base = tiny_base();
     Cell tiny(options);
-    CellOptions kept_nowhere = guest_options();
-    kept_nowhere.base = options.base;
+    CellOptions kept_nowhere = options;  // within whose limits it is
     kept_nowhere.files = CellOptions::Files::Discarded;
     Cell away(kept_nowhere);
     Cell debian(guest_options());

@@ -153,7 +153,29 @@ TEST_CASE("container: of a throw-away cell nothing stays, and it sees nothing of
                   .output == "/home/agent/workspace\nx\n");
     }
     CHECK(kept.shell({"ls; ls /opt", Seconds(20)}).run().output == "a\nb\n");
-    for (const std::string& name : groups()) CHECK_FALSE(holds(name, "away"));
+    for (const std::string& name : list_folder("/run/cgroup/agents/" + options.agent + "/shell"))
+        CHECK_FALSE(holds(name, "away"));
+}
+
+TEST_CASE("container: without its agent's cell there is no throw-away one, and with it both end") {
+    CellOptions options = guest_options();
+    options.files = CellOptions::Files::Discarded;
+    CHECK_THROWS_WITH_AS(Cell{options},
+                         "cell: control group: a throw-away cell is within its agent's: No such file "
+                         "or directory",
+                         Error);
+    const size_t before = processes();
+    options.files = CellOptions::Files::Kept;
+    auto kept = std::make_unique<Cell>(options);
+    options.files = CellOptions::Files::Discarded;
+    Cell away(options);
+    Command command = away.shell({"echo up; sleep 1000", Seconds(600)});
+    pollfd output{command.output_fd(), POLLIN, 0};
+    REQUIRE(::poll(&output, 1, 20'000) == 1);
+    kept.reset();
+    CHECK_FALSE(command.run().exit.ok());
+    CHECK(list_folder("/run/cgroup/agents/" + options.agent).empty());
+    CHECK(processes() <= before);
 }
 
 TEST_CASE("container: two cells cannot see each other") {

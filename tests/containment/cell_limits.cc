@@ -77,6 +77,46 @@ TEST_CASE("limits: processes are counted over all ids of the agent, and are name
     (void)bomb.run();
 }
 
+TEST_CASE("limits: a throw-away cell counts within its agent's memory") {
+    CellOptions options = guest_options();
+    options.limits.memory = MiB(96);
+    Cell kept(options);
+    options.files = CellOptions::Files::Discarded;
+    Cell away(options);
+    const std::string fill = "python3 -c 'a = bytearray(60 << 20); print(\"full\", flush=True);"
+                             "import time; time.sleep(1000)'";
+    CHECK(holds(run(away, "timeout 5 " + fill).output, "full"));  // alone it has room
+    ShellCall half{fill, Seconds(1)};
+    half.life = ShellCall::Life::Background;
+    Command background = kept.shell(half);
+    pollfd output{background.output_fd(), POLLIN, 0};
+    REQUIRE(::poll(&output, 1, 30'000) == 1);
+    // One of the two has to go: together they are more than the agent has.
+    const CommandResult both = run(away, fill, Seconds(15));
+    CHECK((both.limit_hit == "memory: 96M" || background.step()));
+    background.cancel();
+    (void)background.run();
+}
+
+TEST_CASE("limits: a throw-away cell counts within its agent's processes, and that is named") {
+    CellOptions options = guest_options();
+    options.limits.processes = 60;
+    Cell kept(options);
+    options.files = CellOptions::Files::Discarded;
+    Cell away(options);
+    const std::string start = "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done 2>&1; ";
+    CHECK(run(away, start + "echo end").output == "end\n");  // alone it has room
+    ShellCall half{start + "echo up; wait", Seconds(1)};
+    half.life = ShellCall::Life::Background;
+    Command background = kept.shell(half);
+    pollfd output{background.output_fd(), POLLIN, 0};
+    REQUIRE(::poll(&output, 1, 30'000) == 1);
+    CHECK(run(away, start + "echo end").limit_hit == "processes: 60");
+    background.cancel();
+    (void)background.run();
+    CHECK(run(away, start + "echo end").output == "end\n");
+}
+
 TEST_CASE("limits: the disk's share holds in the home, in system files, and is named") {
     CellOptions options = guest_options();
     options.limits.disk = MiB(24);
