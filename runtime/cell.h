@@ -135,4 +135,7 @@ class Cell {
     std::unique_ptr<State> state_;
 };
 
+// Deletes what is in `folder`, which is open; what agents have left there is hostile. False: not all.
+bool delete_below(int folder);
+
 }  // namespace peacrab

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cassert>
 #include <span>
 
 #include "error.h"
@@ -46,7 +45,7 @@ constexpr Row kWardenToClient[] = {
     {"notice", "turn:s? text:s"},
     {"reply", "seq:i turn:s text:s"},
     {"turn_done", "seq:i turn:s status:s error:s? model:s? input_tokens:i output_tokens:i ms:i"},
-    {"status", "agent:s session:s posture:s running:b turns:i model:s boot:s kernel:s"},
+    {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s"},
 };
 constexpr Row kTurnToWarden[] = {
     {"delta", "text:s"},
@@ -68,7 +67,7 @@ constexpr Row kHostToGuest[] = {
     {"settings", "model:s clock:i time_factor:i agents:a? routes:a?"},
     {"power_off", ""},
     {"remove_agent", "id:s name:s"},
-    {"inspect", "id:s"},
+    {"inspect", "id:s what:s?"},
 };
 constexpr Row kGuestToHost[] = {
     {"ready", "ms:i posture:s"},
@@ -79,7 +78,7 @@ constexpr Row kGuestToHost[] = {
     {"cell_gone", "agent:s"},
 };
 constexpr Row kClientToGateway[] = {
-    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", ""}, {"remove_agent", "agent:s"},
+    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"stop", ""}, {"inspect", "what:s?"}, {"remove_agent", "agent:s"},
     {"port", "agent:s port:i raw:b? detach:b? close:b?"},
 };
 constexpr Row kGatewayToClient[] = {

@@ -26,10 +26,8 @@
 #include <bit>
 #include <climits>
 #include <cstddef>
-#include <cstdlib>
 #include <map>
 #include <memory>
-#include <span>
 
 #include "cells/mechanism.h"
 #include "error.h"

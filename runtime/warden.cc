@@ -36,13 +36,6 @@ int64_t parse_name(const std::string& name, char letter) {
     return number;
 }
 
-std::string one_line(const std::string& text, size_t limit) {
-    std::string line = printable(json::valid_utf8(text.substr(0, limit)));
-    for (char& c : line)
-        if (c == '\n') c = ' ';
-    return line;
-}
-
 Warden::State::State(Loop& the_loop, WardenOptions the_options)
     : loop(the_loop),
       options(std::move(the_options)),
@@ -107,6 +100,13 @@ Workplace& Warden::State::place(const std::string& agent) {
     };
     place = std::make_unique<Workplace>(loop, cell_options(agent), std::move(hooks), ended);
     return *place;
+}
+
+json::Value Warden::State::background_of(const std::string& agent) const {
+    json::Value rows = json::Value::array();
+    for (const auto& [name, place] : places)
+        if (agent.empty() || agent == name) place->background.add_rows(rows, name);
+    return rows;
 }
 
 ToolSet Warden::State::tools_of(const std::string& agent) const {
@@ -189,7 +189,7 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
 void Warden::State::choose_session(Client& client, const json::Value& frame, Replay& replay) {
     if (const std::string watch = frame.text("watch"); !watch.empty()) {
         const std::optional<TurnRow> turn = store.turn(parse_name(watch, 't'));
-        if (!turn) throw Error("no such turn: " + one_line(watch, 40));
+        if (!turn) throw Error("no such turn: " + shown_line(watch, 40));
         client.session = turn->session;
         client.agent = store.session(turn->session).value_or(SessionRow{}).agent;
         replay = {turn->session, 0, turn->id};
@@ -198,7 +198,7 @@ void Warden::State::choose_session(Client& client, const json::Value& frame, Rep
     if (const std::string name = frame.text("session"); !name.empty()) {
         const std::optional<SessionRow> session = store.session(parse_name(name, 's'));
         if (!session || session->agent != client.agent)
-            throw Error("no such session: " + one_line(name, 40));
+            throw Error("no such session: " + shown_line(name, 40));
         client.session = session->id;
     } else if (frame.flag("fresh")) {
         client.session = store.new_session(client.agent, client.channel).id;
@@ -215,7 +215,7 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     try {
         const bool known = options.agents.find(client.agent) != nullptr;
         if (!known && frame.text("watch").empty())
-            throw Error("no such agent: " + one_line(client.agent, 40) +
+            throw Error("no such agent: " + shown_line(client.agent, 40) +
                         "; there are: " + options.agents.names());
         choose_session(client, frame, replay);
         if (!options.agents.find(client.agent)) throw Error("that agent was removed");
@@ -253,6 +253,7 @@ void Warden::State::status(Client& client) {
                                       {"posture", posture(client.agent)},
                                       {"running", turns.contains(client.session)},
                                       {"turns", store.turn_count(client.session)},
+                                      {"background", background_of(client.agent)},
                                       {"model", model_of(client.agent)},
                                       {"boot", boot_id()},
                                       {"kernel", kernel_release()}}));
@@ -281,6 +282,8 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
     const auto running = turns.find(client.session);
     if (running != turns.end()) {
         RunningTurn& turn = running->second;
+        if (!takes_more(turn, text))
+            return refuse("too much waits for this turn already; wait until it has taken it, or stop it");
         store.add_message(turn.id, client.channel, id, text);
         ack(turn.id, false);
         return steer(turn, {id, text, turn.id});
@@ -372,6 +375,12 @@ void Warden::set_time_factor(int factor) {
         place->cell.configure(state_->cell_options(agent));
 }
 
+json::Value Warden::background() const {
+    return state_->background_of({});
+}
+bool Warden::note(const json::Value& record) {
+    return state_->recorded(record);
+}
 std::string Warden::posture() {
     return state_->posture("main");
 }

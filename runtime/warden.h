@@ -79,9 +79,12 @@ class Warden {
     // Ends all work of the agent and removes its files; the name is free, its slot is never used
     // again. `done` is called once, later, with "" or why not.
     void remove_agent(const std::string& name, std::function<void(const std::string& why)> done);
+    // Puts a record into the audit, `kind` first, without waiting for the disk. False: it could not.
+    bool note(const json::Value& record);
     std::string posture();
     std::string memory() const;       // of the warden: peak and anonymous
     std::string turn_memory() const;  // of the last turn process in a VM; "" before the first
+    json::Value background() const;   // what runs so, of all agents: rows {agent, id, ms, command}
     bool idle() const;                // no turn runs
     void stop_all();    // ends every turn as stopped, before power-off
 

@@ -4,7 +4,6 @@
 //
 // Removal moves the folder away in one step, so that the name is free at once; a child deletes it. A
 // removal that is cut off goes on at the next start: of the moving the host knows, of the rest we do.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,55 +17,7 @@
 namespace peacrab {
 namespace {
 
-// What is in `name` of `folder`: files are deleted, folders moved up beside it.
-bool flatten(int folder, const char* name, uint64_t& moved) {
-    const int fd = ::openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR* const entries = fd < 0 ? nullptr : ::fdopendir(fd);
-    if (!entries) {
-        if (fd >= 0) ::close(fd);
-        return false;
-    }
-    bool well = true;
-    while (const dirent* entry = ::readdir(entries)) {
-        const std::string_view each = entry->d_name;
-        if (each == "." || each == "..") continue;
-        if (::unlinkat(fd, entry->d_name, 0) == 0) continue;
-        // A sweep that was cut off has left names of this kind.
-        int result;
-        do {
-            const std::string up = ".up-" + std::to_string(moved++);
-            result = ::renameat(fd, entry->d_name, folder, up.c_str());
-        } while (result < 0 && (errno == ENOTEMPTY || errno == EEXIST));
-        well = result == 0 && well;
-    }
-    ::closedir(entries);
-    return well;
-}
-
-// Deletes what is in `folder`, which is open. However deep a tree is, only two levels of it are open
-// at once: folders of folders are moved up first. Follows no link. Each round ends a level.
-bool delete_below(int folder) {
-    uint64_t moved = 0;
-    for (bool left = true; left;) {
-        left = false;
-        const int copy = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR* const entries = copy < 0 ? nullptr : ::fdopendir(copy);
-        if (!entries) return false;
-        while (const dirent* entry = ::readdir(entries)) {
-            const std::string_view each = entry->d_name;
-            if (each == "." || each == "..") continue;
-            if (::unlinkat(folder, entry->d_name, 0) == 0) continue;
-            left = true;
-            const bool flat = flatten(folder, entry->d_name, moved);
-            if (!flat || ::unlinkat(folder, entry->d_name, AT_REMOVEDIR) < 0) {
-                ::closedir(entries);
-                return false;
-            }
-        }
-        ::closedir(entries);
-    }
-    return true;
-}
+constexpr const char* kDelivered = "delivered";
 
 std::string removed_folder(const std::string& state) {
     return state + "/removed";
@@ -76,7 +27,7 @@ std::string removed_folder(const std::string& state) {
 
 std::string Warden::State::refusal(const std::string& agent) const {
     const AgentSettings* const settings = options.agents.find(agent);
-    if (!settings) return "there is no agent `" + one_line(agent, 40) + "` any more";
+    if (!settings) return "there is no agent `" + shown_line(agent, 40) + "` any more";
     if (settings->paused)
         return "the agent `" + agent + "` is paused; let it go on: peacrab agent resume " + agent;
     return {};
@@ -94,10 +45,6 @@ std::optional<Ids> Warden::State::turn_ids(const std::string& agent) {
 std::string Warden::State::model_of(const std::string& agent) const {
     const AgentSettings* const settings = options.agents.find(agent);
     return settings && !settings->model.empty() ? settings->model : options.model;
-}
-
-void Warden::State::drop_cell(const std::string& agent) {
-    places.erase(agent);
 }
 
 // Without a name everybody's. At once, also one that is in a call; what was said to it and not taken is
@@ -131,7 +78,7 @@ void Warden::set_agents(Agents agents) {
             place->cell.configure(state_->cell_options(name));
         place->cell.pause(settings->paused);  // frozen with what runs in it
     }
-    for (const std::string& name : gone) state_->drop_cell(name);
+    for (const std::string& name : gone) state_->places.erase(name);
 }
 
 void Warden::remove_agent(const std::string& name, std::function<void(const std::string&)> done) {
@@ -143,7 +90,7 @@ void Warden::remove_agent(const std::string& name, std::function<void(const std:
         if (!is_agent_name(name) || name == kMainAgent) throw Error("this agent cannot be removed");
         const std::optional<uint32_t> slot = state.store.known_slot(name);
         state.stop_turns(name, "the agent was removed");
-        state.drop_cell(name);
+        state.places.erase(name);
         const std::string removed = removed_folder(state.options.state);
         make_directories(removed, 0700);
         const std::string to = removed + "/" + std::to_string(slot.value_or(0)) + "-" + random_hex(8);
@@ -199,19 +146,47 @@ void Warden::State::end_sweep(size_t count, const std::string& why) {
     sweep(std::move(last));
 }
 
+bool Warden::State::note_route(const RunningTurn& turn, const std::string& to,
+                               const std::string& text, const std::string& verdict) {
+    return recorded(json::Value::object({{"kind", "route"},
+                                         {"from", turn.agent},
+                                         {"to", shown_line(to, 40)},
+                                         {"turn", turn_name(turn.id)},
+                                         {"call", turn.call->id},
+                                         {"hop", store.hops(turn.id) + 1},
+                                         {"bytes", text.size()},
+                                         {"sha256", sha256_hex(text)},
+                                         {"verdict", verdict}}),
+                    verdict == kDelivered ? Audit::Until::Disk : Audit::Until::Page);
+}
+
+// By policy, which may have found no message in it.
+void Warden::State::note_refused(const RunningTurn& turn, const ToolCall& call,
+                                 const std::string& why) try {
+    const json::Value said = json::parse(call.arguments, {size_t{1} << 20, 4});
+    note_route(turn, said.text("agent"), said.text("text"), "refused: " + why);
+} catch (const Error&) {
+    note_route(turn, {}, call.arguments, "refused: " + why);
+}
+
 ToolResult Warden::State::send_message(const RunningTurn& turn, const std::string& to,
                                        const std::string& text) {
-    const std::string summary = "message: to " + one_line(to, 40);
-    const auto decision = route(options.agents, {turn.agent, to, store.hops(turn.id),
-                                                 store.sent_in_the_last_hour(turn.agent, to)});
-    if (const Denied* denied = std::get_if<Denied>(&decision))
+    const std::string summary = "message: to " + shown_line(to, 40);
+    auto decision = route(options.agents, {turn.agent, to, store.hops(turn.id),
+                                           store.sent_in_the_last_hour(turn.agent, to)});
+    if (json::dump(text).size() > kMaxMessage / 2 && std::holds_alternative<Delivery>(decision))
+        decision = Denied{"message: too long: 64 KiB is safe; send the essence"};
+    if (const Denied* denied = std::get_if<Denied>(&decision)) {
+        note_route(turn, to, text, "refused: " + denied->why);
         return {Outcome::Denied, denied->why, summary};
-    if (json::dump(text).size() > kMaxMessage / 2)
-        return {Outcome::Denied, "message: too long: 64 KiB is safe; send the essence", summary};
+    }
     try {
+        if (!note_route(turn, to, text, kDelivered))
+            throw Error("message: the audit cannot be written");
         deliver(std::get<Delivery>(decision), text);
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
+        note_route(turn, to, text, std::string("not delivered: ") + error.what());
         return {Outcome::Failed, "message: not delivered; try again later", summary};
     }
     return {Outcome::Ok, "delivered. An answer comes only if " + to + " sends one.", summary};
@@ -227,6 +202,7 @@ void Warden::State::deliver(const Delivery& delivery, const std::string& text) {
     const auto running = turns.find(session.id);
     const bool steers = running != turns.end();
     if (!steers && turns.size() >= kMaxTurns) throw Error("message: too many turns run at once");
+    if (steers && !takes_more(running->second, marked)) throw Error("message: too much waits there");
     int64_t turn = steers ? running->second.id : 0;
     store.together([&] {
         if (!steers) turn = store.begin_turn(session.id);

@@ -73,10 +73,13 @@ struct Warden::State {
     std::optional<Ids> turn_ids(const std::string& agent);
     std::string model_of(const std::string& agent) const;
     void stop_turns(const std::string& agent, const std::string& why);
-    void drop_cell(const std::string& agent);  // ends what runs in it
     // The tool `message`: decides, stores, delivers. What the agent is answered.
     ToolResult send_message(const RunningTurn& turn, const std::string& to, const std::string& text);
     void deliver(const Delivery& delivery, const std::string& text);
+    // Into the audit: who said how much to whom, never what; and what became of it.
+    bool note_route(const RunningTurn& turn, const std::string& to, const std::string& text,
+                    const std::string& verdict);
+    void note_refused(const RunningTurn& turn, const ToolCall& call, const std::string& why);
     // What was moved to `removed`: deleted by a child of ours. `done`: "" or why not.
     void sweep(std::function<void(const std::string& why)> done);
     void end_sweep(size_t count, const std::string& why);
@@ -88,6 +91,7 @@ struct Warden::State {
     void prepare_agent(const std::string& agent);
     CellOptions cell_options(const std::string& agent);
     Workplace& place(const std::string& agent);
+    json::Value background_of(const std::string& agent) const;  // "": of all
     ToolSet tools_of(const std::string& agent) const;
     std::string posture(const std::string& agent);  // never throws: what fails is the posture
 
@@ -111,6 +115,8 @@ struct Warden::State {
     void interrupt(const TurnRow& turn);
     void start_turn(int64_t session, const std::string& agent, int64_t id);
     json::Value start_frame(const RunningTurn& turn) const;
+    std::string news_for(const std::string& agent) const;
+    bool takes_more(const RunningTurn& turn, const std::string& text) const;
     void steer(RunningTurn& turn, const MessageRow& message);
     void on_turn(RunningTurn& turn, const json::Value& frame);
     void on_delta(RunningTurn& turn, const json::Value& frame);
@@ -141,7 +147,5 @@ std::string session_name(int64_t id);
 int64_t parse_name(const std::string& name, char letter);
 // A process's peak and its anonymous memory, as the kernel words them; "" when it has gone.
 std::string memory_of(pid_t pid);
-// What a hostile process wrote, fit to be shown: visible bytes, one line, at most `limit` of them.
-std::string one_line(const std::string& text, size_t limit);
 
 }  // namespace peacrab

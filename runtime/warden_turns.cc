@@ -18,6 +18,8 @@ constexpr size_t kMaxStored = size_t{256} << 20;  // by one turn, in calls and r
 constexpr size_t kCallStored = size_t{64} << 10;
 constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of the turn process
 constexpr Milliseconds kDeafGrace{500};           // of one that has closed its ears: its last words
+// Said to a turn and not yet taken by it; in JSON it may be six times as much, and must fit its port.
+constexpr size_t kMaxWaiting = 100, kMaxWaitingBytes = size_t{1} << 20;
 constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
 
 }  // namespace
@@ -85,13 +87,14 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) const {
         frame.find("may_message")->push(name);
     }
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
-    std::string text = turn.handed.front().text;
-    const auto found = places.find(turn.agent);
-    if (found != places.end())
-        for (const std::string& line : found->second->background.untold())
-            text += "\n\n[background: " + line + "]";
-    frame.set("messages", json::Value::array({text}));
+    frame.set("messages", json::Value::array({turn.handed.front().text + news_for(turn.agent)}));
     return frame;
+}
+
+// What ended in the background meanwhile: told with the next that a turn of the agent hears of us.
+std::string Warden::State::news_for(const std::string& agent) const {
+    const auto found = places.find(agent);
+    return found == places.end() ? "" : found->second->background.news_of_ends();
 }
 
 void Warden::State::start_turn(int64_t session, const std::string& agent, int64_t id) {
@@ -122,7 +125,7 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
                 [this, session](const json::Value& frame) { on_turn(turns.at(session), frame); },
                 [this, session](const std::string& why) {
                     end_turn(turns.at(session), "failed",
-                             "the turn process ended unexpectedly (" + one_line(why, 200) +
+                             "the turn process ended unexpectedly (" + shown_line(why, 200) +
                                  "); the conversation is kept, say it again",
                              {});
                 }});
@@ -136,6 +139,12 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
                         {});
     }
     for (size_t i = 1; i < messages.size(); ++i) steer(turn, messages[i]);
+}
+
+bool Warden::State::takes_more(const RunningTurn& turn, const std::string& text) const {
+    size_t bytes = text.size();
+    for (size_t i = turn.took; i < turn.handed.size(); ++i) bytes += turn.handed[i].text.size();
+    return turn.handed.size() - turn.took < kMaxWaiting && bytes <= kMaxWaitingBytes;
 }
 
 void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
@@ -190,12 +199,12 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
     } else if (type == "notice") {
         broadcast(turn.session, json::Value::object({{"type", "notice"},
                                                      {"turn", name},
-                                                     {"text", one_line(frame.text("text"), 500)}}));
+                                                     {"text", shown_line(frame.text("text"), 500)}}));
     } else if (type == "took") {
         const int64_t count = frame.integer("count");
         if (count < 0 || turn.took + static_cast<size_t>(count) > turn.handed.size())
             throw Error("frame: took: more messages than were handed over");
-        turn.took += static_cast<size_t>(count);
+        for (int64_t i = 0; i < count; ++i) turn.handed[turn.took++].text = {};
     } else if (type == "reply") {
         turn.partial.clear();
         count_stored(turn, frame.text("text").size());
@@ -208,7 +217,7 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
         const std::string status = frame.text("status");
         const bool known = status == "done" || status == "stopped";
         if (options.turn_ids) turn_memory = memory_of(turn.process.pid());
-        end_turn(turn, known ? status : "failed", one_line(frame.text("error"), 4000), frame);
+        end_turn(turn, known ? status : "failed", shown_line(frame.text("error"), 4000), frame);
     }
 }
 
@@ -245,7 +254,7 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
         {{"type", "turn_done"}, {"turn", turn_name(turn.id)}, {"status", status}});
     if (!error.empty()) frame.set("error", error);
     if (const std::string model = done.text("model"); !model.empty())
-        frame.set("model", one_line(model, 200));
+        frame.set("model", shown_line(model, 200));
     frame.set("input_tokens", usage.input_tokens);
     frame.set("output_tokens", usage.output_tokens);
     frame.set("ms", std::chrono::duration_cast<Milliseconds>(span).count());
@@ -312,7 +321,7 @@ bool Warden::State::begin_call(RunningTurn& turn, const ToolCall& call, const De
     const json::Value shown = json::Value::object({{"type", "tool"},
                                                    {"turn", turn_name(turn.id)},
                                                    {"call", call.id},
-                                                   {"name", one_line(call.name, 128)},
+                                                   {"name", shown_line(call.name, 128)},
                                                    {"summary", turn.call->summary}});
     const bool stored = show(turn.session, turn.id, shown, [&] {
         turn.call->row = store.call_started(turn.id, call.id, call.name, call.arguments,
@@ -344,6 +353,7 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
         return finish_call(turn, {Outcome::Failed,
                                   "not run: it could not be written down first; the disk may be full",
                                   turn.call->summary});
+    if (denied && call.name == "message") note_refused(turn, call, denied->why);
     if (denied) return finish_call(turn, {Outcome::Denied, denied->why, turn.call->summary});
     Permit& permit = std::get<Permit>(decision);
     if (permit.tool() != "message") return run_call(turn, std::move(permit));
@@ -359,7 +369,7 @@ void Warden::State::run_call(RunningTurn& turn, Permit permit) {
             [this, session](const ToolResult& result) { finish_call(turns.at(session), result); });
     } catch (const Error& error) {
         finish_call(turn, {Outcome::Failed, std::string("not run: ") + error.what(),
-                           one_line(error.what(), 200)});
+                           shown_line(error.what(), 200)});
     }
 }
 
@@ -376,7 +386,7 @@ void Warden::State::show_call_done(RunningTurn& turn, const ToolResult& result) 
                               {"turn", turn_name(turn.id)},
                               {"call", turn.call->id},
                               {"outcome", outcome_name(result.outcome)},
-                              {"summary", one_line(result.summary, 200)},
+                              {"summary", shown_line(result.summary, 200)},
                               {"ms", std::chrono::duration_cast<Milliseconds>(span).count()}}),
          [&] {
              if (turn.call->row) store.call_done(turn.call->row, result.outcome);
@@ -391,7 +401,7 @@ void Warden::State::finish_call(RunningTurn& turn, const ToolResult& result) {
         turn.frames->send(json::Value::object({{"type", "tool_result"},
                                                {"id", id},
                                                {"outcome", outcome_name(result.outcome)},
-                                               {"text", result.text}}));
+                                               {"text", result.text + news_for(turn.agent)}}));
 }
 
 }  // namespace peacrab

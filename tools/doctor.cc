@@ -17,9 +17,12 @@
 #include "qemu.h"
 #include "secrets.h"
 #include "spawn.h"
+#include "tools.h"
 
 namespace peacrab {
 namespace {
+
+constexpr size_t kMostBackground = 512;  // rows of one machine: 64 agents with 8 each
 
 std::string megabytes(int64_t bytes) { return std::to_string(bytes >> 20) + "M"; }
 
@@ -45,6 +48,10 @@ class Findings {
   public:
     void note(const char* what, const std::string& text) { add("info", what, text, ""); }
     void good(const char* what, const std::string& text) { add("ok", what, text, ""); }
+    void broken(const char* what, const std::string& text) {
+        add("broken", what, text, "");
+        sound_ = false;
+    }
     void missing(const char* what, const std::string& text, const std::string& mend) {
         add("missing", what, text, mend);
         whole_ = false;
@@ -66,19 +73,23 @@ class Findings {
         entries_.push(std::move(entry));
     }
     json::Value entries_ = json::Value::array();
-    bool whole_ = true;
+    bool whole_ = true;  // nothing is missing
+    bool sound_ = true;  // nothing is broken
 };
 
 int Findings::print(OutputForm form) const {
     if (form == OutputForm::Json) {
-        const json::Value all = json::Value::object({{"ok", whole_}, {"findings", entries_}});
+        const json::Value all = json::Value::object({{"ok", whole_ && sound_}, {"findings", entries_}});
         std::printf("%s\n", json::dump(all).c_str());
-        return whole_ ? 0 : 1;
+        return whole_ && sound_ ? 0 : 1;
     }
     const bool colour = ::isatty(STDOUT_FILENO) && env("NO_COLOR").empty() && env("TERM") != "dumb";
     for (const json::Value& entry : entries_.items()) {
         const std::string state = entry.text("state");
-        const char* mark = state == "ok" ? "ok     " : state == "info" ? "       " : "MISSING";
+        const char* mark = state == "ok"       ? "ok     "
+                           : state == "info"   ? "       "
+                           : state == "broken" ? "BROKEN "
+                                               : "MISSING";
         const char* on = !colour || state == "info" ? "" : state == "ok" ? "\033[32m" : "\033[31m";
         std::printf("%s%s%s  %-12s %s\n", on, mark, *on ? "\033[0m" : "", entry.text("what").c_str(),
                     printable(entry.text("text")).c_str());
@@ -86,7 +97,7 @@ int Findings::print(OutputForm form) const {
             std::printf("%22s mend it: %s\n", "", printable(entry.text("mend")).c_str());
     }
     if (!whole_) std::printf("\nA machine cannot start here until the missing things are there.\n");
-    return whole_ ? 0 : 1;
+    return whole_ && sound_ ? 0 : 1;
 }
 
 void find_programs(Findings& findings) {
@@ -178,7 +189,9 @@ void find_model(Findings& findings, const MachineOptions& options) {
 void find_egress(Findings& findings) {
     findings.check("egress", [] {
         const size_t rules = load_config(config_file()).egress.size();
-        return rules ? std::to_string(rules) + " places outside are allowed to cells; peacrab allow"
+        return rules ? std::to_string(rules) +
+                           (rules == 1 ? " place outside is" : " places outside are") +
+                           " allowed to cells; peacrab allow"
                      : std::string("closed: cells reach nothing outside; peacrab allow HOST:PORT");
     });
     const ProxySettings proxies = own_proxy_settings();
@@ -234,6 +247,17 @@ void tell_guest(Findings& findings, const std::string& prefix, const json::Value
     }
 }
 
+// What was done there, and whether that was touched afterwards. Whoever has the guest itself could
+// answer anything: this is about its disk.
+void tell_audit(Findings& findings, const json::Value& report) {
+    const json::Value* const audit = report.find("audit");
+    if (!audit) return findings.note("audit", "this image does not check it");
+    const std::string text = shown_line(audit->text("text"), 400);
+    if (audit->flag("whole")) findings.good("audit", text);
+    else if (audit->flag("known")) findings.broken("audit", text);
+    else findings.note("audit", text);
+}
+
 void find_machine(Findings& findings, const MachinePlace& place) {
     std::optional<FrameSocket> gateway = connect_gateway(place);
     if (!gateway) {
@@ -243,7 +267,10 @@ void find_machine(Findings& findings, const MachinePlace& place) {
         return;
     }
     tell_vmm(findings, ask_gateway(*gateway, "ps", Seconds(5)).at("report"));
-    tell_guest(findings, "", ask_gateway(*gateway, "inspect", Seconds(60)).at("report"));
+    json::Value report = ask_gateway(*gateway, "inspect", Seconds(60)).at("report");
+    tell_audit(findings, report);
+    std::erase_if(report.members(), [](const json::Member& each) { return each.first == "audit"; });
+    tell_guest(findings, "", report);
 }
 
 }  // namespace
@@ -275,13 +302,53 @@ int doctor(const std::string& name, OutputForm form) {
     return findings.print(form);
 }
 
+namespace {
+
+// What agents left running, by the guest's word. One that is busy or hostile only loses its lines.
+void add_background(json::Value& report, FrameSocket& gateway) {
+    if (report.text("state") != "ready") return;
+    try {
+        const json::Value asked =
+            json::Value::object({{"type", "inspect"}, {"what", "background"}});
+        const json::Value said = ask_gateway(gateway, asked, Seconds(5)).at("report");
+        const json::Value* const rows = said.find("background");
+        json::Value kept = json::Value::array();
+        if (rows && rows->is_array())
+            for (const json::Value& row : rows->items())
+                if (row.is_object() && kept.items().size() < kMostBackground) kept.push(row);
+        report.set("background", std::move(kept));
+    } catch (const Error& error) {
+        report.set("background_unknown", error.what());
+    }
+}
+
+void print_background(const json::Value& machine) {
+    const std::string name = printable(machine.text("name"));
+    if (const std::string why = machine.text("background_unknown"); !why.empty())
+        std::printf("background: %s does not say what runs: %s\n", name.c_str(), shown_line(why, 200).c_str());
+    const json::Value* const rows = machine.find("background");
+    if (!rows) return;
+    const auto shown = [](const json::Value& row, const char* key, size_t most) {
+        return shown_line(row.text(key), most);
+    };
+    for (const json::Value& row : rows->items())
+        std::printf("background: %s %s of %s for %s: %s\n", name.c_str(), shown(row, "id", 12).c_str(),
+                    shown(row, "agent", 40).c_str(), duration(row.integer("ms")).c_str(),
+                    shown(row, "command", 60).c_str());
+}
+
+}  // namespace
+
 int list_machines(OutputForm form) {
     json::Value all = json::Value::array();
     for (const std::string& name : machine_names()) {
         json::Value report = json::Value::object({{"name", name}, {"state", "stopped"}});
         try {
             std::optional<FrameSocket> gateway = connect_gateway(machine_place(name));
-            if (gateway) report = ask_gateway(*gateway, "ps", Seconds(5)).at("report");
+            if (gateway) {
+                report = ask_gateway(*gateway, "ps", Seconds(5)).at("report");
+                add_background(report, *gateway);
+            }
         } catch (const Error& error) {
             report.set("state", "unknown");
             report.set("reason", error.what());
@@ -317,6 +384,7 @@ int list_machines(OutputForm form) {
                         std::to_string(port.integer("port")).c_str(),
                         printable(port.text("agent")).c_str(), printable(port.text("url")).c_str());
     }
+    for (const json::Value& machine : all.items()) print_background(machine);
     return 0;
 }
 

@@ -116,6 +116,7 @@ class Route {
     bool exchange(const RequestHead& head, const AbsoluteTarget& target, Dialed& upstream,
                   bool reused, bool& again);
     void answer(const Refusal& refusal);
+    std::string who() const;
     void log_refusal(const std::string& what);
     void account(const EgressAsk& ask, int status, uint64_t up, uint64_t down);
     void flush_account();
@@ -354,9 +355,14 @@ bool Route::exchange(const RequestHead& head, const AbsoluteTarget& target, Dial
 
 // ---- what is written down
 
+std::string Route::who() const {
+    return options_.agent +
+           (options_.connection > 0 ? " #" + std::to_string(options_.connection) : std::string());
+}
+
 void Route::log_refusal(const std::string& what) {
     if (refusals_++ < kMaxRefusalsLogged)
-        log(LogLevel::Info, "egress: " + options_.agent + ": " + what.substr(0, 400));
+        log(LogLevel::Info, "egress: " + who() + ": " + what.substr(0, 400));
 }
 
 void Route::account(const EgressAsk& ask, int status, uint64_t up, uint64_t down) {
@@ -374,7 +380,7 @@ void Route::flush_account() {
     if (account_.requests) {
         const std::string times =
             account_.requests > 1 ? " ×" + std::to_string(account_.requests) : std::string();
-        log(LogLevel::Info, "egress: " + options_.agent + ": " + account_.ask.method + " " +
+        log(LogLevel::Info, "egress: " + who() + ": " + account_.ask.method + " " +
                                 place_text(account_.ask.host, account_.ask.port) + times +
                                 ": allowed, " +
                                 (account_.status ? std::to_string(account_.status) : "cut short") +
@@ -451,6 +457,7 @@ std::string egress_job(const EgressRouteOptions& options) {
     json::Value rules = json::Value::array();
     for (const EgressRule& rule : options.rules) rules.push(format_egress_rule(rule));
     return json::dump(json::Value::object({{"agent", options.agent},
+                                           {"connection", options.connection},
                                            {"rules", rules},
                                            {"http", options.proxies.http},
                                            {"https", options.proxies.https},
@@ -461,6 +468,7 @@ EgressRouteOptions read_egress_job(std::string_view text) {
     const json::Value job = json::parse(text);
     EgressRouteOptions options;
     options.agent = job.text("agent");
+    options.connection = job.integer("connection");
     for (const json::Value& rule : job.at("rules").items())
         options.rules.push_back(parse_egress_rule(rule.as_string()));
     options.proxies = {job.text("http"), job.text("https"), job.text("except")};

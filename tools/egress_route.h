@@ -18,6 +18,7 @@ namespace peacrab {
 struct EgressRouteOptions {
     int fd = 3;         // the stream; not owned
     std::string agent;  // whose cell: from the gateway
+    int64_t connection = 0;  // its number in the guest's audit, by the guest's word; 0: none was said
     std::vector<EgressRule> rules;
     ProxySettings proxies;
     Milliseconds connect_limit{15'000};

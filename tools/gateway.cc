@@ -59,7 +59,7 @@ class Gateway : GatewayClients::Owner {
     // GatewayClients::Owner
     json::Value report() override;
     void chat_wanted(UniqueFd client) override;
-    void inspect_wanted(const std::string& id) override;
+    void inspect_wanted(const std::string& id, const std::string& what) override;
     void stop_wanted() override { begin_stop("stopped"); }
     void removal_wanted(const std::string& agent) override;
     void removed(const json::Value& frame);
@@ -525,8 +525,8 @@ void Gateway::chat_wanted(UniqueFd client) {
     link_->join(stream, std::move(client), [this] { --chats_; });
 }
 
-void Gateway::inspect_wanted(const std::string& id) {
-    control_->send(json::Value::object({{"type", "inspect"}, {"id", id}}));
+void Gateway::inspect_wanted(const std::string& id, const std::string& what) {
+    control_->send(json::Value::object({{"type", "inspect"}, {"id", id}, {"what", what}}));
 }
 
 // Without a link yet it is in the machine's list, which is read when there is one.

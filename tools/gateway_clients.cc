@@ -120,7 +120,7 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
         if (!ready_) return fail(client, "the machine is still booting; try again in a moment");
         client.inspect_id = random_hex(8);
         wait(client, Waits::Inspect);
-        owner_.inspect_wanted(client.inspect_id);
+        owner_.inspect_wanted(client.inspect_id, frame.text("what").substr(0, 32));
     } else if (type == "remove_agent") {
         client.agent = frame.text("agent");
         wait(client, Waits::Removal);

@@ -24,7 +24,7 @@ class GatewayClients {
         virtual json::Value report() = 0;
         // The socket is given away: the client has been told `opened`.
         virtual void chat_wanted(UniqueFd client) = 0;
-        virtual void inspect_wanted(const std::string& id) = 0;
+        virtual void inspect_wanted(const std::string& id, const std::string& what) = 0;
         virtual void stop_wanted() = 0;
         virtual void removal_wanted(const std::string& agent) = 0;
         // Gives the address; throws Error, whose text the client is told.

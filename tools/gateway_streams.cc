@@ -40,7 +40,9 @@ bool GatewayStreams::opened(LinkPort& link, StreamId stream, const std::string& 
     if (kind == "model") return models_.serve(link, stream), true;
     if (kind != "egress") return false;
     try {
-        egress_.agent = json::parse(meta).text("cell");
+        const json::Value said = json::parse(meta);
+        egress_.agent = said.text("cell");
+        egress_.connection = said.integer("connection");
         if (!is_agent_name(egress_.agent)) throw Error("no agent's name");
         outgoing_.serve(link, stream, egress_job(egress_));
     } catch (const Error&) {

@@ -13,6 +13,8 @@
 namespace peacrab {
 namespace {
 
+constexpr size_t kShownCommand = 60;
+
 // 0: no such name.
 int number_of(const std::string& id) {
     if (id.size() < 2 || id.size() > 9 || id[0] != 'b' || id[1] == '0') return 0;
@@ -43,7 +45,7 @@ std::string Background::start(const ShellCall& call) {
     Command command = stay.cell().shell(call);
     const int number = next_++;
     processes_.try_emplace(number, std::move(command), std::move(stay),
-                           shown_line(call.command, 120));
+                           shown_line(call.command, kShownCommand));
     forget_old();
     watch(number);
     return "b" + std::to_string(number);
@@ -187,6 +189,24 @@ std::vector<std::string> Background::untold() {
         lines.push_back(line(number, process));
     }
     return lines;
+}
+
+std::string Background::news_of_ends() {
+    std::string text;
+    for (const std::string& line : untold()) text += "\n\n[background: " + line + "]";
+    return text;
+}
+
+void Background::add_rows(json::Value& rows, const std::string& agent) const {
+    for (const auto& [number, process] : processes_) {
+        if (!process.end.empty()) continue;
+        const auto span = std::chrono::steady_clock::now() - process.since;
+        rows.push(json::Value::object(
+            {{"agent", agent},
+             {"id", "b" + std::to_string(number)},
+             {"ms", std::chrono::duration_cast<Milliseconds>(span).count()},
+             {"command", process.title}}));
+    }
 }
 
 }  // namespace peacrab

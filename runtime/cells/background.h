@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cells/warm.h"
+#include "json.h"
 
 namespace peacrab {
 
@@ -33,6 +34,10 @@ class Background {
     void stop_all();  // kills
     // A line for each that ended by itself and that nobody was told of yet.
     std::vector<std::string> untold();
+    // The same in brackets, to stand after other text; "" when there is none.
+    std::string news_of_ends();
+    // Of each that runs a row {agent, id, ms, command} for the person.
+    void add_rows(json::Value& rows, const std::string& agent) const;
 
   private:
     struct Process {

@@ -24,8 +24,11 @@ constexpr std::string_view kBusy =
 
 }  // namespace
 
-Relay::Relay(Loop& loop, int listener, Take take)
-    : loop_(loop), listener_(listener), take_(std::move(take)) {
+Relay::Relay(Loop& loop, int listener, Take take, std::function<void()> turned_away)
+    : loop_(loop),
+      listener_(listener),
+      take_(std::move(take)),
+      turned_away_(std::move(turned_away)) {
     set_nonblocking(listener_);
     watch();
 }
@@ -84,6 +87,7 @@ void Relay::accept() {
 // Closed a moment later: at once, with bytes of the client unread, it would see a reset connection
 // and no sentence.
 void Relay::refuse(UniqueFd connection) {
+    if (turned_away_) turned_away_();
     std::array<char, 16384> away;
     static_cast<void>(::recv(connection.get(), away.data(), away.size(), MSG_DONTWAIT));
     static_cast<void>(::send(connection.get(), kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT));

@@ -17,8 +17,8 @@ class Relay {
     // Takes a connection; `ended` is to be called once when it has. Throws Error when it cannot: the
     // client is told then.
     using Take = std::function<void(UniqueFd connection, std::function<void()> ended)>;
-    // `listener` is not owned, and made not to block.
-    Relay(Loop& loop, int listener, Take take);
+    // `listener` is not owned, and made not to block. `turned_away` is called for each that is told so.
+    Relay(Loop& loop, int listener, Take take, std::function<void()> turned_away = {});
     ~Relay();
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;
@@ -35,6 +35,7 @@ class Relay {
     Loop& loop_;
     int listener_;
     Take take_;
+    std::function<void()> turned_away_;
     std::shared_ptr<size_t> open_ = std::make_shared<size_t>(0);  // outlives us in `ended`
     double spent_ = 0;  // connections not yet paid for by time
     std::chrono::steady_clock::time_point paid_ = std::chrono::steady_clock::now();

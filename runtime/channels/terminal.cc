@@ -146,6 +146,10 @@ void Chat::on_status(const json::Value& frame) {
     row("posture  ", frame.text("posture"));
     row("kernel   ", frame.text("kernel"));
     row("boot     ", frame.text("boot"));
+    if (const json::Value* background = frame.find("background"))
+        for (const json::Value& each : background->items())
+            row("running  ", each.text("id") + " for " + std::to_string(each.integer("ms") / 1000) +
+                                 " s: " + each.text("command"));
     if (!options_.accelerator.empty()) row("machine  ", options_.accelerator);
 }
 

@@ -2,6 +2,7 @@
 // back with a new epoch: streams die with it, turns go on.
 #include "launch/guest.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -9,7 +10,9 @@
 #include <ctime>
 #include <map>
 
+#include "launch/audit_check.h"
 #include "launch/boot.h"
+#include "cells/egress_book.h"
 #include "cells/relay.h"
 #include "error.h"
 #include "link.h"
@@ -25,9 +28,11 @@ constexpr Ids kTurnIds{2000, 2000};  // the agent in slot 1 has uid and gid 2001
 constexpr size_t kMaxEgress = 160;
 constexpr rlim_t kMaxOpenFiles = 16'384;  // what is started has less (jail)
 
+constexpr const char* kState = "/state";
+
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
-    options.state = "/state";
+    options.state = kState;
     options.durability = Durability::PowerLoss;
     options.cell.place = CellOptions::Place::Cell;
     options.cell.base = "/base";
@@ -55,6 +60,7 @@ class Guest {
     explicit Guest(Booted booted)
         : booted_(std::move(booted)),
           port_(loop_, open_link_port(Deadline::in(Seconds(10))), Link::Side::Guest, handlers()),
+          egress_book_(loop_, [this](const json::Value& record) { return warden_.note(record); }),
           warden_(loop_, options()) {
         port_.set_hello(json::dump(json::Value::object({{"version", kVersion},
                                                         {"protocol", kProtocol},
@@ -72,7 +78,8 @@ class Guest {
                 cell, loop_, listener,
                 [this, cell](UniqueFd connection, std::function<void()> ended) {
                     open_egress(cell, std::move(connection), std::move(ended));
-                });
+                },
+                [this, cell] { egress_book_.turned_away(cell); });
         };
         options.cell_gone = [this](const std::string& cell) {
             relays_.erase(cell);
@@ -81,17 +88,30 @@ class Guest {
         return options;
     }
 
-    // Whose connection it is, the socket says that it was accepted on. "main+2" is a throw-away cell
-    // of main.
+    // Whose connection it is, the socket says that it was accepted on.
     void open_egress(const std::string& cell, UniqueFd connection, std::function<void()> ended) {
         if (egress_ >= kMaxEgress) throw Error("too many connections of all cells");
-        const json::Value meta = json::Value::object({{"cell", cell.substr(0, cell.find('+'))}});
-        const StreamId stream = port_.open("egress", json::dump(meta));
+        // Asked how much went through when the link has closed its own.
+        auto same = std::make_shared<UniqueFd>(::fcntl(connection.get(), F_DUPFD_CLOEXEC, 3));
+        if (!*same) throw ErrnoError("egress");
+        const EgressBook::Entry entry = egress_book_.opened(cell);
+        const json::Value meta =
+            json::Value::object({{"cell", cell}, {"connection", entry.number}});
+        StreamId stream;
+        try {
+            stream = port_.open("egress", json::dump(meta));
+        } catch (const Error&) {
+            egress_book_.closed(cell, entry, {});
+            throw;
+        }
         ++egress_;
-        port_.join(stream, std::move(connection), [this, ended = std::move(ended)] {
-            --egress_;
-            ended();
-        });
+        port_.join(stream, std::move(connection),
+                   [this, cell, entry, same, ended = std::move(ended)] {
+                       --egress_;
+                       egress_book_.closed(cell, entry, traffic_of(same->get()));
+                       same->reset();
+                       ended();
+                   });
     }
 
     LinkPort::Handlers handlers() {
@@ -189,14 +209,31 @@ class Guest {
                 if (control_) say(removed);
             });
         } else if (type == "inspect") {
-            say(json::Value::object(
-                {{"type", "inspected"}, {"id", frame.text("id")}, {"report", report()}}));
+            inspect(frame.text("id"), frame.text("what"));
         } else if (type == "power_off") {
             warden_.stop_all();
+            egress_book_.flush();
             say(json::Value::object({{"type", "stopped"}}));
             // A few more rounds of the loop, so that the words above reach the host.
             loop_.after(Milliseconds(20), [this] { loop_.stop(); });
         }
+    }
+
+    void inspect(const std::string& id, const std::string& what) {
+        const auto answer = [this, id](const json::Value& report) {
+            if (control_)
+                say(json::Value::object({{"type", "inspected"}, {"id", id}, {"report", report}}));
+        };
+        if (what == "background")
+            return answer(json::Value::object({{"background", warden_.background()}}));
+        audit_.check([this, answer](const AuditChecker::Result& result) {
+            using State = AuditChecker::Result::State;
+            json::Value all = report();
+            all.set("audit", json::Value::object({{"known", result.state != State::Unknown},
+                                                  {"whole", result.state == State::Whole},
+                                                  {"text", result.text}}));
+            answer(all);
+        });
     }
 
     void settings(const json::Value& frame) {
@@ -241,6 +278,8 @@ class Guest {
     Loop loop_;
     LinkPort port_;
     size_t egress_ = 0;
+    EgressBook egress_book_;
+    AuditChecker audit_{loop_, std::string(kState) + "/audit"};
     std::map<std::string, Relay> relays_;  // by cell; the warden says which there are
     StreamId control_ = 0;
     FrameBuffer control_buffer_;

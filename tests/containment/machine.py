@@ -1,12 +1,14 @@
 """The machine under test: folders of its own, a configuration with its agents, the model of the
 attacker, and what is read from its disk when it is off."""
 import base64
+import glob
 import gzip
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -139,6 +141,14 @@ class Machine:
                 tail = block[-len(needle) + 1:]
         return count
 
+    def warden_memory(self):
+        """Peak and anonymous memory of the warden, in MiB."""
+        said = run([PEACRAB, "doctor", "--json"], 120).stdout
+        found = re.search(r"warden_memory: VmHWM:\s+(\d+) kB, RssAnon:\s+(\d+) kB", said)
+        if not found:
+            raise RuntimeError(f"doctor does not say how much the warden takes: {said[-400:]}")
+        return int(found[1]) / 1024, int(found[2]) / 1024
+
     def guest_log(self):
         folder = os.path.join(self.home["state"], "peacrab", "default")
         text = ""
@@ -156,6 +166,41 @@ class Machine:
                 print(f"kept: {self.folder}")
             else:
                 shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Client:
+    """A client of the gateway that says what the script wants, to one agent. Must be closed."""
+
+    def __init__(self, machine, agent):
+        [path] = glob.glob(os.path.join(machine.home["run"], "**", "*.sock"), recursive=True)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(120)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("rb")
+        self.say(type="open", what="chat")
+        self.wait("opened")
+        self.say(type="attach", agent=agent, channel="flood")
+        self.wait("caught_up")
+
+    def say(self, **frame):
+        self.send(json.dumps(frame) + "\n")
+
+    def send(self, text):
+        self.socket.sendall(text.encode())
+
+    def next(self):
+        line = self.lines.readline()
+        if not line:
+            raise RuntimeError("the client was cut off")
+        return json.loads(line)
+
+    def wait(self, kind):
+        while (frame := self.next())["type"] != kind:
+            pass
+        return frame
+
+    def close(self):
+        self.socket.close()
 
 
 def syscall_names():

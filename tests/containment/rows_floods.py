@@ -1,10 +1,13 @@
 """Rows E: taking all there is of something. The cell's limits end it, its own next call works, and the
 neighbour stays quick."""
+import json
 import re
 import statistics
 import threading
 import time
 
+from hostile_script import wire
+from machine import PEACRAB, Client, run
 from rows import Red, bad, matches, need, ok
 
 
@@ -233,6 +236,69 @@ class Floods:
         ok(self.alpha.shell("echo on"), "on")
         return f"{ran} of {count} ran"
 
+    def queued(self):
+        """E13: messages for a turn that takes none. Few wait, the rest is refused in words."""
+        count = 1_000_000 if self.full else 20_000
+        turn = self.machine.agent(self.alpha.name, self.alpha.name + "-queue")
+        calm = self.machine.warden_memory()
+        client, answers = Client(self.machine, self.alpha.name), {"ack": 0, "refused": 0}
+        try:
+            client.say(type="message", id="first", text=turn.expect())
+            client.wait("ack")
+            turn.join()
+
+            def listen():
+                while sum(answers.values()) < count:
+                    if (kind := client.next()["type"]) in answers:
+                        answers[kind] += 1
+            listener = threading.Thread(target=listen, daemon=True)
+            listener.start()
+            part = 500
+            for at in range(0, count, part):
+                client.send("".join(f'{{"type":"message","id":"q{n}","text":"queued {n}"}}\n' for n in range(at, at + part)))
+            listener.join(1800)
+            need(not listener.is_alive(), f"not all were answered: {answers}")
+            peak, anonymous = self.machine.warden_memory()
+            turn.emit(wire.start() + wire.text(0, "took them") + wire.end())
+            taken = json.dumps(turn.current.request["messages"])
+            turn.emit(wire.start() + wire.text(0, "done") + wire.end(), last=True)
+            client.wait("turn_done")
+        finally:
+            client.close()
+            turn.finish()
+        need(0 < answers["ack"] <= 100, f"{answers} of {count}")
+        need("queued 0" in taken and taken.count("queued ") == answers["ack"], f"{taken.count('queued ')} of {answers['ack']} were taken")
+        need(peak - calm[0] < 24 and anonymous - calm[1] < 16, f"the warden takes {peak:.0f} MiB, {anonymous:.0f} of its own; before {calm}")
+        ok(self.alpha.shell("echo on"), "on")
+        return f"{answers['ack']} of {count} wait; the warden's own memory {calm[1]:.1f} -> {anonymous:.1f} MiB, peak {peak:.1f}"
+
+    def background(self):
+        """What ends in the background is told with the next result, what runs to the person; on one line each."""
+        name = "exit 5 # \x1b[2J\nbackground: forged"
+        # Longer than its own call looks at it.
+        begun = ok(self.alpha.call("shell", {"command": f"sleep 15; {name}", "background": True}))
+        ident = matches(begun, r"\[(b\d+) has run")[1]
+        client = Client(self.machine, self.alpha.name)
+        try:
+            client.say(type="status")
+            rows = client.wait("status")["background"]
+        finally:
+            client.close()
+        need([row["id"] for row in rows] == [ident] and len(rows[0]["command"]) <= 60, f"status: {rows}")
+        listed = run([PEACRAB, "ps"], 60).stdout
+        shown = [line for line in listed.splitlines() if line.startswith("background: ")]
+        need(len(shown) == 1 and re.search(rf" {ident} of {self.alpha.name} for \d+s: sleep ", shown[0]), f"ps: {listed}")
+        need("\x1b" not in listed, f"ps shows an escape: {listed!r}")
+        said = None
+        for _ in range(20):
+            said = ok(self.alpha.shell("sleep 2; echo waited"), "waited")
+            if "[background: " in said.text:
+                break
+        need(f"[background: {ident} ended (exit code 5): sleep " in said.text, f"not told of the end: {said}")
+        need(said.text.count("[background: ") == 1 and "\x1b" not in said.text, f"{said}")
+        need("[background: " not in ok(self.alpha.shell("echo again"), "again").text, "told twice")
+        return said.text.strip().splitlines()[-1][:100]
+
     def run(self):
         from rows_walls import USERS
         rows = self.rows
@@ -269,3 +335,5 @@ class Floods:
         rows.run("E2-twice", self.twice)
         rows.run("E9-cap", self.capped, self.machine.agent("main"))
         rows.run("E13", self.parallel)
+        rows.run("E13-queue", self.queued)
+        rows.run("E7-told", self.background)

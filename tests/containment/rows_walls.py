@@ -3,6 +3,7 @@ import json
 import re
 import socket
 import threading
+import time
 
 from rows import Red, bad, matches, need, ok
 from machine import canary
@@ -27,6 +28,7 @@ class Hostile:
     def __init__(self, machine, rows, full, attacker="alpha"):
         self.machine, self.rows, self.full = machine, rows, full
         self.alpha, self.beta = machine.agent(attacker), machine.agent("beta")
+        self.opened = 0  # connections to the proxy, by connections()
         self.secret = canary("file")
         self.session = canary("session")
         machine.server.watch(self.secret, "beta")
@@ -267,6 +269,40 @@ class Hostile:
             listener.close()
         ok(self.beta.shell("echo alive"), "alive")
 
+    def connections(self):
+        """C8: thousands of connections to the proxy; the neighbour goes on, and the book stays short."""
+        self.opened = 5000 if self.full else 300
+        program = ("import socket,sys,time\nmade=0\nend=time.monotonic()+500\n"
+                   f"while made<{self.opened} and time.monotonic()<end:\n"
+                   " try:\n  s=socket.create_connection(('127.0.0.1',3128),10)\n  s.send(b'x')\n  s.close()\n  made+=1\n"
+                   " except OSError: time.sleep(0.05)\nprint('made', made)\n")
+        ok(self.alpha.call("write", {"path": "many.py", "content": program}))
+        told = {}
+        flood = threading.Thread(target=lambda: told.update(said=self.alpha.shell("python3 many.py", 590)), daemon=True)
+        flood.start()
+        worst = 0.0
+        while flood.is_alive():
+            began = time.monotonic()
+            ok(self.beta.shell("echo alive", 60), "alive")
+            worst = max(worst, time.monotonic() - began)
+            flood.join(0.5)
+        made = int(matches(told["said"], r"made (\d+)")[1])
+        need(made == self.opened, f"{told['said']}")
+        need(worst < 10 + 2 * self.machine.factor, f"the neighbour waited {worst:.1f} s")
+        return f"{made} connections, the neighbour waited {worst:.1f} s at most"
+
+    def connections_in_the_book(self):
+        """With the machine off, after connections()."""
+        own = lambda kind: [r for r in self.machine.audit(kind) if r["agent"] == self.alpha.name]  # noqa: E731
+        opened, closed, counted = own("egress opened"), own("egress closed"), own("egress counted")
+        need(len({r["connection"] for r in opened}) == len(opened) and len(closed) <= len(opened), "a connection stands twice")
+        need(all(r["up"] >= 0 and r["ms"] >= 0 for r in closed) and any(r["up"] > 0 for r in closed), f"no bytes: {closed[:3]}")
+        most = 3 * (40 + 2 * 60 * 2)  # three starts, an hour each
+        need(0 < len(opened) <= most and 0 < len(counted) <= 180, f"{len(opened)} and {len(counted)} records")
+        whole = len(opened) + sum(r["opened"] for r in counted)
+        need(whole >= self.opened - 200, f"{whole} of {self.opened} connections are in the book")  # the rest waited in a queue
+        return f"{whole} connections in {len(opened) + len(closed) + len(counted)} records"
+
     def run(self):
         self.alone()
         for user in USERS:
@@ -282,6 +318,7 @@ class Hostile:
         self.rows.run("B10", self.base_files)
         self.rows.run("C6-F3", self.chosen_by_arguments)
         self.rows.run("C8", self.proxy)
+        self.rows.run("C8-many", self.connections)
 
     def tree(self):
         need(self.tree_hash() == self.hashed, "the neighbour's files changed")

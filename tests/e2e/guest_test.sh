@@ -55,6 +55,9 @@ for finding in json.load(open(sys.argv[1]))["findings"]:
 wanted = sorted(["peacrabd", "modules", "base", "dev", "proc", "run", "state", "sys", "tmp"])
 assert guest["root"] == wanted, f"root holds {guest['root']}, wanted {wanted}"
 assert all(name.endswith(".ko") for name in guest["modules"]), guest["modules"]
+audit = [f for f in json.load(open(sys.argv[1]))["findings"] if f["what"] == "audit"]
+assert len(audit) == 1 and audit[0]["state"] == "ok", audit
+assert audit[0]["text"].endswith(" records in 1 file, whole"), audit
 # Debian's kernel is of modules; the own one can load none.
 assert bool(guest["modules"]) != guest["kernel"][0].endswith("-peacrab"), guest
 PY

@@ -106,6 +106,34 @@ TEST_CASE("background: the end of one is told once to who was not there") {
     CHECK(bench.place.background.untold().empty());
 }
 
+TEST_CASE("background: what runs is listed for the person, on one line whatever it is called") {
+    Bench bench;
+    (void)bench.start("sleep 1000 # \x1b[2J\nports: none" + std::string(200, 'x'));
+    (void)bench.start("exit 3");
+    json::Value rows = json::Value::array();
+    bench.place.background.add_rows(rows, "main");
+    REQUIRE(rows.items().size() == 1);
+    const json::Value& row = rows.items()[0];
+    CHECK(row.text("agent") == "main");
+    CHECK(row.text("id") == "b1");
+    CHECK(row.integer("ms") > 0);
+    const std::string command = row.text("command");
+    CHECK(command.starts_with("sleep 1000 # "));
+    CHECK(command.size() <= 60);
+    CHECK(command.find_first_of("\x1b\n") == std::string::npos);
+}
+
+TEST_CASE("background: the news of ends is one bracket each, and told once") {
+    Bench bench;
+    (void)bench.start("sleep 1.3; exit 4");
+    (void)bench.start("sleep 1.4; exit 5");
+    REQUIRE(bench.until([&] { return bench.place.background.running() == 0; }));
+    CHECK(bench.place.background.news_of_ends() ==
+          "\n\n[background: b1 ended (exit code 4): sleep 1.3; exit 4]"
+          "\n\n[background: b2 ended (exit code 5): sleep 1.4; exit 5]");
+    CHECK(bench.place.background.news_of_ends().empty());
+}
+
 TEST_CASE("background: one that ignores being asked is killed") {
     Bench bench;
     (void)bench.start("trap '' TERM; echo here; while :; do sleep 1; done");

@@ -315,10 +315,12 @@ TEST_CASE("egress route: where this host has a proxy, that is the way") {
 TEST_CASE("egress route: the job of a child reads back the same") {
     EgressRouteOptions options;
     options.agent = "scout";
+    options.connection = 17;
     options.rules = {parse_egress_rule("a.example:443"), parse_egress_rule("http://b.example:80 GET private")};
     options.proxies = {"http://p:1", "http://q:2", "x"};
     const EgressRouteOptions again = read_egress_job(egress_job(options));
     CHECK(again.agent == "scout");
+    CHECK(again.connection == 17);
     CHECK(again.rules == options.rules);
     CHECK(again.proxies == options.proxies);
     CHECK_THROWS_AS((void)read_egress_job("{}"), Error);

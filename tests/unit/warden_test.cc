@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "agent.h"
+#include "audit.h"
 #include "cell_fixture.h"
 #include "error.h"
 #include "json.h"
@@ -58,6 +59,27 @@ void play(FrameSocket& warden, const std::string& order) {
         const auto result = warden.receive(Deadline::never());
         say(frame({{"type", "reply"}, {"text", result ? result->text("outcome") : "none"}}));
         say(done_frame("done"));
+    }
+    if (order == "tell scout") {
+        took(1);
+        for (const char* to : {"scout", "nobody", "main"})
+            for (const char* text : {"said to \x1b[2J", "more"}) {
+                const json::Value said = frame({{"agent", to}, {"text", text}});
+                say(frame({{"type", "tool"},
+                           {"id", "c1"},
+                           {"name", "message"},
+                           {"arguments", json::dump(said)}}));
+                (void)warden.receive(Deadline::never());
+            }
+        say(done_frame("done"));
+    }
+    if (order == "take slowly") {  // what is said to it, once it is told to stop
+        took(1);
+        char byte;
+        [[maybe_unused]] const ssize_t n = ::read(kTurnStop, &byte, 1);
+        took(3);
+        say(frame({{"type", "notice"}, {"text", "took three"}}));
+        for (;;) (void)warden.receive(Deadline::never());
     }
     if (order == "ignore the rest") {  // ends without taking what was said meanwhile
         took(1);
@@ -247,6 +269,67 @@ TEST_CASE("warden: what was said to a turn and not taken becomes the next turn")
     CHECK(person.wait_for("reply").text("text") == "next turn");
     person.message("m2", "said meanwhile");
     CHECK(person.wait_for("ack", 3).flag("duplicate"));
+}
+
+TEST_CASE("warden: what waits for a turn is bounded, in number and in bytes, and taking makes room") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "take slowly");
+    person.wait_for("turn_start");
+    for (int i = 0; i < 20'000; ++i) person.message("q" + std::to_string(i), "once more");
+    CHECK(person.count("ack") == 1 + 99);  // the one it began with is not taken yet either
+    CHECK(person.count("refused") == 20'000 - 99);
+    CHECK(person.wait_for("refused").text("why").starts_with("too much waits for this turn already"));
+    person.say(frame({{"type", "stop"}}));
+    person.wait_for("notice");
+    person.message("more", "once more");
+    CHECK(person.count("ack") == 1 + 99 + 1);
+    CHECK(person.dropped.empty());
+}
+
+TEST_CASE("warden: long messages that wait are bounded by their bytes") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "hang");
+    person.wait_for("turn_start");
+    for (int i = 0; i < 50; ++i)
+        person.message("q" + std::to_string(i), std::string(200'000, 'x'));
+    CHECK(person.count("ack") == 1 + 5);
+    CHECK(person.count("refused") == 45);
+}
+
+TEST_CASE("warden: a message between agents stands in the audit before it is there, refused ones too") {
+    World world;
+    world.agents = with_scout();
+    world.agents.routes = {{"main", "scout"}};
+    world.start();
+    Person person(world);
+    person.attach();
+    person.message("m", "tell scout");
+    person.wait_for("turn_done");
+    std::vector<json::Value> records;
+    size_t before = 0;
+    for (const std::string& line :
+         split(read_file(world.folder.path + "/audit/audit-000001.jsonl", MiB(1)), '\n')) {
+        if (line.empty()) continue;
+        CHECK(line.find("said to") == std::string::npos);  // never the text
+        const json::Value record = json::parse(line);
+        before += record.text("kind") == "before";
+        if (record.text("kind") == "route") records.push_back(record);
+    }
+    CHECK(before == 6);
+    REQUIRE(records.size() == 6);
+    CHECK(records[0].text("from") == "main");
+    CHECK(records[0].text("to") == "scout");
+    CHECK(records[0].integer("hop") == 1);
+    CHECK(records[0].integer("bytes") == 12);
+    CHECK(records[0].text("sha256") == sha256_hex("said to \x1b[2J"));
+    CHECK(records[0].text("verdict") == "delivered");
+    CHECK(records[2].text("to") == "nobody");
+    CHECK(records[2].text("verdict") == "refused: message: agent must be one of: scout");
+    CHECK(records[4].text("verdict").starts_with("refused: "));
 }
 
 TEST_CASE("warden: a turn that ran when the last one ended is interrupted, once, and not run again") {
