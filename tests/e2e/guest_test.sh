@@ -62,6 +62,18 @@ assert audit[0]["text"].endswith(" records in 1 file, whole"), audit
 assert bool(guest["modules"]) != guest["kernel"][0].endswith("-peacrab"), guest
 PY
 
+# --- a record of the audit that was changed while the machine was off is found, and named
+"$peacrab" stop 2>/dev/null
+debugfs -R "dump /audit/audit-000001.jsonl $scratch/audit" "$(image)" >/dev/null 2>&1
+sed -i '2s/"agent":"main"/"agent":"mine"/' "$scratch/audit"
+grep -q '"agent":"mine"' "$scratch/audit" || fail "the audit begins otherwise: $(head -c 600 "$scratch/audit")"
+printf 'cd /audit\nrm audit-000001.jsonl\nwrite %s audit-000001.jsonl\n' "$scratch/audit" >"$scratch/commands"
+debugfs -w -f "$scratch/commands" "$(image)" >/dev/null 2>&1
+"$peacrab" up 2>/dev/null
+said=$("$peacrab" doctor) && fail "doctor is content with a broken audit"
+contains "$said" "audit-000001.jsonl: line 2: a record was changed" "doctor names the record"
+lacks "$said" "cannot start here" "a machine starts all the same"
+
 # --- no address answers from inside a tool call
 reach='import errno, socket
 def attempt(name, family, kind, address):

@@ -727,10 +727,15 @@ TEST_CASE("chat: commands; one that is unknown is said and not sent") {
             warden.attached();
             warden.say(frame("caught_up", {}));
             warden.expect("status");
+            const json::Value runs = frame("row", {{"agent", "main"},
+                                                   {"id", "b1"},
+                                                   {"ms", 12'345},
+                                                   {"command", "sleep \x1b[2J\nkernel   forged"}});
             warden.say(frame("status", {{"agent", "main"},
                                         {"session", "s1"},
                                         {"posture", "p"},
                                         {"running", false},
+                                        {"background", json::Value::array({runs})},
                                         {"turns", 4},
                                         {"model", "m"},
                                         {"boot", "b"},
@@ -750,6 +755,7 @@ TEST_CASE("chat: commands; one that is unknown is said and not sent") {
          {"", line("/etc/passwd is what?")},
          {"refused: no\n", line("/quit")}});
     CHECK(has(chatted.screen, "kernel   6.12-\\x1b[0m"));
+    CHECK(has(chatted.screen, "  running  b1 for 12 s: sleep \\x1b[2J kernel   forged"));
 }
 
 TEST_CASE("chat: a machine that dies is code 3, and an unanswered message is named") {
