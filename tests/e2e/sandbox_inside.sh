@@ -102,6 +102,21 @@ grep -q first /tmp/first || fail "the first: $(cat /tmp/first)"
 grep -q peacrab /proc/mounts && fail "left mounted: $(cat /proc/mounts)"
 echo 'ok: no mount of ours is seen outside, or left'
 
+# --- killed at work: nothing of it runs on, and the next one finds its files
+talk ask 'echo before > kept; sleep 300 & sleep 300' >/tmp/killed 2>&1 &
+sleep 3
+each_of() { # NAME: the processes that are called so, but for the model
+    for process in /proc/[0-9]*; do
+        [ "$(cat "$process/comm" 2>/dev/null)" != "$1" ] || echo "${process##*/}"
+    done
+}
+[ "$(each_of sleep | wc -l)" = 2 ] || fail "the call to be killed: $(each_of sleep) $(cat /tmp/killed)"
+kill -9 $(each_of peacrabd)
+for round in 1 2 3 4 5; do [ -z "$(each_of sleep)" ] || sleep 1; done
+[ -z "$(each_of sleep)" ] || fail "outlives the warden: $(each_of sleep)"
+echo 'ok: a cell ends with a warden that was killed'
+holds 'and the next one finds what was written' before 'cat kept'
+
 # --- in a container: the group of the sandbox has other processes, or not
 mkdir /sys/fs/cgroup/box
 sh -c 'echo $$ > /sys/fs/cgroup/box/cgroup.procs; unshare -C /mnt/peacrabd ask --model m \
@@ -126,6 +141,28 @@ base=/media
 refused 'root lacks CAP_SYS_ADMIN' setpriv --bounding-set -sys_admin
 refused 'root lacks CAP_NET_ADMIN, CAP_MKNOD' setpriv --bounding-set -net_admin,-mknod
 refused 'in a user namespace' unshare -Ur
+
+# --- a state folder without quotas: a disk in a file, where the kernel has loop devices
 mkdir /tmp/state
-XDG_STATE_HOME=/tmp/state refused 'state: ' env
+export XDG_STATE_HOME=/tmp/state
+if [ -e /dev/loop-control ]; then
+    attached() { cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep -q state.img; }
+    refused 'state: no mkfs.ext4 to make its disk with: apt-get install e2fsprogs' env
+    mount -t overlay -o lowerdir=/mnt/sbin:/usr/sbin overlay /usr/sbin
+    holds 'a state disk is made in a file' 'made' 'echo made > kept; cat kept'
+    for round in 1 2 3; do
+        holds "and is there for the next, $round" 'made' 'cat kept; sleep 300 & echo $! >> kept'
+    done
+    holds 'with its quotas' 'quota exceeded' 'head -c 90000000 /dev/zero > big; rm big'
+    [ -d /tmp/state/peacrab/cells/files ] && fail 'there are files beside the disk'
+    for round in 1 2 3 4 5 6 7 8 9 10; do attached && sleep 1; done
+    attached && fail "still attached: $(cat /sys/block/loop*/loop/backing_file)"
+    echo 'ok: the loop device is gone with its user'
+    loop=$(losetup --find --show /tmp/state/peacrab/cells/state.img)
+    refused "state: its disk is still mounted from $loop" env
+    losetup -d "$loop"
+else
+    refused 'state: ' env
+    echo 'skipped: a state disk in a file: this kernel has no loop devices'
+fi
 echo 'all done'

@@ -12,6 +12,12 @@ image=${GUEST_IMAGE:-${XDG_DATA_HOME}/peacrab/images/current}
 mkdir "$scratch/files" "$scratch/initramfs"
 cp "$build/guest-image/peacrabd" "$build/tests/support/shell_model" "$scratch/files"
 cp "$root/tests/e2e/sandbox_inside.sh" "$scratch/files/start"
+# The base has no mkfs.ext4: this machine's, with what it is linked to.
+mkdir "$scratch/files/sbin" "$scratch/files/lib"
+cp /sbin/mke2fs $(ldd /sbin/mke2fs | grep -o '/[^ ]*') "$scratch/files/lib"
+printf '#!/bin/sh\nexec /mnt/lib/ld-linux-x86-64.so.2 --library-path /mnt/lib /mnt/lib/mke2fs -t ext4 "$@"\n' \
+    >"$scratch/files/sbin/mkfs.ext4"
+chmod +x "$scratch/files/sbin/mkfs.ext4"
 truncate -s 96M "$scratch/files.img"
 /sbin/mke2fs -q -t ext4 -d "$scratch/files" "$scratch/files.img"
 "$root/guest-image/state-disk" "$scratch/state.img" 1G
@@ -39,6 +45,6 @@ timeout 200 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reb
     -device virtio-serial-device,max_ports=1 -chardev stdio,id=console,signal=off \
     -device virtconsole,chardev=console,nr=0 "${disks[@]}" -object rng-builtin,id=rng \
     -device virtio-rng-device,rng=rng </dev/null 2>&1 | tr -d '\r' >"$scratch/log" || true
-grep -a '^ok: ' "$scratch/log" || true
+grep -aE '^(ok|skipped): ' "$scratch/log" || true
 grep -aq '^plain_init: exit 0$' "$scratch/log" || fail "in the sandbox: $(tail -n 40 "$scratch/log")"
 grep -aq '^all done$' "$scratch/log" || fail "the sandbox's list was not done: $(tail -n 40 "$scratch/log")"
