@@ -105,9 +105,11 @@ echo 'ok: no mount of ours is seen outside, or left'
 # --- killed at work: nothing of it runs on, and the next one finds its files
 talk ask 'echo before > kept; sleep 300 & sleep 300' >/tmp/killed 2>&1 &
 sleep 3
-each_of() { # NAME: the processes that are called so, but for the model
+each_of() { # NAME: the processes that are called so
     for process in /proc/[0-9]*; do
-        [ "$(cat "$process/comm" 2>/dev/null)" != "$1" ] || echo "${process##*/}"
+        name=
+        { read -r name <"$process/comm"; } 2>/dev/null
+        [ "$name" != "$1" ] || echo "${process##*/}"
     done
 }
 [ "$(each_of sleep | wc -l)" = 2 ] || fail "the call to be killed: $(each_of sleep) $(cat /tmp/killed)"
