@@ -27,7 +27,7 @@ json::Value system_blocks(const PromptOptions& options) {
         "returned; you never invent a result.\n";
     text += options.tools.cell
                 ? "Your tools run as root in a Debian container that is yours alone, inside a "
-                  "microVM: install and try what you like. Its one way out is the proxy that "
+                  "sandbox: install and try what you like. Its one way out is the proxy that "
                   "http_proxy names, and that says what it refuses. "
                 : "Your tools run in a sandbox on the user's machine, without network. ";
     text += "The working directory is " + options.workspace +
