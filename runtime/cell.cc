@@ -244,9 +244,6 @@ void Cell::freeze() {
 void Cell::thaw() {
     state_->place->thaw();
 }
-bool Cell::idle() const {
-    return state_->place->idle();
-}
 
 const Posture& Cell::posture() const {
     return state_->posture;

@@ -121,12 +121,12 @@ class Cell {
     // The listening socket behind 127.0.0.1:3128 of the cell's own network, for the owner to accept
     // on: who connects is a process of this cell, whatever it says. -1 in Place::Here without one.
     int proxy() const;
-    // A connection to a server in the cell, on its loopback. Throws Error when nobody listens.
+    // A connection to a server in the cell, on its loopback; non-blocking, and where the server is slow
+    // to accept not there yet. Throws Error when nobody listens.
     UniqueFd connect(uint16_t port);
 
     void freeze();
     void thaw();
-    bool idle() const;  // nothing runs in it
     const Posture& posture() const;
     const CellOptions& options() const;
 

@@ -33,7 +33,7 @@ Background::Background(Loop& loop, WarmCell& home,
     : loop_(loop), home_(home), ended_(std::move(ended)) {}
 
 Background::~Background() {
-    for (auto& [number, process] : processes_) unwatch(process);
+    stop_all();  // all are killed before the first is waited for
     processes_.clear();
 }
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -156,6 +157,7 @@ struct Shared {
     CellOptions options;
     std::unique_ptr<AgentGroup> group;
     UniqueFd home;  // none in a throw-away cell
+    bool frozen = false;
 };
 
 class ContainerCall : public PlaceCall {
@@ -164,18 +166,19 @@ class ContainerCall : public PlaceCall {
         : shared_(std::move(shared)), group_(shared_->group->take(kind)) {}
     ~ContainerCall() override {
         if (child) {
-            // The keeper ends when all of the call has; if not within the grace, it goes too.
+            // The keeper ends when all of the call has; if not within the grace, it goes too. One that is
+            // frozen tells nothing: the call dies where it stands.
             shared_->group->end(group_);
             pollfd one{child.fd(), POLLIN, 0};
-            ::poll(&one, 1, static_cast<int>(kGrace.count()));
+            if (!shared_->frozen) ::poll(&one, 1, static_cast<int>(kGrace.count()));
             child.kill_and_reap();
         }
         shared_->group->give_back(std::move(group_));
     }
     void kill() noexcept override {
-        // The keeper tells the end. If it does not within the grace, it goes too.
+        // The keeper tells the end. If it does not within the grace, or cannot, it goes too.
         shared_->group->end(group_);
-        if (killed_) child.signal(SIGKILL);
+        if (killed_ || shared_->frozen) child.signal(SIGKILL);
         killed_ = true;
     }
     void terminate() noexcept override { shared_->group->terminate(group_); }
@@ -216,14 +219,17 @@ class Container : public Place {
     Posture posture() const override;
     int proxy() const override { return listener_.get(); }
     UniqueFd connect(uint16_t port) override;
-    void freeze() override { shared_->group->freeze(true); }
-    void thaw() override { shared_->group->freeze(false); }
-    bool idle() const override { return !shared_->group->in_use(); }
+    void freeze() override { freeze(true); }
+    void thaw() override { freeze(false); }
 
   private:
     void prepare_files();
     void start();
     void try_effects();
+    void freeze(bool frozen) {
+        shared_->group->freeze(frozen);
+        shared_->frozen = frozen;
+    }
     EntryPlan plan(const JailFilter& filter) const;
     std::unique_ptr<PlaceCall> begin(EntryPlan plan, AgentGroup::Kind kind, int input);
     std::string scratch(uint64_t percent, uint64_t files, const char* mode) const;
@@ -441,6 +447,17 @@ std::unique_ptr<PlaceCall> Container::file(const std::string& request) {
     return begin(entry, AgentGroup::Kind::File, input.get());
 }
 
+// Whether a connection is there, refused, or neither yet. On loopback that is known at once, unless the
+// server's queue is full; a moment is for a kernel that is late.
+bool refused(int socket) {
+    constexpr int kMoment = 1;  // ms: nobody may hold up the warden
+    pollfd one{socket, POLLOUT, 0};
+    int code = 0;
+    socklen_t size = sizeof code;
+    return ::poll(&one, 1, kMoment) == 1 &&
+           (::getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size) < 0 || code != 0);
+}
+
 // Another network for the making of one socket. A process that could not go back to its own must not
 // go on.
 UniqueFd Container::connect(uint16_t port) {
@@ -460,15 +477,10 @@ UniqueFd Container::connect(uint16_t port) {
         const bool old = family == AF_INET;
         const auto* address = old ? reinterpret_cast<const sockaddr*>(&four)
                                   : reinterpret_cast<const sockaddr*>(&six);
+        const int tries = 2;  // of a server that does not serve: seven seconds
+        ::setsockopt(made.get(), IPPROTO_TCP, TCP_SYNCNT, &tries, sizeof tries);
         if (::connect(made.get(), address, old ? sizeof four : sizeof six) == 0) return made;
-        if (errno == EINPROGRESS) {  // its queue is full: a server that does not serve
-            pollfd one{made.get(), POLLOUT, 0};
-            int code = ETIMEDOUT;
-            socklen_t size = sizeof code;
-            if (::poll(&one, 1, 100) == 1 &&
-                ::getsockopt(made.get(), SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code == 0)
-                return made;
-        }
+        if (errno == EINPROGRESS && !refused(made.get())) return made;
     }
     throw Error("cell: connect: nobody listens on port " + std::to_string(port));
 }

@@ -37,7 +37,6 @@ class Place {
     virtual UniqueFd connect(uint16_t port) = 0;
     virtual void freeze() {}
     virtual void thaw() {}
-    virtual bool idle() const { return true; }
 };
 
 }  // namespace peacrab

@@ -232,7 +232,6 @@ TEST_CASE("container: a background process survives calls, and ends with the cel
     call.life = ShellCall::Life::Background;
     Command background = test->cell.shell(call);
     CHECK(background.deadline().left() > Seconds(3600));
-    CHECK_FALSE(test->cell.idle());
     const std::string ask = "socat -u TCP:127.0.0.1:8000 - 2>/dev/null";
     CHECK(test->run("for i in $(seq 200); do " + ask + " && break; sleep 0.1; done").output ==
           "served\n");
@@ -254,7 +253,71 @@ TEST_CASE("container: a background process that is cancelled ends with all of it
     background.cancel();
     CHECK(background.run().cancelled);
     CHECK_FALSE(holds(test.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").output, "sleep 1001 "));
-    CHECK(test.cell.idle());
+}
+
+TEST_CASE("container: many background processes of a frozen cell end at once") {
+    auto test = std::make_unique<TestCell>();
+    std::vector<Command> all;
+    for (int i = 0; i < 20; ++i) {
+        ShellCall call{"echo up; trap '' TERM; sleep 1002 & wait", Seconds(1)};
+        call.life = ShellCall::Life::Background;
+        all.push_back(test->cell.shell(call));
+    }
+    for (Command& each : all) {
+        pollfd output{each.output_fd(), POLLIN, 0};
+        REQUIRE(::poll(&output, 1, 20'000) == 1);
+    }
+    const size_t before = processes();
+    test->cell.freeze();
+    const auto began = std::chrono::steady_clock::now();
+    all.clear();
+    CHECK(std::chrono::steady_clock::now() - began < Seconds(2));
+    test->cell.thaw();
+    CHECK(test->run("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [1]002'").output == "0\n");
+    CHECK(processes() + 40 <= before);
+    // The same by its own word: cancelled, then looked at.
+    ShellCall call{"echo up; sleep 1003 & wait", Seconds(1)};
+    call.life = ShellCall::Life::Background;
+    Command last = test->cell.shell(call);
+    pollfd output{last.output_fd(), POLLIN, 0};
+    REQUIRE(::poll(&output, 1, 20'000) == 1);
+    test->cell.freeze();
+    last.cancel();
+    CHECK(last.run().cancelled);
+    CHECK(std::chrono::steady_clock::now() - began < Seconds(10));
+}
+
+TEST_CASE("container: a server that never accepts holds up nobody who connects to it") {
+    TestCell test;
+    const auto listen = [&](const char* family, const char* address, int port, const char* then) {
+        ShellCall call{std::string("python3 -c 'import socket, time\ns = socket.socket(socket.") + family +
+                           ")\ns.bind((\"" + address + "\", " + std::to_string(port) +
+                           "))\ns.listen(0)\nprint(\"up\", flush=True)\n" + then + "'",
+                       Seconds(1)};
+        call.life = ShellCall::Life::Background;
+        Command server = test.cell.shell(call);
+        pollfd output{server.output_fd(), POLLIN, 0};
+        REQUIRE(::poll(&output, 1, 60'000) == 1);
+        return server;
+    };
+    const Command deaf = listen("AF_INET", "127.0.0.1", 8100, "time.sleep(1000)");
+    const auto began = std::chrono::steady_clock::now();
+    std::vector<UniqueFd> connections;
+    for (int i = 0; i < 100; ++i) connections.push_back(test.cell.connect(8100));
+    CHECK(std::chrono::steady_clock::now() - began < Seconds(2));
+    pollfd last{connections.back().get(), POLLOUT, 0};
+    CHECK(::poll(&last, 1, 0) == 0);  // its queue was full
+    pollfd first{connections.front().get(), POLLOUT, 0};
+    CHECK(::poll(&first, 1, 0) == 1);
+    // Who is not there at all is told so, and a server on ::1 alone is found.
+    CHECK_THROWS_WITH_AS((void)test.cell.connect(8101), "cell: connect: nobody listens on port 8101", Error);
+    const Command serves =
+        listen("AF_INET6", "::1", 8102, "c = s.accept()[0]\nc.sendall(b\"served\")\ntime.sleep(1000)");
+    const UniqueFd served = test.cell.connect(8102);
+    pollfd readable{served.get(), POLLIN, 0};
+    CHECK(::poll(&readable, 1, 20'000) == 1);
+    char text[16] = {};
+    CHECK(::read(served.get(), text, sizeof text - 1) == 6);
 }
 
 TEST_CASE("container: the listening socket of ours is its only way out") {
