@@ -13,14 +13,12 @@
 #include <functional>
 #include <set>
 
-#include "bounded_log.h"
 #include "config_watch.h"
-#include "egress_preset.h"
 #include "error.h"
 #include "frame_port.h"
 #include "gateway_clients.h"
+#include "gateway_prepare.h"
 #include "gateway_streams.h"
-#include "image.h"
 #include "link.h"
 #include "loop.h"
 #include "model_route.h"
@@ -36,16 +34,6 @@ std::string seconds(Clock::duration span) {
     std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(span).count());
     return text;
 }
-
-// What is known once the checks have passed.
-struct Prepared {
-    MachinePlace place;
-    MachineOptions options;  // with the config
-    UniqueFd lock;
-    Image image;
-    Bytes disk;
-    BoundedLog log;
-};
 
 class Gateway : GatewayClients::Owner {
   public:
@@ -577,25 +565,6 @@ void Gateway::end(const std::string& why, int code) {
     drop_machine();
     clients_.ended(why, code == 0);
     loop_.stop();
-}
-
-// ---- before there is a loop
-
-Prepared prepare(const MachineOptions& flags, const MachinePlace& place, UniqueFd lock,
-                 const std::string& image_folder, const MachineDriver& driver) {
-    Prepared prepared{place, {}, std::move(lock), {}, {}, BoundedLog(place.gateway_log, MiB(2))};
-    prepared.log.take_stderr();
-    write_own_preset();  // before the configuration is read
-    prepared.options = with_config(flags, load_config(config_file()));
-    if (!prepared.options.memory.count) prepared.options.memory = kDefaultMemory;
-    driver.program();
-    prepared.image = image_folder.empty() ? current_image() : load_image(image_folder);
-    check_cpus(prepared.options.cpus, host_cpus());
-    check_memory(prepared.options.memory, available_memory());
-    prepared.options.memory.count &= ~uint64_t{(1 << 20) - 1};
-    check_disk(place.folder, free_space(place.folder));
-    prepared.disk = prepare_state_disk(place, flags.disk, prepared.options.disk);
-    return prepared;
 }
 
 }  // namespace
