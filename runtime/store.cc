@@ -14,6 +14,8 @@ namespace peacrab {
 namespace {
 
 [[noreturn]] void fail(sqlite3* handle, const char* what) {
+    if (handle && sqlite3_system_errno(handle) == EDQUOT)
+        throw Error("the disk is full, or this turn has written down all it may: make room, then say it again");
     throw Error(std::string("store: ") + what + ": " +
                 (handle ? sqlite3_errmsg(handle) : "out of memory"));
 }

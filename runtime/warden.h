@@ -39,6 +39,9 @@ struct WardenOptions {
     // accepts, and nothing of a cell gets out.
     std::function<void(const std::string& agent, int listener)> cell_here;
     std::function<void(const std::string& agent)> cell_gone;
+    // Bounds what an agent's turns add to its journals, and says how much of theirs the warden may write
+    // down in one turn; throws Error. Absent: that is 256 MiB.
+    std::function<Bytes(const std::string& sessions, uint32_t slot)> hold_journals;
     std::string model;
     std::string base_url;
     Secret key;  // only where open_model is absent
@@ -67,8 +70,8 @@ class Warden {
     void handle(ClientId client, const json::Value& frame);  // one frame, checked already
     void disconnect(ClientId client);
 
-    // A server in the agent's cell, on the cell's loopback. Throws Error when no cell of it runs (none
-    // is made for this) or nobody listens.
+    // A server in the agent's cell, as Cell::connect. Throws Error when no cell of it runs (none is made
+    // for this) or nobody listens.
     UniqueFd connect_server(const std::string& agent, uint16_t port);
 
     void set_model(const std::string& model);  // for turns that start from now on

@@ -13,7 +13,6 @@
 namespace peacrab {
 namespace {
 
-constexpr size_t kMaxStored = size_t{256} << 20;  // by one turn, in calls and replies
 // So that all of one turn's calls take up a small part of the audit, whose oldest files go.
 constexpr size_t kCallStored = size_t{64} << 10;
 constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of the turn process
@@ -111,8 +110,8 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
              {{"type", "turn_start"}, {"turn", turn_name(id)}, {"text", messages.front().text}}));
     try {
         if (const std::string why = refusal(agent); !why.empty()) throw Error(why);
-        prepare_agent(agent);
         use_mechanisms_of(agent);
+        prepare_agent(agent);
         TurnProcess process =
             spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
                        agent_folder(agent) + "/sessions");
@@ -156,7 +155,7 @@ void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
 // disk through us, who may use its last blocks. Each row is taken to cost 1 KiB beside its text.
 void Warden::State::count_stored(RunningTurn& turn, size_t bytes) {
     turn.stored += bytes + 1024;
-    if (turn.stored > kMaxStored) throw Error("turn: it has more written down than one turn may");
+    if (turn.stored > prepare_agent(turn.agent).count) throw Error("turn: it has more written down than one turn may");
 }
 
 // The turn process wants one more connection to the model.

@@ -31,6 +31,7 @@
 #include "cells/limits.h"
 #include "cells/mechanism.h"
 #include "cells/probe.h"
+#include "cells/quota.h"
 #include "cells/users.h"
 #include "error.h"
 #include "landlock.h"
@@ -279,6 +280,7 @@ void Container::prepare_files() {
     const UniqueFd folder = open_folder(options.folder);
     const uid_t agent = first_ + kAgentIds.uid;
     fit_to_disk(folder.get(), shared_->options.limits);
+    shared_->options.limits.files = share_files(folder.get(), options.slot, options.limits.files);
     set_quota(folder.get(), options.slot, options.limits, Room::Building);
     make_inner(folder.get(), "layer", 0, 0700);
     make_inner(folder.get(), "output", 0, 0755);

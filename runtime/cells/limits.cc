@@ -1,19 +1,15 @@
-// Control groups and project quotas, by their files and calls.
+// Control groups, by their files.
 //
 // A limit must be in force before the first process it is for: groups are complete before anything is
-// cloned into them, quotas before the first file. Everything that runs on behalf of an agent is in its
-// group, ours too. Groups in use are never trusted to be empty because a call has ended: it is looked
-// at. Source: Linux Documentation/admin-guide/cgroup-v2.rst, quotactl(2), ioctl_xfs_fsgetxattr(2).
+// cloned into them. Everything that runs on behalf of an agent is in its group, ours too. Groups in use
+// are never trusted to be empty because a call has ended: it is looked at. Source: Linux
+// Documentation/admin-guide/cgroup-v2.rst.
 #include "cells/limits.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/quota.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
@@ -27,13 +23,6 @@
 #include "cells/mechanism.h"
 #include "config.h"
 #include "error.h"
-
-#ifndef SYS_quotactl_fd
-#define SYS_quotactl_fd 443
-#endif
-#ifndef PRJQUOTA
-#define PRJQUOTA 2
-#endif
 
 namespace peacrab {
 namespace {
@@ -223,7 +212,6 @@ AgentGroup::Call AgentGroup::take(Kind kind) {
         if (free_[i].kind != kind || !empty(free_[i])) continue;
         Call call = std::move(free_[i]);
         free_.erase(free_.begin() + static_cast<ptrdiff_t>(i));
-        ++taken_;
         return call;
     }
     Call call;
@@ -235,7 +223,6 @@ AgentGroup::Call AgentGroup::take(Kind kind) {
     call.directory = open_in(path, O_PATH | O_DIRECTORY);
     call.kill = open_in(path + "/cgroup.kill", O_WRONLY);
     call.events = open_in(path + "/cgroup.events", O_RDONLY);
-    ++taken_;
     return call;
 }
 
@@ -248,7 +235,6 @@ void AgentGroup::end(Call& call) const noexcept {
 }
 
 void AgentGroup::give_back(Call call) noexcept {
-    --taken_;
     if (!empty(call)) {
         if (!on(Mechanism::KillCall)) return;
         end(call);
@@ -288,59 +274,6 @@ std::string AgentGroup::limit_hit(Call& call) noexcept {
     const bool processes = call.kind != Kind::File && hits > process_hits_;
     process_hits_ = hits;
     return processes ? "processes: " + std::to_string(limits_.processes) : "";
-}
-
-namespace {
-
-int quota_control(int fd, int command, uint32_t project, void* value) noexcept {
-    return static_cast<int>(
-        ::syscall(SYS_quotactl_fd, fd, QCMD(command, PRJQUOTA), project, value));
-}
-
-}  // namespace
-
-void count_for_project(int fd, uint32_t project) {
-    if (!on(Mechanism::QuotaInherited)) return;
-    fsxattr attributes{};
-    if (::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
-        throw ErrnoError("cell: quota: the state disk counts no projects");
-    if (attributes.fsx_projid == project && (attributes.fsx_xflags & FS_XFLAG_PROJINHERIT)) return;
-    attributes.fsx_projid = project;
-    attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
-    if (::ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0)
-        throw ErrnoError("cell: quota: count for the project");
-}
-
-void fit_to_disk(int fd, CellLimits& limits) {
-    struct statvfs disk;
-    if (::fstatvfs(fd, &disk) < 0) throw ErrnoError("cell: quota: size of the state disk");
-    const auto share = [](uint64_t whole) { return whole / 10 * 9; };
-    limits.disk.count = std::min(limits.disk.count, share(uint64_t{disk.f_blocks} * disk.f_frsize) &
-                                                        ~(MiB(1).count - 1));
-    limits.files = std::min(limits.files, share(disk.f_files));
-}
-
-void set_quota(int fd, uint32_t project, const CellLimits& limits, Room room) {
-    const bool building = room == Room::Building;
-    struct dqblk bounds {};
-    if (on(Mechanism::DiskQuota))
-        bounds.dqb_bhardlimit = (limits.disk.count + (building ? MiB(1).count : 0)) / 1024;
-    if (on(Mechanism::FilesQuota)) bounds.dqb_ihardlimit = limits.files + (building ? 64 : 0);
-    bounds.dqb_valid = QIF_LIMITS;
-    if (quota_control(fd, Q_SETQUOTA, project, &bounds) < 0)
-        throw ErrnoError("cell: quota: the state disk has none");
-}
-
-std::string quota_hit(int fd, uint32_t project, const CellLimits& limits) noexcept {
-    struct dqblk now {};
-    if (quota_control(fd, Q_GETQUOTA, project, &now) < 0) return {};
-    const uint64_t bytes = now.dqb_bhardlimit * 1024;
-    // A write that does not fit whole may leave a little.
-    if (bytes && now.dqb_curspace + KiB(64).count >= bytes)
-        return "disk: " + format_size(limits.disk);
-    if (now.dqb_ihardlimit && now.dqb_curinodes + 1 >= now.dqb_ihardlimit)
-        return "files: " + std::to_string(limits.files);
-    return {};
 }
 
 }  // namespace peacrab

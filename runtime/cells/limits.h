@@ -1,6 +1,5 @@
 // What one agent may use, made to hold: control groups (v2) for memory, processes, CPU and disk
-// traffic, and project quotas for blocks and inodes. Parent side; a mechanism that is missing is an
-// Error naming it.
+// traffic. Parent side; a mechanism that is missing is an Error naming it.
 //
 //   /run/cgroup/agents/NAME          memory, cpu, io of all of it
 //     init  keepers                  ours, of this agent
@@ -56,7 +55,6 @@ class AgentGroup {
     void end(Call& call) const noexcept;
     void terminate(const Call& call) const noexcept;  // SIGTERM to everything in it
     void freeze(bool frozen);
-    bool in_use() const { return taken_ > 0; }
     // What was hit since `call` was taken, "" for nothing.
     std::string limit_hit(Call& call) noexcept;
 
@@ -71,21 +69,8 @@ class AgentGroup {
     UniqueFd init_, keepers_;
     std::vector<Call> free_;
     unsigned made_ = 0;
-    unsigned taken_ = 0;
     uint64_t process_hits_ = 0;
 };
-
-// Everything made in the directory `fd` from now on counts for `project`.
-void count_for_project(int fd, uint32_t project);
-// Less than was asked for on a small disk, so that no agent alone can fill it; `fd` is a folder on it
-// that counts for no project.
-void fit_to_disk(int fd, CellLimits& limits);
-// The bounds of that project on the file system of `fd`. While a cell is built there is a little more:
-// an agent that has used up its share could otherwise never start again to make room.
-enum class Room { Building, Running };
-void set_quota(int fd, uint32_t project, const CellLimits& limits, Room room);
-// "disk: 4G", "files: 200000", or "" while there is room.
-std::string quota_hit(int fd, uint32_t project, const CellLimits& limits) noexcept;
 
 // The machine's memory, and the share of it that a limit of 0 stands for.
 Bytes memory_or_share(Bytes limit);

@@ -92,6 +92,7 @@
     X(DiskQuota, "disk-quota") \
     X(FilesQuota, "files-quota") \
     X(QuotaInherited, "quota-inherited")            /* PROJINHERIT */ \
+    X(JournalQuota, "journal-quota")                /* what a turn may add to its journals */ \
     X(KillCall, "kill-call")                        /* cgroup.kill at its end */ \
     X(CallTime, "call-time") \
     X(OutputCap, "output-cap") \

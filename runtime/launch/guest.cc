@@ -13,6 +13,7 @@
 #include "launch/audit_check.h"
 #include "launch/boot.h"
 #include "cells/egress_book.h"
+#include "cells/quota.h"
 #include "cells/relay.h"
 #include "error.h"
 #include "link.h"
@@ -38,6 +39,7 @@ WardenOptions warden_options(LinkPort& port) {
     options.cell.base = "/base";
     options.cell.workspace = "/home/agent/workspace";
     options.turn_ids = kTurnIds;
+    options.hold_journals = hold_journals;
     // The host names nothing by this; it is an address so that no resolver is ever asked.
     options.base_url = "http://127.0.0.1";
     options.open_model = [&port](const std::string& agent, const std::string& session) {

@@ -119,6 +119,18 @@ class Machine:
         with sqlite3.connect(os.path.join(folder, "warden.db")) as database:
             return database.execute(query, values).fetchall()
 
+    def files_in(self, folder):
+        """Paths of the files in a folder of the state disk; the machine must be off."""
+        image = os.path.join(self.home["state"], "peacrab", "default", "state.img")
+        lines = run(["debugfs", "-R", f"ls -p {folder}", image], 60).stdout.splitlines()
+        return [f"{folder}/{line.split('/')[5]}" for line in lines if re.match(r"/\d+/10", line)]
+
+    def project_of(self, path):
+        """Whose quota a file of the state disk counts for; the machine must be off."""
+        image = os.path.join(self.home["state"], "peacrab", "default", "state.img")
+        found = re.search(r"Project:\s+(\d+)", run(["debugfs", "-R", f"stat {path}", image], 60).stdout)
+        return int(found[1]) if found else -1
+
     def audit(self, kind):
         """The records of a kind in the guest's audit; the machine must be off."""
         image = os.path.join(self.home["state"], "peacrab", "default", "state.img")

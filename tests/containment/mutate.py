@@ -37,7 +37,7 @@ SUSPECTS = {
     "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-sizes",
     "terminals-limit": "E5", "memory-limit": "E2-twice",
     "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-cap", "io-limit": "E10", "disk-quota": "E3",
-    "files-quota": "E4", "quota-inherited": "E3", "kill-call": "E7", "call-time": "E8-late", "output-cap": "E6",
+    "files-quota": "E4", "quota-inherited": "E3", "journal-quota": "journals", "kill-call": "E7", "call-time": "E8-late", "output-cap": "E6",
     "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11-full",
     "policy-schema": "G1", "message-route": "B8", "message-rate": "B8-rate", "message-hops": "B8-hops", "scrub-output": "G6", "self-probe": "probes",
 }
@@ -63,6 +63,14 @@ def configuration(names):
     return ("may-message:\n" + "".join(f"  - {route}\n" for route in routes) +
             "agents:\n  beta:\n    model: hostile-1\n" +
             "".join(f"  {agent}:\n{limits}" + ("    cpus: 0.5\n" if agent == "off-cpu-limit" else "") for agent in sorted(agents)))
+
+
+def counted(machine, name, slot):
+    """An agent's journals, old and new, count for a project of their own, which has a bound."""
+    folder = f"/agents/{name}/sessions"
+    found = {path: machine.project_of(path) for path in (folder, *machine.files_in(folder))}
+    need(len(found) > 1, f"{name} has no journal")
+    need(set(found.values()) == {65536 + slot}, f"the journals of {name} count elsewhere: {found}")
 
 
 class Untried(Exception):
@@ -105,12 +113,20 @@ class Mutants:
                 "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"),
                 "B8-hops": frames.hops, "B8-rate": frames.rate, "E2-sizes": floods.sizes, "E2-twice": floods.twice, "E9-cap": lambda: floods.capped(agent),
                 "F11-full": frames.on_full_disk, "F2-system": frames.system_link, "A7-link": walls.planted_folder, "E8-late": lambda: floods.late(root),
-                "probes": lambda: self.tried(agent), "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
+                "probes": lambda: self.tried(agent), "journals": lambda: self.counted_here(agent), "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}
         try:
             acts[row]()
         except Red as red:
             return str(red)[:200]
         return ""
+
+    def counted_here(self, agent):
+        self.machine.stop()
+        try:
+            [(slot,)] = self.machine.rows_of("SELECT slot FROM agents WHERE name = ? AND retired IS NULL", agent.name)
+            counted(self.machine, agent.name, slot)
+        finally:
+            self.machine.up()
 
     def tried(self, agent):
         self.machine.stop()

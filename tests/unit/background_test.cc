@@ -141,6 +141,17 @@ TEST_CASE("background: one that ignores being asked is killed") {
     CHECK(bench.place.background.running() == 0);
 }
 
+TEST_CASE("background: those of a paused agent end at once, all together") {
+    auto bench = std::make_unique<Bench>();
+    for (size_t i = 0; i < Background::kMost; ++i)
+        bench->place.background.start({"trap '' TERM; sleep 1000 & wait", {}, ShellCall::User::Root,
+                                       ShellCall::Life::Background});
+    bench->place.cell.pause(true);
+    const auto began = std::chrono::steady_clock::now();
+    bench.reset();
+    CHECK(std::chrono::steady_clock::now() - began < Seconds(4));
+}
+
 TEST_CASE("background: at most eight run; an unknown id is an answer, not an accident") {
     Bench bench;
     for (size_t i = 0; i < Background::kMost; ++i) {
