@@ -132,6 +132,7 @@ void fit_to_disk(int fd, CellLimits& limits) {
 
 uint64_t share_files(int fd, uint32_t project, uint64_t wanted) {
     const struct statvfs disk = disk_of(fd);
+    if (disk.f_files == 0) return wanted;  // a file system that makes them as they are needed
     const uint64_t held = files_held_back(disk);
     std::map<uint32_t, Project> all = projects(fd, 1, kFirstJournals);
     const uint64_t used = all[project].files;

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "cells/quota.h"
 #include "cells/shared_relay.h"
 #include "config.h"
 #include "error.h"
@@ -74,6 +75,7 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
         options.cell.base = base;
         options.cell.workspace = "/home/agent/workspace";
         options.turn_ids = kTurnIds;
+        options.hold_journals = hold_journals;
         options.agents = std::move(choice.agents);
     }
     options.model = std::move(choice.model);

@@ -149,7 +149,7 @@ TEST_CASE("background: those of a paused agent end at once, all together") {
     bench->place.cell.pause(true);
     const auto began = std::chrono::steady_clock::now();
     bench.reset();
-    CHECK(std::chrono::steady_clock::now() - began < Seconds(4));
+    CHECK(std::chrono::steady_clock::now() - began < Seconds(8));  // waited for it is 16
 }
 
 TEST_CASE("background: at most eight run; an unknown id is an answer, not an accident") {
