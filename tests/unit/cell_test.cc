@@ -196,7 +196,7 @@ TEST_CASE("cell: a command that is too slow ends, with all it started") {
     TestCell test;
     const CommandResult result =
         test.run("exec 9>lock; flock 9; trap '' TERM INT HUP; setsid sleep 1000 & echo on; wait",
-                 Milliseconds(300));
+                 Seconds(2));
     CHECK(result.timed_out);
     CHECK_FALSE(result.exit.ok());
     CHECK(result.output == "on\n");
