@@ -269,11 +269,14 @@ SharedPlace::SharedPlace(CellOptions& options) {
 void SharedPlace::check_paths(CellOptions& options) {
     require_directory("workspace", options.workspace);
     options.workspace = real_path(options.workspace);
-    if (!options.folder.empty()) {
+    if (!options.folder.empty()) try {
         make_directories(options.folder + "/output", 0755);
         options.folder = real_path(options.folder);
         // There a tool could write it, and have us write where it pleases.
         if (is_within(options.folder, options.workspace)) options.folder.clear();
+    } catch (const Error& error) {  // the posture says that nothing is kept
+        log(LogLevel::Debug, error.what());
+        options.folder.clear();
     }
     for (std::string& path : options.hidden) {
         struct stat info;

@@ -42,6 +42,15 @@ contains "$out" 'cannot remove' 'a call that removes it'
 equal out-000001.txt "$(ls "$kept")" 'files'
 equal 100000 "$(wc -l <"$kept/out-000001.txt")" 'lines afterwards'
 
+mv "$scratch/person/.cache" "$scratch/person/.cache.away"
+mkdir -m 0500 "$scratch/person/.cache"
+((EUID != 0)) || chown 0:0 "$scratch/person/.cache"
+out=$(ask "$scratch/person/work" '[{"tool":"shell","command":"seq 100000"}]')
+contains "$out" 'bytes cut ...]' 'where no folder can be made'
+rmdir "$scratch/person/.cache"
+mv "$scratch/person/.cache.away" "$scratch/person/.cache"
+
+"${as[@]}" unshare -U true 2>/dev/null || { echo 'shared output: passed; the rest takes user namespaces'; exit; }
 out=$(ask "$scratch/person" '[{"tool":"shell","command":"seq 100000"}]')
 contains "$out" 'bytes cut ...]' 'in a folder that holds the caches'
 equal out-000001.txt "$(ls "$kept")" 'files after that'
