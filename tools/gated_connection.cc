@@ -19,8 +19,8 @@ bool would_block() { return errno == EAGAIN || errno == EINTR; }
 }  // namespace
 
 GatedConnection::GatedConnection(Loop& loop, const PortGate& gate, UniqueFd client, UniqueFd inner,
-                                 std::function<void()> ended)
-    : loop_(loop), requests_(gate), ended_(std::move(ended)) {
+                                 std::function<void()> ended, Milliseconds patience)
+    : loop_(loop), requests_(gate), ended_(std::move(ended)), patience_(patience) {
     client_.fd = std::move(client);
     cell_.fd = std::move(inner);
     set_nonblocking(client_.fd.get());
@@ -32,7 +32,8 @@ GatedConnection::GatedConnection(Loop& loop, const PortGate& gate, UniqueFd clie
 GatedConnection::~GatedConnection() {
     watch(client_, false, false);
     watch(cell_, false, false);
-    if (farewell_) loop_.cancel(farewell_);
+    for (const auto timer : {farewell_, waiting_})
+        if (timer) loop_.cancel(timer);
 }
 
 // False: the connection is over.
@@ -43,6 +44,7 @@ bool GatedConnection::read_client() {
     up_.ended = n == 0;
     const GatedRequests::Step step = requests_.take({bytes.data(), static_cast<size_t>(n)});
     up_.waiting = step.pass;
+    if (up_.ended) be_patient();
     return !step.over;
 }
 
@@ -52,6 +54,7 @@ bool GatedConnection::read_cell() {
     if (n < 0) return would_block();
     down_.ended = n == 0;
     down_.waiting.assign(bytes.data(), static_cast<size_t>(n));
+    if (up_.ended) be_patient();
     return true;
 }
 
@@ -67,6 +70,14 @@ bool GatedConnection::write(End& to, Way& way) {
         ::shutdown(to.fd.get(), SHUT_WR);
     }
     return true;
+}
+
+void GatedConnection::be_patient() {
+    if (waiting_) loop_.cancel(waiting_);
+    waiting_ = loop_.after(patience_, [this] {
+        waiting_ = 0;
+        if (!over_) end();
+    });
 }
 
 void GatedConnection::act() {

@@ -13,9 +13,11 @@ namespace peacrab {
 
 class GatedConnection {
   public:
+    // For more of an answer, when the client has said its last: it may be gone, which nobody is told.
+    static constexpr Milliseconds kPatience{15'000};
     // `inner` goes to the cell. `ended` is called once, never from inside this: then it may be dropped.
     GatedConnection(Loop& loop, const PortGate& gate, UniqueFd client, UniqueFd inner,
-                    std::function<void()> ended);
+                    std::function<void()> ended, Milliseconds patience = kPatience);
     GatedConnection(const GatedConnection&) = delete;
     ~GatedConnection();
 
@@ -32,6 +34,7 @@ class GatedConnection {
         short watched = 0;
     };
     void act();
+    void be_patient();
     bool read_client();
     bool read_cell();
     bool write(End& to, Way& way);
@@ -43,6 +46,8 @@ class GatedConnection {
     End client_, cell_;
     Way up_, down_;
     std::function<void()> ended_;
+    const Milliseconds patience_;
+    Loop::TimerId waiting_ = 0;
     bool over_ = false;
     Loop::TimerId farewell_ = 0;
 };

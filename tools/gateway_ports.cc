@@ -61,7 +61,7 @@ GatewayPorts::Opened GatewayPorts::open(const Wanted& wanted) {
     Port port;
     port.wanted = wanted;
     port.listener = listen_on_loopback(port.gate.port);
-    port.gate.name = wanted.agent + "-" + std::to_string(wanted.port) + ".localhost";
+    port.gate.name = wanted.agent + "-" + std::to_string(wanted.port) + "-" + random_hex(4) + ".localhost";
     port.gate.token = random_hex(16);
     const int id = next_id_++;
     loop_.watch(port.listener.get(), POLLIN, [this, id](short) { accept(id); });

@@ -55,7 +55,7 @@ void GatewayStreams::clear() {
     models_.clear();
     outgoing_.clear();
     port_clients_.clear();
-    port_connections_ = std::make_shared<size_t>(0);
+    port_connections_ = std::make_shared<PortConnections>();
     ports_.clear();
 }
 
@@ -99,12 +99,17 @@ void GatewayStreams::port_ended(int id, const std::string& why) {
 void GatewayStreams::to_cell(const std::string& agent, uint16_t port, UniqueFd connection) {
     LinkPort* const link = options_.link();
     // Anybody of this machine can connect to a raw port: streams must be left for everything else.
-    if (!link || *port_connections_ >= kMaxPortConnections) return;
+    PortConnections& now = *port_connections_;
+    if (!link || now.all >= kMaxPortConnections || now.of[agent] >= kMaxOfAnAgent) return;
     const json::Value meta = json::Value::object({{"agent", agent}, {"port", port}});
     try {
         const StreamId stream = link->open("port", json::dump(meta));
-        ++*port_connections_;
-        link->join(stream, std::move(connection), [open = port_connections_] { --*open; });
+        ++now.all;
+        ++now.of[agent];
+        link->join(stream, std::move(connection), [open = port_connections_, agent] {
+            --open->all;
+            --open->of[agent];
+        });
     } catch (const Error& error) {  // no stream left: the connection ends
         log(LogLevel::Info, error.what());
     }

@@ -29,6 +29,7 @@ class GatewayStreams {
 
     static constexpr size_t kMaxEgress = 160;  // of all cells together
     static constexpr size_t kMaxPortConnections = 48;  // of all opened ports together
+    static constexpr size_t kMaxOfAnAgent = 16;        // a server that never ends one must not take all
 
     // A rule that is taken away ends everything that is open at once.
     void configure(const Config& config);
@@ -50,7 +51,11 @@ class GatewayStreams {
     RouteStreams outgoing_;
     EgressRouteOptions egress_;  // the rules as they are now
     GatewayPorts ports_;
-    std::shared_ptr<size_t> port_connections_ = std::make_shared<size_t>(0);
+    struct PortConnections {
+        size_t all = 0;
+        std::map<std::string, size_t> of;  // by agent
+    };
+    std::shared_ptr<PortConnections> port_connections_ = std::make_shared<PortConnections>();
     std::map<int, int> port_clients_;  // who waits for the end of which port
 };
 

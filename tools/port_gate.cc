@@ -61,7 +61,9 @@ GateAnswer refuse(const char* status, const std::string& why) {
 GateAnswer judge(const PortGate& gate, const RequestHead& head) {
     const std::string host = head.header("host").value_or("");
     if (host != place(gate.name, gate.port))
-        return refuse("403 Forbidden", "this port is called " + place(gate.name, gate.port));
+        return refuse("403 Forbidden", "this port has another name: open the address that `peacrab port` printed");
+    if (const auto origin = head.header("origin"); origin && *origin != "http://" + host)
+        return refuse("403 Forbidden", "another page asks");
     if (!head.target.starts_with('/')) return refuse("400 Bad Request", "the target must be a path");
     if (const auto path = without_token(head.target, gate))
         return {GateAnswer::Kind::Redirect,

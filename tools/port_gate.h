@@ -1,8 +1,9 @@
 // Who may use a port of a cell that `peacrab port` has opened: whoever has the address with its token.
 // Judged from the head of every request of a connection. Pure.
 //
-// The address is http://AGENT-PORT.localhost:N/?token=…: a name of its own for every port, for cookies
-// do not tell ports apart, and a server in one cell must not be sent those of another.
+// The address is http://AGENT-PORT-RANDOM.localhost:N/?token=…: a name of its own for every port that is
+// opened, for cookies do not tell ports apart: whoever else serves on this machine, from another cell or as
+// another user, must not be sent what is this one's. So nobody is told the name who does not have it.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace peacrab {
 
 struct PortGate {
-    std::string name;  // "main-8000.localhost"
+    std::string name;  // "main-8000-5b0d1f3a.localhost"
     uint16_t port = 0;  // where we listen
     std::string token;
     std::string url() const;
@@ -31,7 +32,8 @@ struct [[nodiscard]] GateAnswer {
 };
 // `bytes`: what the client has sent so far. The Host must be the name of this port and no other (a page
 // that has another name resolve to this machine gets nothing, and a cookie for a name that ports share
-// would go to all of them); then the token or the cookie is wanted.
+// would go to all of them); then the token or the cookie is wanted. A page of another origin gets nothing
+// even with the cookie, which browsers send along for it.
 GateAnswer ask_gate(const PortGate& gate, std::string_view bytes);
 
 // What of a connection's bytes may go to the cell: requests, each of which passes the gate, with their

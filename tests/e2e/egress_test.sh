@@ -120,15 +120,19 @@ while True:
 port=$!
 until_true 10 test -s "$scratch/url"
 url=$(<"$scratch/url")
-listens=${url#http://main-8000.localhost:} listens=${listens%%/*}
+name=${url#http://} name=${name%%:*} listens=${url#http://*:} listens=${listens%%/*}
+[[ $name =~ ^main-8000-[0-9a-f]{8}\.localhost$ ]] || fail "the name: $name"
 body() { curl -sS --max-time 30 "$@" 2>&1; }
 reach() { [[ $(body -L -c "$scratch/jar" -b "$scratch/jar" "${url/\?/f?}") == served-by-the-cell ]]; }
 until_true 30 reach
-equal served-by-the-cell "$(body -b "$scratch/jar" "http://main-8000.localhost:$listens/f")" "with the cookie"
-contains "$(body "http://main-8000.localhost:$listens/f")" "token is missing" "without the token"
-for name in evil.example 127.0.0.1 localhost; do
-    contains "$(body -H "Host: $name:$listens" "$url")" "this port is called main-8000" "under the name $name"
+equal served-by-the-cell "$(body -b "$scratch/jar" "http://$name:$listens/f")" "with the cookie"
+contains "$(body "http://$name:$listens/f")" "token is missing" "without the token"
+for other in evil.example 127.0.0.1 localhost main-8000.localhost; do
+    said=$(body -H "Host: $other:$listens" "$url")
+    contains "$said" "this port has another name" "under the name $other"
+    lacks "$said" "$name" "nobody is told the name"
 done
+contains "$(body -b "$scratch/jar" -H "Origin: http://$name:1" "http://$name:$listens/f")" "another page asks" "from another origin"
 contains "$("$peacrab" ps)" "8000 of main" "ps lists it"
 kill $port
 wait $port || true

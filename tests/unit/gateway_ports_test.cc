@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "error.h"
+#include "gated_connection.h"
 #include "spawn.h"
 
 using namespace peacrab;
@@ -129,9 +130,40 @@ TEST_CASE("gateway ports: under a name that ports share nothing is served and no
         const std::string said = house.curl("-i 'http://" + std::string(name) + number + "/" + token + "'");
         CHECK(said.starts_with("HTTP/1.1 403 "));
         CHECK(said.find("Set-Cookie") == std::string::npos);
-        CHECK(said.find("this port is called main-8000.localhost") != std::string::npos);
+        CHECK(said.find("this port has another name") != std::string::npos);
+        CHECK(said.find("main-8000") == std::string::npos);  // who does not have the name is not told it
     }
     CHECK(house.served.empty());
+}
+
+TEST_CASE("gateway ports: two ports of one server have names that nobody can guess from each other") {
+    House house;
+    const auto name = [](const std::string& url) { return url.substr(7, url.find(".localhost") - 7); };
+    const std::string first = name(house.opened.url), second = name(house.ports.open({"main", 8000}).url);
+    CHECK(first.starts_with("main-8000-"));
+    CHECK(second.starts_with("main-8000-"));
+    CHECK(first.size() == 18);
+    CHECK(first != second);
+}
+
+TEST_CASE("gateway ports: a client that is gone is not waited for when the server never ends") {
+    Loop loop;
+    SocketPair client = SocketPair::stream(), server = SocketPair::stream();
+    const PortGate gate{"main-8000-00.localhost", 4711, "0123456789abcdef"};
+    bool ended = false;
+    GatedConnection connection(loop, gate, std::move(client.theirs), std::move(server.theirs),
+                               [&] { ended = true; }, Milliseconds(100));
+    const std::string request =
+        "GET / HTTP/1.1\r\nHost: main-8000-00.localhost:4711\r\nCookie: peacrab-4711=0123456789abcdef\r\n\r\n";
+    REQUIRE(::send(client.ours.get(), request.data(), request.size(), MSG_NOSIGNAL) > 0);
+    for (int i = 0; i < 20; ++i) loop.run_once(Milliseconds(20));
+    CHECK_FALSE(ended);  // it is there, and may wait for as long as it likes
+    client.ours.reset();
+    const Deadline deadline = Deadline::in(Seconds(10));
+    while (!ended && !deadline.passed()) loop.run_once(Milliseconds(20));
+    CHECK(ended);
+    char bytes[512];
+    CHECK(::recv(server.ours.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0);
 }
 
 TEST_CASE("gateway ports: a web socket goes on as it is, both ways, and ends with the port") {

@@ -62,6 +62,13 @@ TEST_CASE("port gate: a name that somebody made resolve to this machine is not o
         CHECK_MESSAGE(ask("/", cookie, host).kind == Kind::Refuse, host);
 }
 
+TEST_CASE("port gate: a page of another origin gets nothing, though the browser sends the cookie along") {
+    const std::string cookie = "Cookie: peacrab-4711=0123456789abcdef\r\n";
+    CHECK(ask("/", cookie + "Origin: http://main-8000.localhost:4711\r\n").kind == Kind::Pass);
+    for (const char* origin : {"http://main-8000.localhost:80", "http://evil.example", "null", ""})
+        CHECK_MESSAGE(ask("/", cookie + "Origin: " + origin + "\r\n").kind == Kind::Refuse, origin);
+}
+
 TEST_CASE("port gate: half a head is waited for, and bounded") {
     CHECK(ask_gate(kGate, "").kind == Kind::NeedMore);
     CHECK(ask_gate(kGate, "GET / HTTP/1.1\r\nHost: main").kind == Kind::NeedMore);
