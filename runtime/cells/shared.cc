@@ -136,6 +136,12 @@ std::string real_path(const std::string& path) {
     return resolved;
 }
 
+// Neither a link nor anybody else's: what tools read there must be what we have written.
+bool is_our_folder(const std::string& path) {
+    struct stat info;
+    return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::geteuid();
+}
+
 bool is_within(const std::string& path, const std::string& directory) {
     return path == directory || path.starts_with(directory + "/");
 }
@@ -271,6 +277,9 @@ void SharedPlace::check_paths(CellOptions& options) {
     options.workspace = real_path(options.workspace);
     if (!options.folder.empty()) try {
         make_directories(options.folder + "/output", 0755);
+        // A tool that was started above them may have put links there.
+        if (!is_our_folder(options.folder) || !is_our_folder(options.folder + "/output"))
+            throw Error("cell: kept output: " + printable(options.folder) + ": is or holds a link");
         options.folder = real_path(options.folder);
         // There a tool could write it, and have us write where it pleases.
         if (is_within(options.folder, options.workspace)) options.folder.clear();
@@ -314,15 +323,21 @@ LandlockRules SharedPlace::rules() const {
     rules.write = {options_.workspace, own};
     rules.execute = {options_.workspace, own};
     rules.execute.insert(rules.execute.end(), std::begin(kSystem), std::end(kSystem));
-    if (!options_.folder.empty()) rules.read = {output()};
+    if (!options_.folder.empty()) {
+        if (!is_our_folder(output()))
+            throw Error("cell: kept output: " + printable(output()) + ": is no folder of ours any more");
+        rules.read = {output()};
+    }
     rules.write.insert(rules.write.end(), std::begin(kDevices), std::end(kDevices));
     if (separated(layers_)) {
         rules.write.insert(rules.write.end(), std::begin(kOwnDevices), std::end(kOwnDevices));
         rules.tcp = LandlockRules::Tcp::Any;  // the network is its own
         return rules;
     }
+    std::vector<std::string> all = rules.execute;
+    all.insert(all.end(), rules.read.begin(), rules.read.end());
     for (const std::string& path : options_.hidden)
-        for (const std::string& seen : rules.execute)
+        for (const std::string& seen : all)
             if (is_within(path, seen))
                 throw Error("cell: " + printable(path) + ": lies within " + printable(seen) +
                             ", which tools see here: start in another folder");

@@ -11,6 +11,8 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "cell_fixture.h"
@@ -133,6 +135,43 @@ TEST_CASE("shared: a folder of kept output that tools could write is not used, a
         CHECK_MESSAGE(all.starts_with("shared, "), all);
         CHECK_MESSAGE(holds(all, "what is cut from long output is not kept"), all);
     }
+}
+
+TEST_CASE("shared: where a tool has put a link for kept output, nothing is kept and nothing behind it read") {
+    Folder folder;
+    for (const Spaces spaces : kBoth)
+        for (const char* link : {"/local", "/local/output"}) {
+            Folder cache, secret;
+            std::filesystem::create_directory(secret.path + "/output");
+            for (const char* file : {"/key", "/output/key"}) std::ofstream(secret.path + file) << "canary-5";
+            if (link == std::string("/local/output")) std::filesystem::create_directory(cache.path + "/local");
+            std::filesystem::create_symlink(secret.path, cache.path + link);
+            for (const std::string& path : {secret.path, secret.path + "/output", cache.path, cache.path + "/local"})
+                give_to_ordinary_user(path);
+            const std::string all = with(spaces, [&] {
+                CellOptions options = options_for(folder.path);
+                options.folder = cache.path + "/local";
+                Cell cell(options);
+                const std::string kept = cell.shell({"seq 100000", Seconds(20)}).run().kept_output;
+                return kept + cell.posture().text() + said(cell, "cat " + secret.path + "/key " + secret.path +
+                                                                     "/output/key " + cache.path + "/local/output/key");
+            });
+            CHECK_MESSAGE(all.starts_with("shared, "), all);
+            CHECK_MESSAGE(holds(all, "what is cut from long output is not kept"), all);
+            CHECK_MESSAGE(!holds(all, "canary-5"), all);
+        }
+}
+
+TEST_CASE("shared: what is hidden does not lie within kept output where it cannot be covered") {
+    Folder folder, cache;
+    const std::string why = with(Spaces::Missing, [&] {
+        CellOptions options = options_for(folder.path);
+        options.folder = cache.path + "/local";
+        options.hidden = {cache.path + "/local/output/state"};
+        Cell cell(options);
+        return cell.posture().text();
+    });
+    CHECK_MESSAGE(holds(why, "/local/output/state: lies within"), why);
 }
 
 TEST_CASE("shared: forbidden effects were tried, and the posture says what is not given") {
