@@ -11,6 +11,7 @@
 
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 
 #include "cells/quota.h"
@@ -36,13 +37,21 @@ struct Choice {
     Agents agents;
 };
 
+// What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
+Secret take_key() {
+    constexpr const char* kName = "ANTHROPIC_API_KEY";
+    Secret key(env(kName));
+    if (char* const there = ::getenv(kName)) ::explicit_bzero(there, std::strlen(there));
+    ::unsetenv(kName);
+    return key;
+}
+
 Choice choose(const LocalOptions& options) {
     const Config config = load_config(config_file());
     Choice choice;
     choice.model = !options.model.empty() ? options.model : config.model;
     choice.url = !options.model_url.empty() ? options.model_url : config.model_url;
-    choice.key = Secret(env("ANTHROPIC_API_KEY"));
-    ::unsetenv("ANTHROPIC_API_KEY");
+    choice.key = take_key();
     if (choice.url.empty() && choice.key.empty())
         throw Error(
             "no model: set ANTHROPIC_API_KEY, or name a server with --model-url (the demo model is "
