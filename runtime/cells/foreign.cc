@@ -38,6 +38,8 @@ std::vector<std::string> lacks_of_a_sandbox() {
         "no VM of ours: the kernel is the sandbox's own, shared with all in it", way_out()};
     if (setting("/proc/sys/kernel/core_pattern").starts_with('|'))
         lacks.push_back("a crash in a cell starts the sandbox's own crash handler");
+    if (is_more_than("/proc/sys/fs/suid_dumpable", 0))
+        lacks.push_back("a crash of what takes other ids leaves its memory to the sandbox's root");
     if (setting("/proc/sys/kernel/modules_disabled") == "0")
         lacks.push_back("the kernel may load further modules");
     if (is_more_than("/proc/sys/kernel/yama/ptrace_scope", 0))

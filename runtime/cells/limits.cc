@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <thread>
 
@@ -114,20 +115,41 @@ void end_tree(const std::string& path) {
     remove_tree(path);
 }
 
-// Limits of traffic stand for a whole disk, not for a part of it.
-std::string device_of(const std::string& path) {
-    struct stat info;
-    if (::stat(path.c_str(), &info) < 0) throw ErrnoError("cell: disk: " + printable(path));
-    return std::to_string(major(info.st_dev)) + ":" + std::to_string(minor(info.st_dev));
-}
-
 }  // namespace
 
-Bytes memory_or_share(Bytes limit) {
-    if (limit.count) return limit;
+Bytes memory_of(const std::string& tree, std::string group) {
     struct sysinfo info;
     if (::sysinfo(&info) < 0) throw ErrnoError("cell: memory of the machine");
-    return {uint64_t{info.totalram} * info.mem_unit / 10 * 6};
+    uint64_t least = uint64_t{info.totalram} * info.mem_unit;
+    for (;;) {
+        // The root of all has none, and "max" is no number.
+        const std::string text =
+            read_file_if_exists(tree + group + "/memory.max", KiB(1)).value_or("");
+        uint64_t bound = 0;
+        if (std::from_chars(text.data(), text.data() + text.size(), bound).ec == std::errc())
+            least = std::min(least, bound);
+        const size_t slash = group.rfind('/');
+        if (slash == std::string::npos) return {least};
+        group.erase(slash);
+    }
+}
+
+Bytes memory_or_share(Bytes limit) {
+    return limit.count ? limit : Bytes{memory_of(kControlGroups, "").count / 10 * 6};
+}
+
+std::string whole_disk(const std::string& device, const std::string& devices) {
+    const std::string folder = devices + "/" + device;
+    if (::access((folder + "/partition").c_str(), F_OK) < 0) return device;
+    std::string whole = read_file(folder + "/../dev", KiB(1));
+    while (whole.ends_with('\n')) whole.pop_back();
+    return whole;
+}
+
+std::string disk_of(const std::string& path) {
+    struct stat info;
+    if (::stat(path.c_str(), &info) < 0) throw ErrnoError("cell: disk: " + printable(path));
+    return whole_disk(std::to_string(major(info.st_dev)) + ":" + std::to_string(minor(info.st_dev)));
 }
 
 AgentGroup::AgentGroup(const std::string& name, const CellLimits& limits,
@@ -152,7 +174,7 @@ AgentGroup::AgentGroup(const std::string& name, const CellLimits& limits,
         const std::string rate = std::to_string(limits_.io.count);
         for (const std::string& disk : disks)
             if (limits_.io.count && on(Mechanism::IoLimit))
-                put(path_ + "/io.max", device_of(disk) + " rbps=" + rate + " wbps=" + rate);
+                put(path_ + "/io.max", disk_of(disk) + " rbps=" + rate + " wbps=" + rate);
         for (const char* inner : {"/init", "/keepers", "/shell"}) make_group(path_ + inner);
         init_ = open_in(path_ + "/init", O_PATH | O_DIRECTORY);
         keepers_ = open_in(path_ + "/keepers", O_PATH | O_DIRECTORY);

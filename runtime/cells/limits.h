@@ -72,7 +72,14 @@ class AgentGroup {
     uint64_t process_hits_ = 0;
 };
 
-// The machine's memory, and the share of it that a limit of 0 stands for.
+// What `group` of the tree mounted at `tree` can have: the least of the machine's memory and of what
+// memory.max says there and above, as far as that is seen. "" is the tree's root.
+Bytes memory_of(const std::string& tree, std::string group);
+// `limit`, or the share of what we can have that a limit of 0 stands for.
 Bytes memory_or_share(Bytes limit);
+
+// The disk as io.max names it: limits of traffic stand for a whole one, never for a part ("8:1").
+std::string whole_disk(const std::string& device, const std::string& devices = "/sys/dev/block");
+std::string disk_of(const std::string& path);  // that a path lies on
 
 }  // namespace peacrab

@@ -1,5 +1,5 @@
 // Root in a sandbox that is somebody else's. Its own processes, files and settings stay as they are: we
-// add a group to its control groups, two empty folders in /run, and our file in the state folder. What
+// add a group to its control groups, empty folders and a lock in /run, and our file in the state folder. What
 // is needed is tried, in the order in which a person can mend it, before anything of an agent runs.
 //
 // The kernel keeps a loop device attached while any mount of it lives, somewhat longer than the process
@@ -17,10 +17,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -29,6 +31,7 @@
 
 #include "cells/limits.h"
 #include "cells/users.h"
+#include "config.h"
 #include "error.h"
 #include "landlock.h"
 
@@ -41,8 +44,10 @@ namespace {
 
 constexpr const char* kState = "/run/peacrab-state";
 constexpr const char* kBase = "/run/peacrab-base";
+constexpr const char* kAlone = "/run/peacrab-cells.lock";
 constexpr const char* kControllers[] = {"memory", "pids", "cpu", "io"};
 constexpr Milliseconds kTurnTaking{15'000};  // until the one before us has gone
+constexpr Bytes kLeastDisk = MiB(128);
 
 [[noreturn]] void refuse(const std::string& what, const std::string& next) {
     throw Error("cells: " + what + ": " + next);
@@ -106,14 +111,32 @@ void check_landlock() {
                "`peacrab ask`, which brings its own kernel");
 }
 
+// With 1, whoever takes an agent's ids could be traced by the agent until it executes something, and what
+// a call begins as is a copy of us. With 2 only root can look.
+void check_dumpable() {
+    if (read_file_if_exists("/proc/sys/fs/suid_dumpable", KiB(1)).value_or("").starts_with('1'))
+        refuse("fs.suid_dumpable is 1: what takes other ids could be read by them",
+               "sysctl fs.suid_dumpable=0");
+}
+
+// Whoever may write on the way there could put something else there, which root would mount.
+void require_roots_alone(const std::string& what, const std::string& path, const std::string& next) {
+    const std::string found = not_roots_alone(path);
+    if (!found.empty()) refuse(what + ": others than root may write to " + printable(found), next);
+}
+
 // --- mounts
 
-void make_mount_point(const char* path) {
+void require_folder(const std::string& path) {
     struct stat info;
+    if (::lstat(path.c_str(), &info) < 0 || !S_ISDIR(info.st_mode) || info.st_uid != 0)
+        refuse(printable(path) + " is no folder of root's", "move it away");
+}
+
+void make_mount_point(const char* path) {
     if (::mkdir(path, 0755) < 0 && errno != EEXIST)
         refuse_call(std::string("make the folder ") + path, "mount a tmpfs on /run");
-    if (::lstat(path, &info) < 0 || !S_ISDIR(info.st_mode) || info.st_uid != 0)
-        refuse(std::string(path) + " is no folder of root's", "move it away");
+    require_folder(path);
 }
 
 // From here on nothing that we mount is seen by anybody else, and all of it goes with us.
@@ -144,7 +167,7 @@ void try_base(const std::string& base) {
     attributes.userns_fd = static_cast<uint64_t>(users.get());
     if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
         refuse_call("base: " + printable(base) + ": its file system gives no other ids (idmapped mounts)",
-                    "put it on ext4, xfs, btrfs or erofs");
+                    "put it on ext4, xfs or erofs");
     const UniqueFd overlay(static_cast<int>(::fsopen("overlay", FSOPEN_CLOEXEC)));
     if (!overlay) refuse_call("the kernel has no overlay file system", "load the module overlay");
     if (::fsconfig(overlay.get(), FSCONFIG_SET_STRING, "lowerdir+", base.c_str(), 0) < 0)
@@ -187,10 +210,25 @@ void mount_control_groups() {
     check_controllers();
 }
 
+// Our group, as /run/cgroup names it; "" for its root, and where it is outside of what we see.
+std::string own_group() {
+    for (const std::string& line : split(read_file("/proc/self/cgroup", KiB(64)), '\n'))
+        if (line.starts_with("0::/") && line.find("/..") == std::string::npos) return line.substr(3);
+    return {};
+}
+
+// Nobody's limit is left behind with the group it is on. Of what there is a part stays for the warden.
+void bound_memory(const std::string& own, uint64_t all, const std::string& next) {
+    put(own + "/memory.max", std::to_string(all), next);
+    put(own + "/agents/memory.max", std::to_string(all / 100 * 80), next);
+    put(own + "/turns/memory.max", std::to_string(all / 100 * 15), next);
+}
+
 // The guest's layout in a group of our own, which then stands where the guest has it. `name`: the same
 // for the same state, so that what a killed predecessor left is found.
 void make_control_groups(const std::string& name) {
     const std::string root = kControlGroups, own = root + "/" + name;
+    const Bytes memory = memory_of(root, own_group());
     for (const char* inner : {"", "/warden", "/turns", "/agents"})
         if (::mkdir((own + inner).c_str(), 0755) < 0 && errno != EEXIST)
             refuse_call("control groups: make " + own + inner, "let the sandbox write to them");
@@ -204,6 +242,11 @@ void make_control_groups(const std::string& name) {
         "rest/cgroup.procs; done");
     for (const char* inner : {"", "/agents"}) put(own + inner + "/cgroup.subtree_control", all, next);
     put(own + "/turns/pids.max", "256", next);
+    bound_memory(own, memory.count, next);
+    // As every cell will ask it.
+    for (const char* there : {kBase, kState})
+        put(own + "/agents/io.max", disk_of(there) + " rbps=max wbps=max",
+            "the kernel cannot bound the traffic of its disk: put the base and the state on another");
     put("/proc/self/oom_score_adj", "-1000", next);
     if (::mount(own.c_str(), kControlGroups, nullptr, MS_BIND, nullptr) < 0)
         throw ErrnoError("cells: control groups: mount " + own);
@@ -211,14 +254,17 @@ void make_control_groups(const std::string& name) {
 
 // --- the state
 
-UniqueFd lock_state(const std::string& folder, Deadline deadline) {
-    UniqueFd lock(::open((folder + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!lock) throw ErrnoError("cells: state: " + printable(folder) + "/lock");
+// `whose`: of what two at a time would ruin each other's.
+UniqueFd lock_file(const std::string& path, const std::string& whose, Deadline deadline) {
+    UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    struct stat info;
+    if (!lock || ::fstat(lock.get(), &info) < 0) throw ErrnoError("cells: lock: " + printable(path));
+    if (!S_ISREG(info.st_mode) || info.st_uid != 0)
+        refuse(printable(path) + " is no file of root's", "move it away");
     while (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR) throw ErrnoError("cells: state: lock");
+        if (errno != EWOULDBLOCK && errno != EINTR) throw ErrnoError("cells: lock: " + printable(path));
         if (deadline.passed())
-            refuse("another peacrabd is at work with the same cells",
-                   "wait for it to end, or set XDG_STATE_HOME to another folder");
+            refuse("another peacrabd is at work with " + whose, "wait for it to end");
         std::this_thread::sleep_for(Milliseconds(50));
     }
     return lock;
@@ -243,6 +289,7 @@ bool has_other_projects(const std::string& folder) {
 
 void bind_state(const std::string& inner) {
     make_directories(inner, 0711);
+    require_folder(inner);
     mount_attr attributes{};
     attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     if (::mount(inner.c_str(), kState, nullptr, MS_BIND, nullptr) < 0 ||
@@ -250,13 +297,44 @@ void bind_state(const std::string& inner) {
         throw ErrnoError("cells: state: mount " + printable(inner));
 }
 
-// As guest-image/state-disk makes it for our guest.
+// All it may grow to is taken at once: a disk that filled up beneath the loop device would fail under
+// everybody's store.
+void reserve(int file, off_t size, const std::string& image) {
+    errno = ::posix_fallocate(file, 0, size);
+    if (errno)
+        refuse_call("state: take " + format_size({static_cast<uint64_t>(size)}) + " for " +
+                        printable(image),
+                    "make room there");
+}
+
+Bytes size_beneath(const std::string& folder, Bytes wanted) {
+    struct statvfs disk;
+    if (::statvfs(folder.c_str(), &disk) < 0) throw ErrnoError("cells: state: " + printable(folder));
+    const uint64_t free = uint64_t{disk.f_bavail} * disk.f_frsize,
+                   size = std::min(wanted.count, free / 10 * 9) & ~(MiB(1).count - 1);
+    if (size < kLeastDisk.count)
+        refuse("state: " + printable(folder) + ": " + std::to_string(free >> 20) +
+                   "M free, and a tenth is left free",
+               "make room for " + format_size(kLeastDisk) +
+                   ", or set XDG_STATE_HOME to a folder on a larger disk");
+    return {size};
+}
+
+// What is not finished goes.
+struct Unfinished {
+    const std::string path;
+    ~Unfinished() { ::unlink(path.c_str()); }
+};
+
+// As guest-image/state-disk makes it for our guest, but for tables that are zeroed later: a loop device
+// gives back what is zeroed.
 void make_image(const std::string& image, Bytes size) {
-    const std::string part = image + ".part";
+    const Unfinished unfinished{image + ".part"};
+    const std::string& part = unfinished.path;
     ::unlink(part.c_str());
     UniqueFd file(::open(part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file || ::ftruncate(file.get(), static_cast<off_t>(size.count)) < 0)
-        throw ErrnoError("cells: state: make " + printable(part));
+    if (!file) throw ErrnoError("cells: state: make " + printable(part));
+    reserve(file.get(), static_cast<off_t>(size.count), part);
     file.reset();
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("cells: state: fork");
@@ -266,8 +344,8 @@ void make_image(const std::string& image, Bytes size) {
         for (const char* program : {"/sbin/mkfs.ext4", "/usr/sbin/mkfs.ext4"}) {
             const char* const words[] = {program, "-q", "-F", "-L", "peacrab-state", "-m", "0", "-O",
                                          "^resize_inode,metadata_csum,64bit,quota,project", "-E",
-                                         "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0,"
-                                         "quotatype=prjquota,discard",
+                                         "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,"
+                                         "quotatype=prjquota,nodiscard",
                                          part.c_str(), nullptr};
             if (::dup2(null, 0) < 0) break;
             ::execve(program, const_cast<char* const*>(words), none);
@@ -334,14 +412,20 @@ UniqueFd attach(int image, std::string& device) {
 }
 
 void mount_image(const std::string& image, Bytes size, Deadline deadline) {
-    if (::access(image.c_str(), F_OK) < 0) make_image(image, size);
+    if (::access(image.c_str(), F_OK) < 0)
+        make_image(image, size_beneath(image.substr(0, image.rfind('/')), size));
     const UniqueFd file(::open(image.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (!file) throw ErrnoError("cells: state: " + printable(image));
+    struct stat info;
+    if (!file || ::fstat(file.get(), &info) < 0) throw ErrnoError("cells: state: " + printable(image));
+    if (info.st_uid != 0 || info.st_mode != (S_IFREG | 0600))
+        refuse(printable(image) + " is no file of root's alone", "chown 0, chmod 600, or move it away");
+    // mkfs and an earlier version leave holes, and now and then the kernel does.
+    if (info.st_blocks < info.st_size / 512) reserve(file.get(), info.st_size, image);
     wait_detached(file.get(), deadline);
     std::string device;
     const UniqueFd held = attach(file.get(), device);
     if (::mount(device.c_str(), kState, "ext4", MS_NODEV | MS_NOSUID | MS_NOATIME,
-                "discard,prjquota") < 0)
+                "prjquota") < 0)
         refuse_call("state: mount " + printable(image) + " as ext4 with prjquota",
                     errno == ESRCH ? "the kernel counts no quotas (QFMT_V2): load the module quota_v2"
                                    : "see dmesg; a damaged file: e2fsck " + printable(image));
@@ -351,7 +435,7 @@ void mount_state(const std::string& folder, Bytes size, Deadline deadline) {
     make_mount_point(kState);
     // What was begun one way goes on that way.
     const std::string inner = folder + "/files";
-    const bool begun = ::access(inner.c_str(), F_OK) == 0;
+    const bool begun = ::access(inner.c_str(), F_OK) == 0;  // bind_state() looks what it is
     if (begun || (has_project_quotas(folder) && !has_other_projects(folder)))
         bind_state(inner);
     else
@@ -367,6 +451,17 @@ std::string missing_rights(uint64_t effective) {
     for (const Right& right : kRights)
         if (!(effective >> right.number & 1)) missing += (missing.empty() ? "" : ", ") + std::string(right.name);
     return missing;
+}
+
+std::string not_roots_alone(const std::string& path) {
+    for (size_t end = 0;;) {
+        const std::string part = end == 0 ? "/" : path.substr(0, end);
+        struct stat info;
+        if (::stat(part.c_str(), &info) < 0) return errno == ENOENT ? "" : part;
+        if (!S_ISDIR(info.st_mode) || info.st_uid != 0 || (info.st_mode & 0022)) return part;
+        if (end == std::string::npos) return {};
+        end = path.find('/', end + 1);
+    }
 }
 
 std::string why_missing(std::string_view controller, std::string_view proc_cgroups) {
@@ -410,19 +505,28 @@ Sandbox enter_sandbox(const SandboxOptions& options) {
     mount_control_groups();
     check_rights();
     check_landlock();
+    check_dumpable();
     check_base(options.base);
     const std::string base = real_path(options.base);
+    for (const std::string& path : {options.base, base})
+        require_roots_alone("base", path, "move it to where only root may write");
     try_base(base);
+    const std::string elsewhere =
+        "set XDG_STATE_HOME to a folder where only root may write, as /var/lib (sudo -E keeps a user's)";
+    require_roots_alone("state", options.state, elsewhere);
     make_directories(options.state, 0700);
     const std::string state = real_path(options.state);
+    require_roots_alone("state", state, elsewhere);
     const Deadline deadline = Deadline::in(kTurnTaking);
-    UniqueFd lock = lock_state(state, deadline);
+    // Ids are the machine's: whose state it is does not matter for them.
+    UniqueFd alone = lock_file(kAlone, "cells in this sandbox", deadline);
+    UniqueFd lock = lock_file(state + "/lock", "the same cells", deadline);
     struct stat info;
     if (::fstat(lock.get(), &info) < 0) throw ErrnoError("cells: state");
     bind_base(base);
     mount_state(state, options.disk, deadline);
     make_control_groups("peacrab-" + std::to_string(info.st_dev) + "-" + std::to_string(info.st_ino));
-    return {kBase, kState, std::move(lock)};
+    return {kBase, kState, std::move(lock), std::move(alone)};
 }
 
 }  // namespace peacrab

@@ -18,13 +18,15 @@ constexpr const char* kDefaultBase = "/usr/share/peacrab/base";
 struct SandboxOptions {
     std::string base;   // a clean Debian for cells; never the sandbox's own root
     std::string state;  // a folder of the sandbox that keeps what is to stay; made when missing
-    Bytes disk = {uint64_t{8} << 30};  // of the state disk's file, sparse; fixed when it is made
+    // Of the state disk's file, where there is room; taken as a whole, and fixed, when it is made.
+    Bytes disk = {uint64_t{8} << 30};
 };
 
 struct Sandbox {
     std::string base;   // where both are now, in our mount namespace
     std::string state;
-    UniqueFd lock;  // while it is open nobody else works on that state
+    UniqueFd lock;   // while it is open nobody else works on that state
+    UniqueFd alone;  // nor makes cells in this sandbox
 };
 
 // As root. Afterwards this process and its children are in a mount namespace and a control group of
@@ -35,6 +37,9 @@ Sandbox enter_sandbox(const SandboxOptions& options);
 std::string missing_rights(uint64_t effective);
 // Why a controller cannot be had, by the text of /proc/cgroups, and what to do: "bound to version 1 …".
 std::string why_missing(std::string_view controller, std::string_view proc_cgroups);
+// The first folder on the way to `path` that is not root's, or that others may write to (a sticky one
+// too); "": none. What is not there yet ends the way.
+std::string not_roots_alone(const std::string& path);
 // Throws Error unless `base` can be the root directory of a cell, as far as its files say.
 void check_base(const std::string& base);
 

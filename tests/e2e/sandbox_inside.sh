@@ -1,6 +1,7 @@
 # Run by /bin/sh as root of a plain Debian without any init system (sandbox_test.sh), on its console.
 # Says `ok: …` for each claim, ends at the first that does not hold, and says `all done` at the end.
 set -u
+umask 022
 mount -t tmpfs -o mode=0755 tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /root
@@ -99,6 +100,13 @@ sleep 1
 holds 'a second one waits for the first' second 'echo second'
 wait $first
 grep -q first /tmp/first || fail "the first: $(cat /tmp/first)"
+talk ask 'sleep 2; echo first' >/tmp/first 2>&1 &
+first=$!
+sleep 1
+refused 'state: ' env XDG_STATE_HOME=/srv/second
+grep -q first /tmp/first || fail "a second one with a state of its own did not wait: $(cat /tmp/first)"
+echo 'ok: so does one with a state of its own'
+wait $first
 grep -q peacrab /proc/mounts && fail "left mounted: $(cat /proc/mounts)"
 echo 'ok: no mount of ours is seen outside, or left'
 
@@ -112,6 +120,13 @@ each_of() { # NAME: the processes that are called so
         [ "$name" != "$1" ] || echo "${process##*/}"
     done
 }
+named=0
+for process in $(each_of peacrabd); do
+    grep -aq key-canary "/proc/$process/environ" && fail "the key is in the environment of $process"
+    grep -aq ANTHROPIC_API_KEY= "/proc/$process/environ" && named=$((named + 1))
+done
+[ $named -gt 1 ] || fail 'no environment of ours was seen'
+echo 'ok: the key is in no environment of ours'
 [ "$(each_of sleep | wc -l)" = 2 ] || fail "the call to be killed: $(each_of sleep) $(cat /tmp/killed)"
 kill -9 $(each_of peacrabd)
 for round in 1 2 3 4 5; do [ -z "$(each_of sleep)" ] || sleep 1; done
@@ -129,6 +144,17 @@ sh -c 'echo $$ > /sys/fs/cgroup/box/cgroup.procs; exec unshare -C /mnt/peacrabd 
     --model-url http://127.0.0.1:9000 --base /media "echo from a container"' >/tmp/said 2>&1
 grep -q 'from a container' /tmp/said || fail "in a group of its own: $(cat /tmp/said)"
 echo 'ok: alone in its group a container makes cells'
+mkdir /sys/fs/cgroup/small
+echo 400M >/sys/fs/cgroup/small/memory.max
+sh -c 'echo $$ > /sys/fs/cgroup/small/cgroup.procs; exec unshare -C /mnt/peacrabd ask --plain --model m \
+    --model-url http://127.0.0.1:9000 --base /media "df -k /tmp | tail -n 1"' >/tmp/said 2>&1
+of=
+for group in agents turns; do
+    of="$of $(cat /sys/fs/cgroup/small/peacrab-*/$group/memory.max)"
+done
+[ "$of" = ' 335544320 62914560' ] || fail "memory of the agents and the turns: $of; $(cat /tmp/said)"
+grep -q ' 122880 ' /tmp/said || fail "half of 60 % of 400M for /tmp: $(cat /tmp/said)"
+echo 'ok: the bounds of a cell are of what the container has'
 
 # --- what is missing is named
 base=/nowhere refused '/nowhere: there is no clean Debian for cells: mount the base.erofs'
@@ -143,10 +169,44 @@ base=/media
 refused 'root lacks CAP_SYS_ADMIN' setpriv --bounding-set -sys_admin
 refused 'root lacks CAP_NET_ADMIN, CAP_MKNOD' setpriv --bounding-set -net_admin,-mknod
 refused 'in a user namespace' unshare -Ur
+echo 1 >/proc/sys/fs/suid_dumpable
+refused 'fs.suid_dumpable is 1' env
+echo 2 >/proc/sys/fs/suid_dumpable
+echo /status | talk chat >/tmp/said
+grep -q 'leaves its memory to the sandbox' /tmp/said || fail "suid_dumpable: $(cat /tmp/said)"
+echo 0 >/proc/sys/fs/suid_dumpable
+echo 'ok: what makes memory readable is refused, or said'
+
+# --- root mounts nothing that others may have put there
+mkdir /run/user /run/user/1000
+chown 1000 /run/user/1000
+refused 'state: others than root may write to /run/user/1000: set XDG_STATE_HOME' \
+    env XDG_STATE_HOME=/run/user/1000/state
+refused 'state: others than root may write to /tmp: set' env XDG_STATE_HOME=/tmp/state
+ln -s /run/user/1000 /run/link
+refused 'state: others than root may write to /run/link: set' env XDG_STATE_HOME=/run/link/state
+mkdir /run/user/1000/base
+mount --bind /media /run/user/1000/base
+base=/run/user/1000/base refused 'base: others than root may write to /run/user/1000: move it'
+umount /run/user/1000/base
+mkdir -p /run/moved/peacrab/cells /srv/files
+chown 1000 /srv/files
+ln -s /srv/files /run/moved/peacrab/cells/files
+refused 'cells/files is no folder of root' env XDG_STATE_HOME=/run/moved
+rm /run/moved/peacrab/cells/files
+echo >/run/moved/peacrab/cells/state.img
+refused 'state.img is no file of root' env XDG_STATE_HOME=/run/moved
+mv /run/peacrab-cells.lock /run/kept.lock
+ln -s /srv/files /run/peacrab-cells.lock
+refused 'lock: /run/peacrab-cells.lock: Too many' env
+rm /run/peacrab-cells.lock
 
 # --- a state folder without quotas: a disk in a file, where the kernel has loop devices
-mkdir /tmp/state
-export XDG_STATE_HOME=/tmp/state
+mkdir /run/state
+mount -t tmpfs -o mode=0755,size=100m tmpfs /run/state
+export XDG_STATE_HOME=/run/state
+refused 'M free, and a tenth is left free: make room for 128M' env
+mount -o remount,size=160m /run/state
 if [ -e /dev/loop-control ]; then
     attached() { cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep -q state.img; }
     refused 'state: no mkfs.ext4 to make its disk with: apt-get install e2fsprogs' env
@@ -156,11 +216,20 @@ if [ -e /dev/loop-control ]; then
         holds "and is there for the next, $round" 'made' 'cat kept; sleep 300 & echo $! >> kept'
     done
     holds 'with its quotas' 'quota exceeded' 'head -c 90000000 /dev/zero > big; rm big'
-    [ -d /tmp/state/peacrab/cells/files ] && fail 'there are files beside the disk'
+    image=/run/state/peacrab/cells/state.img
+    whole() { [ $(($(stat -c '%b' $image) * 512)) -ge "$(stat -c '%s' $image)" ]; }
+    whole || fail "not taken as a whole: $(stat $image)"
+    echo 'ok: the disk has all its room'
+    [ -d /run/state/peacrab/cells/files ] && fail 'there are files beside the disk'
     for round in 1 2 3 4 5 6 7 8 9 10; do attached && sleep 1; done
     attached && fail "still attached: $(cat /sys/block/loop*/loop/backing_file)"
     echo 'ok: the loop device is gone with its user'
-    loop=$(losetup --find --show /tmp/state/peacrab/cells/state.img)
+    fallocate --dig-holes $image
+    whole && fail 'no holes'
+    holds 'holes are filled at the next start' 'made' 'cat kept'
+    whole || fail "holes are left: $(stat $image)"
+    for round in 1 2 3 4 5 6 7 8 9 10; do attached && sleep 1; done
+    loop=$(losetup --find --show $image)
     refused "state: its disk is still mounted from $loop" env
     losetup -d "$loop"
 else

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "cells/foreign.h"
+#include "cells/limits.h"
 #include "error.h"
 
 using namespace peacrab;
@@ -31,6 +33,13 @@ std::string why_not(const std::string& base) {
     }
     return {};
 }
+
+struct Folder {
+    std::string path = "/tmp/peacrab-sandbox.XXXXXX";
+    Folder() { REQUIRE(::mkdtemp(path.data())); }
+    Folder(const Folder&) = delete;
+    ~Folder() { std::filesystem::remove_all(path); }
+};
 
 struct Tree {
     std::string path;
@@ -83,6 +92,52 @@ TEST_CASE("sandbox: a base holds a Debian that only root may write to") {
     CHECK(why_not(tree.path).find("others than root") == std::string::npos);
     ::chmod(tree.path.c_str(), 0775);
     CHECK(why_not(tree.path).find("others than root") != std::string::npos);
+}
+
+TEST_CASE("sandbox: a way that others may write to is named, a sticky folder too") {
+    CHECK(not_roots_alone("/usr/bin") == "");
+    CHECK(not_roots_alone("/usr/not-there/below") == "");
+    CHECK(not_roots_alone("/usr/bin/env") == "/usr/bin/env");  // no folder
+    const Folder folder;
+    ::mkdir((folder.path + "/inner").c_str(), 0755);
+    CHECK(not_roots_alone("/tmp") == "/tmp");
+    CHECK(not_roots_alone(folder.path + "/inner") == "/tmp");
+    CHECK(not_roots_alone("/proc/self/root/tmp") != "");
+}
+
+TEST_CASE("sandbox: of memory there is the least of the machine's and of the bounds above us") {
+    const Folder tree;
+    const uint64_t whole = memory_of(tree.path, "").count;
+    CHECK(whole > MiB(64).count);
+    std::filesystem::create_directories(tree.path + "/box/own/inner");
+    const auto bound = [&](const char* group, const std::string& text) {
+        std::ofstream(tree.path + group + "/memory.max") << text << "\n";
+    };
+    bound("", "max");
+    bound("/box/own", "max");
+    bound("/box/own/inner", "9999999999999999");
+    CHECK(memory_of(tree.path, "/box/own/inner").count == whole);
+    bound("/box", "67108864");
+    CHECK(memory_of(tree.path, "/box/own/inner").count == MiB(64).count);
+    CHECK(memory_of(tree.path, "/box/own").count == MiB(64).count);
+    CHECK(memory_of(tree.path, "/").count == whole);
+    bound("", "33554432");
+    CHECK(memory_of(tree.path, "/").count == MiB(32).count);
+    CHECK(memory_of(tree.path, "/box/own").count == MiB(32).count);
+}
+
+TEST_CASE("sandbox: traffic of a partition is bounded on its whole disk") {
+    const Folder sys;
+    std::filesystem::create_directories(sys.path + "/devices/vda/vda1");
+    std::filesystem::create_directories(sys.path + "/dev");
+    std::ofstream(sys.path + "/devices/vda/dev") << "254:0\n";
+    std::ofstream(sys.path + "/devices/vda/vda1/dev") << "254:1\n";
+    std::ofstream(sys.path + "/devices/vda/vda1/partition") << "1\n";
+    std::filesystem::create_symlink("../devices/vda", sys.path + "/dev/254:0");
+    std::filesystem::create_symlink("../devices/vda/vda1", sys.path + "/dev/254:1");
+    CHECK(whole_disk("254:1", sys.path + "/dev") == "254:0");
+    CHECK(whole_disk("254:0", sys.path + "/dev") == "254:0");
+    CHECK(whole_disk("7:3", sys.path + "/dev") == "7:3");  // no sysfs here
 }
 
 TEST_CASE("sandbox: the posture says whose kernel it is, and where the way out leads") {
