@@ -29,6 +29,8 @@ struct CellOptions {
         Kept,       // in `folder`, for the next cell of this agent
         Discarded,  // a throw-away cell: nothing of `folder` is seen, what is written goes with it
     } files = Files::Kept;
+    // Cell: whose kernel. Own is for who has set all of it (launch/boot): the posture is then `full`.
+    enum class Kernel { Foreign, Own } kernel = Kernel::Foreign;
     std::string agent;      // its name: of the control group, and in messages
     uint32_t slot = 0;      // Cell: never 0, never used by two agents: makes ids and quota
     std::string base;       // Cell: the read-only Debian, e.g. "/base"

@@ -391,11 +391,6 @@ EntryPlan Container::plan(const JailFilter& filter) const {
     return plan;
 }
 
-// Nothing but our own boot leaves a root with the base beside the state.
-bool is_our_guest() {
-    return ::access("/base/usr", F_OK) == 0 && ::access("/modules", F_OK) == 0;
-}
-
 std::unique_ptr<PlaceCall> Container::begin(EntryPlan plan, AgentGroup::Kind kind, int input) {
     use_mechanisms_of(shared_->options.agent);
     auto call = std::make_unique<ContainerCall>(shared_, kind);
@@ -491,7 +486,7 @@ Posture Container::posture() const {
     // The same for every cell of this boot.
     static const std::vector<std::string> open = only_seccomp_stops();
     const char* guest = open.empty() ? "full" : "full (stock kernel)";
-    const bool ours = is_our_guest();
+    const bool ours = shared_->options.kernel == CellOptions::Kernel::Own;
     Posture posture{ours ? guest : "cells", {}, static_cast<int>(probes_)};
     if (!ours) posture.lacks = lacks_of_a_sandbox();
     for (const std::string& part : open) posture.lacks.push_back("only seccomp stops " + part);

@@ -36,6 +36,7 @@ WardenOptions warden_options(LinkPort& port) {
     options.state = kState;
     options.durability = Durability::PowerLoss;
     options.cell.place = CellOptions::Place::Cell;
+    options.cell.kernel = CellOptions::Kernel::Own;
     options.cell.base = "/base";
     options.cell.workspace = "/home/agent/workspace";
     options.turn_ids = kTurnIds;
