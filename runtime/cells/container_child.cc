@@ -138,6 +138,8 @@ bool close_ours() noexcept {
     require(close_ours(), "descriptors");
     ::umask(022);
     if (const char* step = enter_jail(jail, *plan.filter)) fail(step);
+    // Until exec our memory is the warden's, and taking ids may have opened it to others of them.
+    require(::prctl(PR_SET_DUMPABLE, 0) == 0, "hide memory");
     auto* arguments = const_cast<char* const*>(plan.arguments);
     auto* environment = const_cast<char* const*>(plan.environment);
     if (plan.act) ::_exit(plan.act());
@@ -200,6 +202,7 @@ bool populated() noexcept {
     JailOptions options;
     options.ids = kReaperIds;
     if (const char* step = enter_jail(options, *plan.reaper)) fail(step);
+    require(::prctl(PR_SET_DUMPABLE, 0) == 0, "hide memory");  // the keeper's, for good
     keep(command, plan.outlives);
 }
 

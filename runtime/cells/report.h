@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "cells/users.h"
 #include "jail.h"
 
 namespace peacrab {
@@ -38,7 +39,9 @@ bool raise_loopback() noexcept;
 constexpr const char* kCellHome = "/home/agent";
 constexpr Ids kAgentIds{1000, 1000};
 // Pid 1 of a cell and the keepers of its calls: neither root nor an id of any cell, so that nobody
-// in one can signal or trace them.
-constexpr Ids kReaperIds{65533, 65533};
+// in one can signal or trace them; of slot 0, because a lower one may be somebody's in a sandbox. The
+// ids of turns (launch/local) are in its lower half.
+constexpr uint32_t kReaper = kFirstSlot * kCellIds + 65'533;
+constexpr Ids kReaperIds{kReaper, kReaper};
 
 }  // namespace peacrab

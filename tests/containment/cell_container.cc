@@ -92,6 +92,49 @@ TEST_CASE("container: in-cell root has no right over the namespaces it lives in"
               .output == "0\n0\n");
 }
 
+TEST_CASE("container: whose kernel it is, only who has set it may say") {
+    CellOptions options = guest_options();
+    const std::string unsaid = Cell(options).posture().text();
+    CHECK_MESSAGE(unsaid.starts_with("cells, "), unsaid);
+    CHECK_MESSAGE(holds(unsaid, "no VM of ours"), unsaid);
+    options.kernel = CellOptions::Kernel::Own;
+    const std::string own = Cell(options).posture().text();
+    CHECK_MESSAGE(own.starts_with("full"), own);
+    CHECK_FALSE(holds(own, "no VM of ours"));
+}
+
+// With 1 a process that has taken other ids belongs to them again, until it hides its memory once more.
+TEST_CASE("container: who waits for a call is nobody's, and hidden, whatever the kernel's setting") {
+    constexpr const char* kSetting = "/proc/sys/fs/suid_dumpable";
+    const auto set = [](const char* text) {
+        write_all(UniqueFd(::open(kSetting, O_WRONLY | O_CLOEXEC)).get(), text);
+    };
+    set("1");
+    size_t waiting = 0, seen = 0;
+    {
+        TestCell test;
+        Command call = test.cell.shell({"echo $$ >pid; exec sleep 1000", Seconds(60),
+                                        ShellCall::User::Root, ShellCall::Life::Background});
+        // What was executed is a debugger's to look at, as ever.
+        const std::string map =
+            test.run("until [ -s pid ]; do sleep 0.1; done; grep stack /proc/$(cat pid)/maps").output;
+        CHECK_MESSAGE(holds(map, "[stack]"), map);
+        for (const std::string& name : list_folder("/proc")) {
+            struct stat info;
+            const std::string status =
+                read_file_if_exists("/proc/" + name + "/status", KiB(64)).value_or("");
+            if (!holds(status, "\nUid:\t1048573\t1048573\t1048573\t1048573\n")) continue;
+            ++waiting;
+            seen += ::stat(("/proc/" + name + "/mem").c_str(), &info) < 0 || info.st_uid != 0;
+        }
+        call.cancel();
+        (void)call.run();
+    }
+    set("0");
+    CHECK(waiting == 2);  // pid 1 and the keeper
+    CHECK(seen == 0);
+}
+
 TEST_CASE("container: nothing of the machine is in it") {
     TestCell test;
     CHECK(test.run("ls /sys | wc -l").output == "0\n");
