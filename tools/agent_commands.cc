@@ -124,6 +124,7 @@ int agent_set(const std::string& name, const AgentValues& values) {
     (void)known(parse_config(edit.text(), config_file()).agents, name);
     put_values(edit, name, values);
     edit.save();
+    tell("changed; new limits hold once its container is idle");
     return 0;
 }
 
@@ -182,6 +183,8 @@ int agent_state(const std::string& name, AgentState state) {
     edit.save();
     if (state == AgentState::Paused)
         tell("paused: what it did is stopped; it goes on with: peacrab agent resume " + name);
+    else
+        tell("it takes messages again");
     return 0;
 }
 

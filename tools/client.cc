@@ -82,8 +82,7 @@ std::string differences(const MachineOptions& flags, const json::Value& report) 
         differ("model-url", report.text("model_url"), url);
     if (out.empty()) return "";
     return "the machine `" + flags.name + "` runs already, with " + printable(out) +
-           "; stop it first: peacrab stop" +
-           (flags.name == "default" ? "" : " --name " + flags.name);
+           "; stop it first: " + command_for("stop", flags.name);
 }
 
 // Waits for the end of the boot on a connected socket.
@@ -149,15 +148,19 @@ UpResult bring_up(const MachineOptions& flags, const Progress& progress) {
     return result;
 }
 
+std::string command_for(const std::string& command, const std::string& machine) {
+    return "peacrab " + command + (machine == "default" ? "" : " --name " + machine);
+}
+
 ChatConnection open_chat(const MachineOptions& flags) {
     const MachinePlace place = machine_place(flags.name);
     std::optional<FrameSocket> gateway = connect_gateway(place);
-    if (!gateway) throw Error("the machine `" + flags.name + "` does not run; start it: peacrab up");
+    if (!gateway) throw Error("the machine `" + flags.name + "` does not run; start it: " + command_for("up", flags.name));
     gateway->send(json::Value::object({{"type", "open"}, {"what", "chat"}}));
     for (;;) {
         const std::optional<json::Value> frame = gateway->receive(Deadline::never());
         if (!frame && !gateway->closed()) continue;
-        if (!frame) throw Error("the machine ended; start it again: peacrab up");
+        if (!frame) throw Error("the machine ended; start it again: " + command_for("up", flags.name));
         const std::string type = frame->text("type");
         if (type == "failed") throw Error(printable(frame->text("why")));
         if (type != "opened") continue;

@@ -26,6 +26,9 @@ struct UpResult {
 // Throws Error when the machine cannot be started.
 UpResult bring_up(const MachineOptions& flags, const Progress& progress);
 
+// "peacrab up --name lab": what to type for that machine.
+std::string command_for(const std::string& command, const std::string& machine);
+
 struct ChatConnection {
     FrameSocket warden;  // Client↔Warden
     std::string accelerator;

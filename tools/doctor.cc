@@ -171,18 +171,21 @@ void find_accelerator(Findings& findings, const MachineOptions& options) {
 }
 
 void find_model(Findings& findings, const MachineOptions& options) {
-    findings.check("model", [&options] {
+    try {
         ModelRouteOptions route;
         route.config = {options.model, options.model_url};
         const ModelChoice choice = choose_model_here(route);
         const std::string note = choice.note.empty() ? "" : "; " + choice.note;
-        if (choice.demo)
-            return "the demo model, which is no model at all; set one up: peacrab setup" + note;
         const char* key = choice.key == ModelChoice::Key::Stored        ? "key stored"
                           : choice.key == ModelChoice::Key::Environment ? "key from ANTHROPIC_API_KEY"
                                                                         : "no key";
-        return choice.model + " at " + url_host(choice.url) + ", " + key + note;
-    });
+        if (choice.demo)
+            findings.note("model", "the demo model, which is no model at all; set one up: peacrab setup" + note);
+        else
+            findings.good("model", choice.model + " at " + url_host(choice.url) + ", " + key + note);
+    } catch (const Error& error) {
+        findings.missing("model", error.what(), "");
+    }
 }
 
 // What cells may reach, and by which way.
@@ -263,7 +266,9 @@ void find_machine(Findings& findings, const MachinePlace& place) {
     if (!gateway) {
         const std::string ended = why_it_ended(place);
         findings.note("machine", place.name + " does not run" +
-                                     (ended.empty() ? "" : "; the last time: " + ended));
+                                     (ended.empty() ? "" : "; the last time: " + ended) +
+                                     "; what is in force is known once it does: " +
+                                     command_for("up", place.name));
         return;
     }
     tell_vmm(findings, ask_gateway(*gateway, "ps", Seconds(5)).at("report"));
@@ -280,10 +285,12 @@ int doctor(const std::string& name, OutputForm form) {
     Findings findings;
     find_programs(findings);
     MachineOptions options = with_config({}, {});
+    bool readable = true;
     try {
         options = with_config({}, load_config(config_file()));
     } catch (const Error& error) {
-        findings.missing("config", error.what(), "");
+        readable = false;
+        findings.broken("config", std::string(error.what()) + "; no machine starts until that is mended");
     }
     find_folders(findings, place, options);
     findings.check("image", [] {
@@ -292,8 +299,10 @@ int doctor(const std::string& name, OutputForm form) {
                image.folder;
     });
     find_accelerator(findings, options);
-    find_model(findings, options);
-    find_egress(findings);
+    if (readable) {
+        find_model(findings, options);
+        find_egress(findings);
+    }
     try {
         find_machine(findings, place);
     } catch (const Error& error) {

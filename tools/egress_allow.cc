@@ -2,11 +2,15 @@
 // changed file by itself. Must not widen what was asked for: a rule is added as it stands.
 #include "egress_allow.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cstdio>
 
 #include "client.h"
 #include "config_edit.h"
+#include "egress_policy.h"
 #include "error.h"
 
 namespace peacrab {
@@ -24,15 +28,33 @@ std::vector<std::string> texts_of_words(const std::vector<std::string>& words) {
     return texts;
 }
 
-// A rule, or a place alone: then the methods do not matter.
+// A rule, or a place alone: then neither methods nor `private` matter, or a wider rule would stay.
 bool is_meant(const EgressRule& rule, const std::string& text) {
-    try {
-        return parse_egress_rule(text) == rule;
-    } catch (const Error&) {
-        EgressRule place = parse_egress_rule(text + " GET");
-        return place.plain_http == rule.plain_http && place.host == rule.host &&
-               place.port == rule.port;
+    if (text.find(' ') != std::string::npos) return parse_egress_rule(text) == rule;
+    const EgressRule place = parse_egress_rule(text.starts_with("http://") ? text + " GET" : text);
+    return place.plain_http == rule.plain_http && place.host == rule.host && place.port == rule.port;
+}
+
+// What is at an address that never, or only by its rule's last word, is gone to: "" for neither.
+std::string hint(const EgressRule& rule) {
+    sockaddr_storage address{};
+    auto* const four = reinterpret_cast<sockaddr_in*>(&address);
+    auto* const six = reinterpret_cast<sockaddr_in6*>(&address);
+    if (::inet_pton(AF_INET, rule.host.c_str(), &four->sin_addr) == 1) address.ss_family = AF_INET;
+    else if (::inet_pton(AF_INET6, rule.host.c_str(), &six->sin6_addr) == 1) address.ss_family = AF_INET6;
+    else return {};
+    switch (reach_of(reinterpret_cast<const sockaddr*>(&address))) {
+        case Reach::Never:
+            return "; it stays refused all the same: what is at this address never is gone to";
+        case Reach::Private:
+            if (!rule.private_address)
+                return "; it stays refused, its address is not public: peacrab allow \"" +
+                       format_egress_rule(rule) + " private\"";
+            break;
+        case Reach::Public:
+            break;
     }
+    return {};
 }
 
 }  // namespace
@@ -54,7 +76,7 @@ int allow_add(const std::vector<EgressRule>& rules) {
     ConfigEdit edit(config_file());
     std::vector<std::string> added;
     for (const EgressRule& rule : rules)
-        if (edit.add("egress", format_egress_rule(rule))) added.push_back(format_egress_rule(rule));
+        if (edit.add("egress", format_egress_rule(rule))) added.push_back(format_egress_rule(rule) + hint(rule));
     edit.save();
     for (const std::string& text : added) std::printf("allowed: %s\n", text.c_str());
     if (added.size() < rules.size()) std::printf("the rest was allowed already\n");
@@ -87,7 +109,7 @@ int allow_remove(const std::vector<std::string>& words) {
 
 int open_port(const MachinePlace& place, const PortOptions& options) {
     std::optional<FrameSocket> gateway = connect_gateway(place);
-    if (!gateway) throw Error("the machine `" + place.name + "` does not run; start it: peacrab up");
+    if (!gateway) throw Error("the machine `" + place.name + "` does not run; start it: " + command_for("up", place.name));
     gateway->send(json::Value::object({{"type", "port"},
                                        {"agent", options.agent},
                                        {"port", options.port},
@@ -100,7 +122,10 @@ int open_port(const MachinePlace& place, const PortOptions& options) {
         if (!frame) throw Error("the machine has ended, and the port with it");
         const std::string type = frame->text("type");
         if (type == "failed") throw Error(printable(frame->text("why")));
-        if (type == "done") return 0;
+        if (type == "done") {
+            std::fprintf(stderr, "peacrab: closed\n");
+            return 0;
+        }
         if (type != "port_open") continue;
         std::printf("%s\n", printable(frame->text("url")).c_str());
         std::fflush(stdout);

@@ -266,7 +266,7 @@ bool stop_machine(const MachinePlace& place) {
 int stop(const Arguments& arguments) {
     const MachinePlace place = machine_place(machine_options(arguments).name);
     if (!stop_machine(place)) {
-        tell("the machine `" + place.name + "` does not run");
+        tell("the machine `" + place.name + "` does not run; peacrab ps lists those that do");
         return kNotRunning;
     }
     tell("stopped");
@@ -288,7 +288,7 @@ int rm(const Arguments& arguments) {
     }
     if (!arguments.has("force")) {
         if (!::isatty(STDIN_FILENO)) throw Usage("rm: without a terminal to ask on, --force is needed");
-        if (connect_gateway(place)) throw Error("it runs; stop it first: peacrab stop");
+        if (connect_gateway(place)) throw Error("it runs; stop it first: " + command_for("stop", place.name));
         if (!confirmed(place)) return kFailure;
     }
     stop_machine(place);
@@ -454,7 +454,10 @@ const Command kCommands[] = {
      "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
-     "name agent session", "plain", 1, "", wait},
+     "name agent session", "plain", 1,
+     "  --name NAME       the machine that was asked, unless it is the default one\n"
+     "  --agent NAME, --session ID, --plain   as for `peacrab chat`\n",
+     wait},
     {"ps", "list the machines", "ps [--json]", "", "json", 0, "", ps},
     {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
     {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
@@ -475,7 +478,9 @@ const Command kCommands[] = {
      "send messages to whom is said there only, under `may-message:`. `main` is always there.\n",
      agent},
     {"doctor", "what is here, what is missing, what is in force", "doctor [--name NAME] [--json]",
-     "name", "json", 0, "", doctor_command},
+     "name", "json", 0,
+     "Exit code: 0 all is well, 1 something is missing or broken. What is in force is told of a machine that runs.\n",
+     doctor_command},
     {"image", "list, show or build the guest image", "image [ls | show | build | kernel] [flags]",
      "kernel", "refresh", SIZE_MAX,
      "  ls, show          what there is; what the current one is made of\n"
@@ -496,6 +501,7 @@ const Command kCommands[] = {
      "  --raw             for what is not HTTP: any program of this machine can connect\n"
      "  --detach          do not stay; it ends with the cell, or with --close\n"
      "  --close           close it\n"
+     "  --name NAME       the machine, unless it is the default one\n"
      "The printed address holds a token; it listens on loopback only.\n",
      port},
     {"setup", "choose a model and store its key", "setup [flags]", "model model-url",
@@ -517,7 +523,7 @@ void print_help(FILE* to) {
     std::fprintf(to, "peacrab %s: an agent in a microVM of its own\n\n", kVersion);
     for (const Command& command : kCommands)
         std::fprintf(to, "  %-8s %s\n", command.name, command.summary);
-    std::fprintf(to, "\n`peacrab COMMAND --help` tells more.\n");
+    std::fprintf(to, "\n`peacrab COMMAND --help` tells more; `peacrab --version` says which this is.\n");
 }
 
 const Command* find_command(const std::string& name) {
@@ -562,6 +568,11 @@ int main(int argc, char** argv) {
     if (arguments.empty() || arguments[0] == "help" || arguments[0] == "--help" ||
         arguments[0] == "-h") {
         const Command* about = arguments.size() == 2 ? find_command(arguments[1]) : nullptr;
+        if (arguments.size() > 1 && !about) {
+            std::fprintf(stderr, "peacrab: unknown command `%s`; `peacrab help` lists them\n",
+                         printable(arguments[1]).c_str());
+            return kUsage;
+        }
         if (about) print_help_of(*about);
         else print_help(arguments.empty() ? stderr : stdout);
         return arguments.empty() ? kUsage : kOk;
