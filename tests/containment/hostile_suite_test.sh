@@ -46,6 +46,7 @@ both() {
     wait "$other" || bad=1
 }
 
+ninja -C "$root/build" guest-image/peacrabd-mutant >"$scratch/ninja.log" || fail "the mutant: $(tail -n 5 "$scratch/ninja.log")"
 image own
 image debian
 both on_kernel own own-1 -- on_kernel own own-2
