@@ -53,18 +53,18 @@ void Warden::State::send(Client& client, const json::Value& frame) {
     if (!client.gone) client.end.send(write_frame(Dialect::WardenToClient, frame));
 }
 
-Bytes Warden::State::prepare_agent(const std::string& agent) {
+void Warden::State::prepare_agent(const std::string& agent) {
     const std::string folder = agent_folder(agent);
     make_directories(folder, 0711);
     const std::string sessions = folder + "/sessions";
     make_directories(sessions, 0700);
     const std::optional<Ids> ids = turn_ids(agent);
-    if (!ids) return MiB(256);
+    if (!ids) return;
     // The folder is closed to other agents' turn processes: a home is readable for all.
     if (::chmod(options.state.c_str(), 0711) < 0 || ::chown(folder.c_str(), 0, ids->gid) < 0 ||
         ::chmod(folder.c_str(), 0710) < 0 || ::chown(sessions.c_str(), ids->uid, ids->gid) < 0)
         throw ErrnoError("warden: give the journals to their turn process");
-    return options.hold_journals ? options.hold_journals(sessions, store.slot(agent)) : MiB(256);
+    (void)options.hold_journals(sessions, store.slot(agent));
 }
 
 CellOptions Warden::State::cell_options(const std::string& agent) {

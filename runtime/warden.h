@@ -40,8 +40,9 @@ struct WardenOptions {
     std::function<void(const std::string& agent, int listener)> cell_here;
     std::function<void(const std::string& agent)> cell_gone;
     // Bounds what an agent's turns add to its journals, and says how much of theirs the warden may write
-    // down in one turn; throws Error. Absent: that is 256 MiB.
-    std::function<Bytes(const std::string& sessions, uint32_t slot)> hold_journals;
+    // down in one turn, as the disk is now; throws Error.
+    std::function<Bytes(const std::string& sessions, uint32_t slot)> hold_journals =
+        [](const std::string&, uint32_t) { return MiB(256); };
     std::string model;
     std::string base_url;
     Secret key;  // only where open_model is absent

@@ -88,8 +88,7 @@ struct Warden::State {
 
     // Agents' folders and cells.
     std::string agent_folder(const std::string& agent) const;
-    // How much one turn of it may have us write down, in calls and replies, as the disk is now.
-    Bytes prepare_agent(const std::string& agent);
+    void prepare_agent(const std::string& agent);
     CellOptions cell_options(const std::string& agent);
     Workplace& place(const std::string& agent);
     json::Value background_of(const std::string& agent) const;  // "": of all

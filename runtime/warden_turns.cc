@@ -155,7 +155,9 @@ void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
 // disk through us, who may use its last blocks. Each row is taken to cost 1 KiB beside its text.
 void Warden::State::count_stored(RunningTurn& turn, size_t bytes) {
     turn.stored += bytes + 1024;
-    if (turn.stored > prepare_agent(turn.agent).count) throw Error("turn: it has more written down than one turn may");
+    const std::string sessions = agent_folder(turn.agent) + "/sessions";
+    if (turn.stored > options.hold_journals(sessions, store.slot(turn.agent)).count)
+        throw Error("turn: it has more written down than one turn may");
 }
 
 // The turn process wants one more connection to the model.
