@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "error.h"
 
 namespace peacrab {
@@ -28,20 +26,9 @@ Confinement outgoing_confinement() {
     return confinement;
 }
 
-// A bucket: `most` at once, then as fast as time pays for.
-bool RouteStreams::may_start() {
-    const auto now = std::chrono::steady_clock::now();
-    const double elapsed = std::chrono::duration<double>(now - paid_).count();
-    spent_ = std::max(0.0, spent_ - elapsed * options_.a_second);
-    paid_ = now;
-    if (spent_ >= static_cast<double>(options_.most)) return false;
-    spent_ += 1;
-    return true;
-}
-
 void RouteStreams::serve(LinkPort& link, StreamId stream, const std::string& job) {
     if (children_.size() >= options_.most) return link.reset(stream, options_.what + ": too many at once");
-    if (!may_start()) return link.reset(stream, options_.what + ": too many in too short a time");
+    if (!starts_.take()) return link.reset(stream, options_.what + ": too many in too short a time");
     try {
         const int id = next_id_++;
         link.join(stream, start(job, id), [this, id] { ended(id); });

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cells/allowance.h"
 #include "link.h"
 #include "loop.h"
 #include "os.h"
@@ -24,7 +25,10 @@ class RouteStreams {
         std::vector<std::string> environment = own_environment();
         std::optional<Confinement> confinement = std::nullopt;
     };
-    RouteStreams(Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {}
+    RouteStreams(Loop& loop, Options options)
+        : loop_(loop),
+          options_(std::move(options)),
+          starts_(static_cast<double>(options_.most), options_.a_second) {}
     ~RouteStreams() { clear(); }
     RouteStreams(const RouteStreams&) = delete;
     RouteStreams& operator=(const RouteStreams&) = delete;
@@ -37,15 +41,13 @@ class RouteStreams {
 
   private:
     UniqueFd start(const std::string& job, int id);
-    bool may_start();
     void reap(int id);
     void ended(int id);
     Loop& loop_;
     Options options_;
     std::map<int, Pidfd> children_;
     int next_id_ = 1;
-    double spent_ = 0;  // starts not yet paid for by time
-    std::chrono::steady_clock::time_point paid_ = std::chrono::steady_clock::now();
+    Allowance starts_;
 };
 
 // Nobody's ids when we are root: else ours.

@@ -6,8 +6,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-
 #include "error.h"
 
 namespace peacrab {
@@ -16,21 +14,11 @@ EgressBook::~EgressBook() {
     for (const auto& [agent, account] : accounts_) loop_.cancel(account.timer);
 }
 
-bool EgressBook::affords(Account& account) const {
-    const auto now = std::chrono::steady_clock::now();
-    const double minutes = std::chrono::duration<double>(now - account.paid).count() / 60;
-    account.spent = std::max(0.0, account.spent - minutes * kAMinute);
-    account.paid = now;
-    if (account.spent > kBurst - 1) return false;
-    account.spent += 1;
-    return true;
-}
-
 EgressBook::Entry EgressBook::opened(const std::string& agent) {
     Account& account = accounts_[agent];
     Entry entry;
     entry.number = ++last_;
-    entry.counted = !affords(account);
+    entry.counted = !account.records.take();
     if (entry.counted) {
         ++account.opened;
         count(agent, account);

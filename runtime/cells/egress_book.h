@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 
+#include "cells/allowance.h"
 #include "json.h"
 #include "loop.h"
 
@@ -47,13 +48,11 @@ class EgressBook {
 
   private:
     struct Account {
-        double spent = 0;  // records not yet paid for by time
-        std::chrono::steady_clock::time_point paid = std::chrono::steady_clock::now();
+        Allowance records{kBurst, kAMinute / 60};
         uint64_t opened = 0, closed = 0, turned_away = 0;
         Traffic traffic;
         Loop::TimerId timer = 0;
     };
-    bool affords(Account& account) const;
     void count(const std::string& agent, Account& account);
     void write_count(const std::string& agent, Account& account);
 

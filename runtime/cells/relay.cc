@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <array>
 
 #include "error.h"
@@ -43,25 +42,16 @@ void Relay::watch() {
     loop_.watch(listener_, POLLIN, [this](short) { accept(); });
 }
 
-bool Relay::may_accept() {
-    const auto now = std::chrono::steady_clock::now();
-    spent_ = std::max(0.0, spent_ - std::chrono::duration<double>(now - paid_).count() * kASecond);
-    paid_ = now;
-    if (spent_ >= static_cast<double>(kMost)) return false;
-    spent_ += 1;
-    return true;
-}
-
 void Relay::accept() {
     for (int round = 0; round < kAcceptsARound; ++round) {
-        if (!may_accept()) {  // the others wait in the listener's queue
+        if (!allowance_.take()) {  // the others wait in the listener's queue
             loop_.forget(listener_);
             pause_ = loop_.after(kPause, [this] { watch(); });
             return;
         }
         UniqueFd connection(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!connection) {
-            spent_ -= 1;
+            allowance_.give_back();
             return;
         }
         if (*open_ >= kMost) {

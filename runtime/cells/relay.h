@@ -2,11 +2,11 @@
 // Dumb on purpose: not a byte is read here but those of a connection that is one too many.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 
+#include "cells/allowance.h"
 #include "loop.h"
 #include "os.h"
 
@@ -30,15 +30,13 @@ class Relay {
   private:
     void watch();
     void accept();
-    bool may_accept();
     void refuse(UniqueFd connection);
     Loop& loop_;
     int listener_;
     Take take_;
     std::function<void()> turned_away_;
     std::shared_ptr<size_t> open_ = std::make_shared<size_t>(0);  // outlives us in `ended`
-    double spent_ = 0;  // connections not yet paid for by time
-    std::chrono::steady_clock::time_point paid_ = std::chrono::steady_clock::now();
+    Allowance allowance_{static_cast<double>(kMost), kASecond};
     Loop::TimerId pause_ = 0;
     std::map<int, std::pair<UniqueFd, Loop::TimerId>> leaving_;  // answered 503, not yet closed
 };
