@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/dqblk_xfs.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/quota.h>
@@ -107,6 +108,16 @@ void count_what_is_there(int folder, uint32_t project) {
 }
 
 }  // namespace
+
+bool holds_projects(int fd) noexcept {
+    fs_quota_stat now{};
+    return quota_control(fd, Q_XGETQSTAT, 0, &now) == 0 && (now.qs_flags & FS_QUOTA_PDQ_ENFD);
+}
+
+bool has_projects(int fd) noexcept {
+    Project next{};
+    return quota_control(fd, kGetNextQuota, 1, &next) == 0 || (errno != ENOENT && errno != ESRCH);
+}
 
 void count_for_project(int fd, uint32_t project) {
     if (!on(Mechanism::QuotaInherited)) return;

@@ -12,6 +12,9 @@
 
 namespace peacrab {
 
+// Are limits for projects in force on the file system of `fd`; has it any project (or cannot it be told)?
+bool holds_projects(int fd) noexcept;
+bool has_projects(int fd) noexcept;
 // Everything made in the directory `fd` from now on counts for `project`.
 void count_for_project(int fd, uint32_t project);
 // Less than was asked for on a small disk, so that no agent alone can fill it; `fd` is a folder on it

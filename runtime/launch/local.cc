@@ -16,6 +16,7 @@
 
 #include "cells/quota.h"
 #include "cells/shared_relay.h"
+#include "cells/users.h"
 #include "config.h"
 #include "error.h"
 #include "frame_port.h"
@@ -28,7 +29,7 @@ namespace {
 
 // Where the ids of turn processes begin in posture `cells`: those of the slot no cell has, because lower
 // ones may be somebody's in this sandbox.
-constexpr Ids kTurnIds{983'040, 983'040};
+constexpr Ids kTurnIds{kFirstSlot * kCellIds, kFirstSlot * kCellIds};
 
 struct Choice {
     std::string model;

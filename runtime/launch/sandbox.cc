@@ -9,9 +9,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/dqblk_xfs.h>
 #include <linux/loop.h>
-#include <linux/quota.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -30,14 +28,11 @@
 #include <thread>
 
 #include "cells/limits.h"
+#include "cells/quota.h"
 #include "cells/users.h"
 #include "config.h"
 #include "error.h"
 #include "landlock.h"
-
-#ifndef SYS_quotactl_fd
-#define SYS_quotactl_fd 443
-#endif
 
 namespace peacrab {
 namespace {
@@ -190,13 +185,11 @@ void put(const std::string& path, const std::string& text, const std::string& ne
 
 void check_controllers() {
     const std::string root = kControlGroups;
-    const std::string available = " " + read_file(root + "/cgroup.controllers", KiB(4)) + " ";
+    const std::string line = read_file(root + "/cgroup.controllers", KiB(4));
+    const std::vector<std::string> available = split(line.substr(0, line.find('\n')), ' ');
     const std::string table = read_file_if_exists("/proc/cgroups", KiB(64)).value_or("");
     for (const std::string controller : kControllers) {
-        bool there = false;
-        for (const std::string& line : split(available, '\n'))
-            for (const std::string& word : split(line, ' ')) there = there || word == controller;
-        if (!there)
+        if (std::find(available.begin(), available.end(), controller) == available.end())
             refuse("control groups: no controller " + controller + " in version 2",
                    why_missing(controller, table));
     }
@@ -229,10 +222,10 @@ void bound_memory(const std::string& own, uint64_t all, const std::string& next)
 void make_control_groups(const std::string& name) {
     const std::string root = kControlGroups, own = root + "/" + name;
     const Bytes memory = memory_of(root, own_group());
+    const std::string next = "let the sandbox write to them";
     for (const char* inner : {"", "/warden", "/turns", "/agents"})
         if (::mkdir((own + inner).c_str(), 0755) < 0 && errno != EEXIST)
-            refuse_call("control groups: make " + own + inner, "let the sandbox write to them");
-    const std::string next = "let the sandbox write to them";
+            refuse_call("control groups: make " + own + inner, next);
     // Below a group that gives controllers on, processes may only be in leaves. First we leave it.
     put(own + "/warden/cgroup.procs", "0", next);
     const std::string all = "+memory +pids +cpu +io";
@@ -270,21 +263,16 @@ UniqueFd lock_file(const std::string& path, const std::string& whose, Deadline d
     return lock;
 }
 
-// Limits for projects are in force on the file system of `folder`.
-bool has_project_quotas(const std::string& folder) {
-    const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+UniqueFd open_folder(const std::string& folder) {
+    UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) throw ErrnoError("cells: state: " + printable(folder));
-    fs_quota_stat now{};
-    return ::syscall(SYS_quotactl_fd, fd.get(), QCMD(Q_XGETQSTAT, PRJQUOTA), 0, &now) == 0 &&
-           (now.qs_flags & FS_QUOTA_PDQ_ENFD);
+    return fd;
 }
 
 // Projects are numbers: who else on that file system has one would share it with an agent of ours.
-bool has_other_projects(const std::string& folder) {
-    const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if_nextdqblk next{};
-    return ::syscall(SYS_quotactl_fd, fd.get(), QCMD(Q_GETNEXTQUOTA, PRJQUOTA), 1, &next) == 0 ||
-           (errno != ENOENT && errno != ESRCH);
+bool is_free_for_projects(const std::string& folder) {
+    const UniqueFd fd = open_folder(folder);
+    return holds_projects(fd.get()) && !has_projects(fd.get());
 }
 
 void bind_state(const std::string& inner) {
@@ -436,11 +424,11 @@ void mount_state(const std::string& folder, Bytes size, Deadline deadline) {
     // What was begun one way goes on that way.
     const std::string inner = folder + "/files";
     const bool begun = ::access(inner.c_str(), F_OK) == 0;  // bind_state() looks what it is
-    if (begun || (has_project_quotas(folder) && !has_other_projects(folder)))
+    if (begun || is_free_for_projects(folder))
         bind_state(inner);
     else
         mount_image(folder + "/state.img", size, deadline);
-    if (!has_project_quotas(kState))
+    if (!holds_projects(open_folder(kState).get()))
         refuse("state: quotas by project are not in force", "mount it with prjquota");
 }
 
