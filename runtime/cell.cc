@@ -27,6 +27,7 @@ namespace {
 
 // How long a call has to end when it is killed, before it is killed once more.
 constexpr Milliseconds kGrace{2000};
+constexpr Milliseconds kLook{1000};
 // Read in one step at most: a flood must not keep the owner from its other descriptors.
 constexpr size_t kStepBytes = size_t{1} << 20;
 
@@ -39,6 +40,7 @@ struct Command::State {
     UniqueFd ended_fd;  // the child's pidfd once more: stays open, and itself, after the reaping
     UniqueFd output;    // what is read of the call, when there is one
     Deadline deadline;
+    Deadline look = Deadline::never();  // whether it gets anywhere
     Capture capture;
     CommandResult result;
     bool killed = false;
@@ -58,6 +60,7 @@ void Command::State::begin(const std::function<std::unique_ptr<PlaceCall>()>& st
         ended_fd = UniqueFd(::fcntl(call->child.fd(), F_DUPFD_CLOEXEC, 0));
         if (!ended_fd) throw ErrnoError("pidfd");
         output = std::move(call->output);
+        if (call->looked_after) look = Deadline::in(kLook);
     } catch (const Error& error) {
         call.reset();
         result.failed_step = error.what();
@@ -133,7 +136,7 @@ int Command::exit_fd() const {
     return state_->ended_fd.get();
 }
 Deadline Command::deadline() const {
-    return state_->deadline;
+    return state_->look.left() < state_->deadline.left() ? state_->look : state_->deadline;
 }
 Capture& Command::output() {
     return state_->capture;
@@ -160,6 +163,9 @@ bool Command::step() {
     if (state.deadline.passed()) {
         if (!state.killed) state.result.timed_out = true;
         state.kill();
+    } else if (state.look.passed()) {
+        state.look = Deadline::in(kLook);
+        if (state.call->stalled()) state.kill();
     }
     return false;
 }

@@ -264,20 +264,6 @@ void inherit(int fd) {
     if (::fcntl(fd, F_SETFD, 0) < 0) throw ErrnoError("os: inherit");
 }
 
-UniqueFd open_beneath(int directory, const std::string& path, int flags, mode_t mode) {
-    open_how how{};
-    how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    how.mode = mode;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    UniqueFd fd(
-        static_cast<int>(::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how)));
-    if (!fd) throw ErrnoError("open: " + printable(path));
-    struct stat info;
-    if (::fstat(fd.get(), &info) < 0) throw ErrnoError("open: " + printable(path));
-    if (!S_ISREG(info.st_mode)) throw Error("open: " + printable(path) + ": not a regular file");
-    return fd;
-}
-
 void send_fd(int socket, int fd) {
     char byte = 0;
     iovec io{&byte, 1};

@@ -126,10 +126,6 @@ void set_nonblocking(int fd);
 // Clears CLOEXEC: the one way a descriptor gets across an exec.
 void inherit(int fd);
 
-// Opens `path` beneath `directory`: no `..` out, no symlink out, no magic links; regular files
-// only, never blocks on a fifo. `flags` as of open(2). Source: openat2(2).
-UniqueFd open_beneath(int directory, const std::string& path, int flags, mode_t mode = 0);
-
 // Sends or receives one descriptor with a single byte (SCM_RIGHTS). receive_fd gives an empty fd
 // at end of file.
 void send_fd(int socket, int fd);

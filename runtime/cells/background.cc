@@ -56,7 +56,6 @@ void Background::watch(int number) {
     const auto step = [this, number](short) { this->step(number); };
     if (process.command.output_fd() >= 0) loop_.watch(process.command.output_fd(), POLLIN, step);
     if (process.command.exit_fd() >= 0) loop_.watch(process.command.exit_fd(), POLLIN, step);
-    // Only one that is being killed has a deadline.
     if (process.timer || process.command.deadline().poll_timeout() < 0) return;
     process.timer = loop_.after(process.command.deadline().left() + Milliseconds(1), [this, number] {
         processes_.at(number).timer = 0;

@@ -164,7 +164,9 @@ struct Shared {
 class ContainerCall : public PlaceCall {
   public:
     ContainerCall(std::shared_ptr<Shared> shared, AgentGroup::Kind kind)
-        : shared_(std::move(shared)), group_(shared_->group->take(kind)) {}
+        : shared_(std::move(shared)), group_(shared_->group->take(kind)) {
+        looked_after = true;
+    }
     ~ContainerCall() override {
         if (child) {
             // The keeper ends when all of the call has; if not within the grace, it goes too. One that is
@@ -183,6 +185,7 @@ class ContainerCall : public PlaceCall {
         killed_ = true;
     }
     void terminate() noexcept override { shared_->group->terminate(group_); }
+    bool stalled() noexcept override { return shared_->group->stalled(group_); }
     std::string limit_hit() noexcept override {
         std::string hit = shared_->group->limit_hit(group_);
         if (hit.empty() && shared_->home)

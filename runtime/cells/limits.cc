@@ -29,6 +29,7 @@ namespace peacrab {
 namespace {
 
 constexpr Milliseconds kEndLimit{2000};
+constexpr int kStalls = 10;
 
 UniqueFd open_in(const std::string& path, int flags) {
     UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC));
@@ -287,10 +288,42 @@ void AgentGroup::freeze(bool frozen) {
     put(path_ + "/cgroup.freeze", frozen ? "1" : "0");
 }
 
+void AgentGroup::look() noexcept {
+    Look now{std::chrono::steady_clock::now(), 0, 0, 0};
+    if (now.at - last_.at < Milliseconds(900)) return;  // another call has looked
+    // A throw-away cell is within /agents/NAME/shell, and the agent's bound is its own.
+    const std::string agent = outer_.empty() ? path_ : outer_.substr(0, outer_.rfind('/'));
+    std::array<char, 8192> text;
+    const UniqueFd stat(::open((agent + "/memory.stat").c_str(), O_RDONLY | O_CLOEXEC));
+    const ssize_t n = stat ? ::read(stat.get(), text.data(), text.size()) : 0;
+    const std::string_view said(text.data(), n > 0 ? static_cast<size_t>(n) : 0);
+    now.hits = field_of(agent + "/memory.events", "max");
+    now.refaults = field(said, "workingset_refault_file");
+    const uint64_t spare =
+        field(said, "file") - field(said, "shmem") + field(said, "slab_reclaimable");
+    const uint64_t again = (now.refaults - last_.refaults) * 4096;
+    const bool stall = now.hits > last_.hits && spare <= limits_.memory.count / 20 &&
+                       (again >= spare / 8 || spare <= limits_.memory.count / 100);
+    if (stall && now.at - last_.at < Seconds(5)) now.stalls = last_.stalls + 1;
+    last_ = now;
+}
+
+bool AgentGroup::stalled(Call& call) noexcept {
+    if (!on(Mechanism::MemoryStall)) return false;
+    look();
+    uint64_t held = 0;
+    const std::string text =
+        read_file_if_exists(path_of(call) + "/memory.current", KiB(1)).value_or("");
+    std::from_chars(text.data(), text.data() + text.size(), held);
+    call.stalled = last_.stalls >= kStalls && held >= limits_.memory.count / 16;
+    return call.stalled;
+}
+
 std::string AgentGroup::limit_hit(Call& call) noexcept {
     const uint64_t oom_kills = field_of(path_of(call) + "/memory.events", "oom_kill");
-    const bool memory = oom_kills > call.oom_kills;
+    const bool memory = oom_kills > call.oom_kills || call.stalled;
     call.oom_kills = oom_kills;
+    call.stalled = false;
     if (memory) return "memory: " + format_size(limits_.memory);
     const uint64_t hits = process_hits();
     const bool processes = call.kind != Kind::File && hits > process_hits_;

@@ -9,6 +9,7 @@
 //       away-N                       a throw-away cell: init, keepers, file-N and shell once more
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ class AgentGroup {
         UniqueFd kill;       // cgroup.kill, for writing
         UniqueFd events;     // cgroup.events
         uint64_t oom_kills = 0;  // of its calls before
+        bool stalled = false;    // that it was, has been told
         bool closed = false;     // lets nothing new begin
     };
 
@@ -55,6 +57,10 @@ class AgentGroup {
     void end(Call& call) const noexcept;
     void terminate(const Call& call) const noexcept;  // SIGTERM to everything in it
     void freeze(bool frozen);
+    // To be asked about once a second while it runs: whether it has a part in that the agent, at its bound
+    // of memory, has for ten seconds only read again what had just been given back. As long as some of
+    // that is left the kernel ends nobody.
+    bool stalled(Call& call) noexcept;
     // What was hit since `call` was taken, "" for nothing.
     std::string limit_hit(Call& call) noexcept;
 
@@ -62,6 +68,7 @@ class AgentGroup {
     std::string path_of(const Call& call) const;
     uint64_t process_hits() const noexcept;
     bool empty(const Call& call) const noexcept;
+    void look() noexcept;
 
     std::string path_;
     std::string outer_;  // the group whose processes are bounded as well; "": none
@@ -70,6 +77,11 @@ class AgentGroup {
     std::vector<Call> free_;
     unsigned made_ = 0;
     uint64_t process_hits_ = 0;
+    struct Look {
+        std::chrono::steady_clock::time_point at{};
+        uint64_t hits = 0, refaults = 0;  // of the bound; in pages
+        int stalls = 0;                   // looks in a row that saw it
+    } last_;
 };
 
 // What `group` of the tree mounted at `tree` can have: the least of the machine's memory and of what

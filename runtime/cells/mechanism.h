@@ -86,6 +86,7 @@
     /* the cell: limits */ \
     X(MemoryLimit, "memory-limit") \
     X(MemoryGroup, "memory-group")                  /* the call ends as a whole */ \
+    X(MemoryStall, "memory-stall")                  /* a call that only reads again what was dropped */ \
     X(ProcessLimit, "process-limit") \
     X(CpuLimit, "cpu-limit") \
     X(IoLimit, "io-limit") \

@@ -17,6 +17,9 @@ class PlaceCall {
     // Ends all of it; asked again when it has not ended within the grace. Never throws.
     virtual void kill() noexcept = 0;
     virtual void terminate() noexcept {}  // SIGTERM to everything of it, where that can be said
+    // Asked once a second where `looked_after`: whether it gets nowhere for want of memory, and nobody
+    // else would end it.
+    virtual bool stalled() noexcept { return false; }
     // After the end: which limit was hit meanwhile, "" for none. Never throws.
     virtual std::string limit_hit() noexcept { return {}; }
 
@@ -24,6 +27,7 @@ class PlaceCall {
     UniqueFd output;  // the reading end, non-blocking, and a writing end that keeps it from hanging up
     UniqueFd output_keeper;
     UniqueFd report;  // CellReport records (cells/report.h), non-blocking
+    bool looked_after = false;
 };
 
 class Place {

@@ -158,6 +158,23 @@ int shared(long mebibytes) {
     return told("shared", count, code);
 }
 
+// So much that cannot be given back that what is left is read again and again: nothing fails.
+int thrash(long mebibytes) {
+    fill("thrash", "flood-thrash", 24, true);
+    const int file = ::open("flood-thrash", O_RDONLY | O_CLOEXEC);
+    ::fsync(file);
+    const char* cached =
+        static_cast<char*>(::mmap(nullptr, 24 << 20, PROT_READ, MAP_SHARED, file, 0));
+    ::unlink("flood-thrash");
+    if (cached == MAP_FAILED) return told("thrash", 0, errno);
+    shared(mebibytes);
+    std::fflush(stdout);
+    volatile char seen = 0;
+    for (const auto start = Clock::now(); since(start) < 60;)
+        for (int i = 0; i < 24 << 20; i += 4096) seen = cached[i];
+    return seen;
+}
+
 // More page cache than the cell may have: must be reclaimed, not killed for.
 int cache(long mebibytes) {
     fill("cache", "flood-cache", mebibytes, true);
@@ -381,6 +398,7 @@ const Kind kKinds[] = {
     {"tmp", [](long most) { return fill("tmp", "/tmp/flood", most, false); }, 8192},
     {"shm", [](long most) { return fill("shm", "/dev/shm/flood", most, false); }, 8192},
     {"run", [](long most) { return fill("run", "/run/flood", most, false); }, 8192},
+    {"thrash", thrash, 152},
     {"cache", cache, 256},
     {"disk", disk, 16384},
     {"files", files, 10'000'000},

@@ -36,7 +36,7 @@ SUSPECTS = {
     "output-read-only": "A21 audit:mounts", "output-noexec": "audit:mounts", "proc-masked": "A9 audit:mounts",
     "proc-read-only": "A9 audit:mounts", "small-dev": "A16 audit:devices", "scratch-size": "E2-sizes",
     "terminals-limit": "E5", "memory-limit": "E2-twice",
-    "memory-group": "E2", "process-limit": "E1", "cpu-limit": "E9-cap", "io-limit": "E10", "disk-quota": "E3",
+    "memory-group": "E2", "memory-stall": "E2-thrash", "process-limit": "E1", "cpu-limit": "E9-cap", "io-limit": "E10", "disk-quota": "E3",
     "files-quota": "E4", "quota-inherited": "E3", "journal-quota": "journals", "kill-call": "E7", "call-time": "E8-late", "output-cap": "E6",
     "file-beneath": "F2", "file-prefix": "F1", "file-regular": "E11", "file-size": "E11", "file-atomic": "F11-full",
     "policy-schema": "G1", "message-route": "B8", "message-rate": "B8-rate", "message-hops": "B8-hops", "scrub-output": "G6", "self-probe": "probes",
@@ -105,7 +105,7 @@ class Mutants:
         walls = Hostile(self.machine, self.quiet, self.full, agent.name)
         root = {}
         acts = {"E1": lambda: floods.processes("forks", root), "E2": lambda: floods.memory("memory", root),
-                "E2-tmp": lambda: floods.mild("tmp", {"ENOSPC"}, floods.MEMORY, root), "E3": lambda: floods.disk("disk", root),
+                "E2-thrash": lambda: floods.memory("thrash", root), "E2-tmp": lambda: floods.mild("tmp", {"ENOSPC"}, floods.MEMORY, root), "E3": lambda: floods.disk("disk", root),
                 "E4": lambda: floods.files(root), "E5": lambda: floods.descriptors(root), "E6": lambda: floods.output(root),
                 "E7": lambda: floods.zombies(root), "E8": lambda: floods.stubborn(root), "E9": lambda: floods.busy(root),
                 "E9-share": lambda: floods.share(root), "E10": lambda: floods.io(root), "E11": lambda: floods.huge_files(root),

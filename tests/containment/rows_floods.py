@@ -314,6 +314,7 @@ class Floods:
                 each("E1-bomb", self.bomb)
                 each("E2", self.memory, "memory")
                 each("E2-shared", self.memory, "shared")
+                each("E2-thrash", self.memory, "thrash")
                 each("E2-cache", self.mild, f"cache {self.DISK - 40}", {"the", "EDQUOT", "ENOSPC"}, self.DISK)
             if user == "agent" or self.full:
                 each("E2-locked", self.mild, "locked", {"EAGAIN", "ENOMEM", "EPERM"}, 64)

@@ -25,23 +25,6 @@ struct TemporaryFolder {
 
 }  // namespace
 
-TEST_CASE("os: an open beneath a folder cannot leave it, follow a link out, or block on a fifo") {
-    TemporaryFolder folder;
-    const std::string& path = folder.path;
-    write_file_atomic(path + "/inside", "x", 0600);
-    REQUIRE(::symlink("/etc/passwd", (path + "/out").c_str()) == 0);
-    REQUIRE(::symlink("inside", (path + "/in").c_str()) == 0);
-    REQUIRE(::mkfifo((path + "/fifo").c_str(), 0600) == 0);
-    UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    CHECK(open_beneath(directory.get(), "inside", O_RDONLY));
-    CHECK(open_beneath(directory.get(), "in", O_RDONLY));
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), "out", O_RDONLY), ErrnoError);
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), "../", O_RDONLY), ErrnoError);
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), "/etc/passwd", O_RDONLY), ErrnoError);
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), "fifo", O_RDONLY), Error);
-    CHECK_THROWS_AS((void)open_beneath(directory.get(), ".", O_RDONLY), Error);
-}
-
 TEST_CASE("os: a file is replaced whole or not at all, and its mode is the one asked for") {
     TemporaryFolder folder;
     const std::string file = folder.path + "/f";
