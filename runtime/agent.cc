@@ -37,6 +37,10 @@ ModelOptions model_options(const json::Value& start, TurnNetwork network) {
     ModelOptions options;
     options.model = start.text("model");
     options.base_url = start.text("base_url");
+    options.dialect = dialect_from(start.text("dialect"));
+    if (const ModelServer* server = server_named(start.text("server")))
+        options.quirks = server->quirks;
+    if (options.quirks.local) options.http.first_byte_limit = Seconds(600);
     options.key = Secret(start.text("key"));
     if (network == TurnNetwork::ModelRoute)
         options.http.connector = next_model_connection;
@@ -69,6 +73,8 @@ class Turn {
                                                                              : Durability::Scratch),
           model_(model_options(start, network)) {
         prompt_.rules = start.text("rules");
+        if (const json::Value* names = start.find("fallback"))
+            for (const json::Value& name : names->items()) fallback_.push_back(name.as_string());
         std::vector<Entry> said;
         for (const json::Value& text : start.at("messages").items())
             said.push_back(user_entry(text.as_string()));
@@ -105,6 +111,7 @@ class Turn {
     Journal journal_;
     Model model_;
     std::vector<Entry> entries_;
+    std::vector<std::string> fallback_;  // models not yet tried
     std::vector<std::string> steering_;  // said while the turn ran, not yet journaled
     Usage usage_;
     std::string model_name_;
@@ -139,10 +146,18 @@ ModelReply Turn::ask() {
     events.notice = [this](std::string_view text) {
         say(json::Value::object({{"type", "notice"}, {"text", text}}));
     };
-    ModelReply reply = model_.ask(build_prompt(prompt_, entries_), events, kTurnStop);
-    usage_ += reply.usage;
-    if (!reply.model.empty()) model_name_ = reply.model;
-    return reply;
+    for (;;) {
+        ModelReply reply = model_.ask(build_prompt(prompt_, entries_), events, kTurnStop);
+        usage_ += reply.usage;
+        if (!reply.model.empty()) model_name_ = reply.model;
+        if (!reply.another_may_do || fallback_.empty()) return reply;
+        // For the rest of the turn: who cannot answer now is not asked again at each step.
+        if (!reply.text.empty()) events.restart();
+        events.notice(reply.error.substr(0, reply.error.find(": ")) + "; going on with " +
+                      fallback_.front());
+        model_.use(fallback_.front());
+        fallback_.erase(fallback_.begin());
+    }
 }
 
 bool Turn::stop_wanted() const {
@@ -251,7 +266,8 @@ End Turn::run() {
                     {{"type", "text"}, {"text", answer.text + " [stopped by the user]"}}));
         }
         if (answer.error.empty() && content.is_array() && !content.items().empty())
-            record({{Entry::Kind::Assistant, id_, {}, {}, content, Outcome::Ok}});
+            record({{Entry::Kind::Assistant, id_, model_origin(model_.options()), {}, content,
+                     Outcome::Ok}});
         if (std::optional<End> end = settle(answer)) return *end;
         take_steering(Deadline());
         std::vector<Entry> said;

@@ -35,6 +35,11 @@ bool set(Config& config, const std::string& key, const std::string& value) {
         config.model = value;
     else if (key == "model-url")
         config.model_url = value;
+    else if (key == "dialect") {
+        if (value != "anthropic" && value != "chat" && value != "responses")
+            throw Error("anthropic, chat or responses was expected");
+        config.dialect = value;
+    }
     else if (key == "cpus")
         config.cpus = parse_count(value);
     else if (key == "memory")
@@ -66,6 +71,18 @@ void read_egress(Config& config, const yaml::Node& list) {
     }
 }
 
+void read_fallback(Config& config, const yaml::Node& list) {
+    using Kind = yaml::Node::Kind;
+    if (list.kind != Kind::List && list.kind != Kind::Null)
+        throw Error(at(list) + "fallback: lines `- model` were expected below it");
+    for (const yaml::Node& item : list.items) {
+        if (item.kind != Kind::Text || item.text.empty() || item.text.size() > 200)
+            throw Error(at(item) + "fallback: the name of a model was expected");
+        if (config.fallback.size() == 8) throw Error(at(item) + "fallback: at most 8 models");
+        config.fallback.push_back(item.text);
+    }
+}
+
 Config read_config(const yaml::Node& root) {
     using Kind = yaml::Node::Kind;
     if (root.kind != Kind::Map && root.kind != Kind::Null)
@@ -73,12 +90,12 @@ Config read_config(const yaml::Node& root) {
     Config config;
     for (const auto& [key, value] : root.entries) {
         if (key.text == "limits" || key.text == "agents" || key.text == "may-message" ||
-            key.text == "egress")
+            key.text == "egress" || key.text == "fallback")
             continue;
         try {
             const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
             if (!set(config, key.text, value.text))
-                throw Error("unknown key; known: model, model-url, cpus, memory, disk, "
+                throw Error("unknown key; known: model, model-url, dialect, fallback, cpus, memory, disk, "
                             "accelerator, limits, agents, may-message, egress");
             if (!plain) throw Error("a plain value was expected");
         } catch (const Error& error) {
@@ -88,6 +105,7 @@ Config read_config(const yaml::Node& root) {
     config.agents =
         read_agents(root.find("limits"), root.find("agents"), root.find("may-message"));
     if (const yaml::Node* egress = root.find("egress")) read_egress(config, *egress);
+    if (const yaml::Node* fallback = root.find("fallback")) read_fallback(config, *fallback);
     return config;
 }
 

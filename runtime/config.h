@@ -4,6 +4,9 @@
 //     # ~/.config/peacrab/config.yaml
 //     model: claude-sonnet-4-5          # absent: chosen by what keys there are
 //     model-url: http://127.0.0.1:4010  # absent: the provider's own address
+//     dialect: anthropic                # or chat, responses; absent: by the address
+//     fallback:                         # models of the same server, for when that one cannot answer
+//       - claude-haiku-4-5
 //     cpus: 2
 //     memory: 1G
 //     disk: 8G
@@ -40,6 +43,8 @@ namespace peacrab {
 struct Config {
     std::string model;
     std::string model_url;
+    std::string dialect;
+    std::vector<std::string> fallback;
     int cpus = 0;             // 0: the launcher's default for its accelerator
     Bytes memory;             // 0: likewise
     Bytes disk;               // 0: likewise

@@ -515,6 +515,7 @@ std::string HttpResult::header(std::string_view name) const {
 HttpClient::HttpClient(HttpOptions options) : state_(std::make_unique<State>(std::move(options))) {}
 HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
+HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
 HttpResult HttpClient::send(const HttpRequest& request,
                             std::function<bool(const HttpResult&)> wants,

@@ -71,6 +71,7 @@ class HttpClient {
     explicit HttpClient(HttpOptions options);
     ~HttpClient();
     HttpClient(HttpClient&&) noexcept;
+    HttpClient& operator=(HttpClient&&) noexcept;
 
     // Blocks until the response has ended. `wants` is asked once, when the headers are there: true
     // sends the body to `sink` piece by piece, false collects it (bounded) into the result.

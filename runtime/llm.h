@@ -1,8 +1,7 @@
-// Speaks to a model: one dialect now, Anthropic Messages, streaming, with tools.
+// Speaks to a model in one of three dialects (protocols/), streaming, with tools.
 //
 // Stricter than the vendors' own clients: a cut stream is a failure, a tool input that does not
-// parse never runs, silence ends by a clock, an unknown stop reason is not success. Facts:
-// https://docs.anthropic.com/en/api/messages-streaming.
+// parse never runs, silence ends by a clock, an unknown stop reason is not success.
 #pragma once
 
 #include <functional>
@@ -11,13 +10,16 @@
 
 #include "http.h"
 #include "json.h"
+#include "protocols/servers.h"
 #include "types.h"
 
 namespace peacrab {
 
 struct ModelOptions {
     std::string model;     // e.g. "claude-sonnet-4-5"
-    std::string base_url;  // without /v1; e.g. "https://api.anthropic.com"
+    std::string base_url;  // e.g. "https://api.anthropic.com"; see request_url()
+    ModelDialect dialect = ModelDialect::Unknown;
+    ModelServer::Quirks quirks = {};
     Secret key;  // empty: the sentinel is sent, which a gateway or a sandbox's proxy replaces
     int64_t max_tokens = 8192;
     int max_tries = 4;                 // of one model call, first try included
@@ -26,11 +28,14 @@ struct ModelOptions {
     HttpOptions http;
 };
 
-// What the model is asked: all of it already in the wire's own form (see prompt.h).
+// Whose own form an answer's blocks are in: no other model is told what only this one understands.
+std::string model_origin(const ModelOptions& options);
+
+// What the model is asked, in the form of Anthropic Messages (see prompt.h); a dialect writes it anew.
 struct ModelRequest {
     json::Value system;    // array of text blocks
     json::Value tools;     // array
-    json::Value messages;  // array
+    json::Value messages;  // array; an assistant's also has its `origin`
 };
 
 // What stands in ToolCall.arguments of a call that did not arrive whole (cut by the output limit,
@@ -59,6 +64,7 @@ struct [[nodiscard]] ModelReply {
     std::string model;  // as the server named it
     // Failure: empty when the reply is whole. One sentence for a person, with the next step.
     std::string error;
+    bool another_may_do = false;  // of a failure: another model of the same server could answer
     // True when it was cancelled by `cancel_fd`: `stop` is Unknown, `error` empty, `text` is what
     // had been shown.
     bool cancelled = false;
@@ -78,10 +84,13 @@ class Model {
     // retry-after honoured up to 60 s). Never throws for what the server or network does; what an
     // event's callback throws passes through.
     ModelReply ask(const ModelRequest& request, const ModelEvents& events, int cancel_fd = -1);
+    const ModelOptions& options() const { return options_; }
+    void use(const std::string& model) { options_.model = model; }  // from the next call on
 
   private:
     ModelOptions options_;
     HttpClient http_;
+    bool plain_ = false;  // the server takes nothing back that only its model understands
 };
 
 }  // namespace peacrab

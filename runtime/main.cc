@@ -63,6 +63,8 @@ TalkOptions parse_talk(const Arguments& arguments) {
             options.local.model = value();
         else if (argument == "--model-url")
             options.local.model_url = value();
+        else if (argument == "--dialect")
+            options.local.dialect = value();
         else if (argument == "--base")
             options.local.base = value();
         else if (argument == "--plain")
@@ -145,11 +147,12 @@ int help() {
     text +=
         "\noptions:\n"
         "  --model NAME       the model; else the config's, else a default\n"
-        "  --model-url URL    a server that speaks Anthropic Messages; else the provider's\n"
+        "  --model-url URL    another server than the provider's\n"
+        "  --dialect NAME     anthropic, chat or responses, where the address does not tell\n"
         "  --base DIR         (root) the Debian of cells; else /usr/share/peacrab/base\n"
         "  -c, --continue     (ask) go on with the conversation of `chat`\n"
         "  --plain            no colours, no cursor movement\n\n"
-        "The key comes from ANTHROPIC_API_KEY; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"
+        "The key comes from ANTHROPIC_API_KEY, OPENAI_API_KEY or that of the server; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"
         "SSL_CERT_FILE, PROXY_CA_CERT_B64. The question may also be piped in.\n"
         "Exit codes: 0 replied, 1 the turn failed, 2 usage, 3 no agent to talk to, 130 stopped.\n";
     std::fputs(text.c_str(), stdout);

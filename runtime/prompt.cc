@@ -56,7 +56,7 @@ class Conversation {
             case Entry::Kind::User:
                 return add_user(entry.text);
             case Entry::Kind::Assistant:
-                return add_assistant(entry.content);
+                return add_assistant(entry.content, entry.call);
             case Entry::Kind::Result:
                 return add_result(entry);
         }
@@ -74,17 +74,19 @@ class Conversation {
         if (text.find_first_not_of(" \t\r\n") != std::string::npos) user_.push(text_block(text));
     }
 
-    void add_assistant(const json::Value& content) {
+    void add_assistant(const json::Value& content, const std::string& origin) {
         close_calls();
         if (!content.is_array() || content.items().empty()) return;
         // An answer without a question cannot be sent; it can only come of a damaged journal.
         if (user_.is_null() && messages_.items().empty()) return;
         if (user_.is_null()) {  // two answers in a row: one message
-            json::Value& last = *messages_.items().back().find("content");
-            for (const json::Value& block : content.items()) last.push(block);
+            json::Value& last = messages_.items().back();
+            for (const json::Value& block : content.items()) last.find("content")->push(block);
+            if (last.text("origin") != origin) last.set("origin", "");
         } else {
             flush_user();
-            messages_.push(json::Value::object({{"role", "assistant"}, {"content", content}}));
+            messages_.push(json::Value::object(
+                {{"role", "assistant"}, {"content", content}, {"origin", origin}}));
         }
         for (const json::Value& block : content.items())
             if (block.text("type") == "tool_use") open_.push_back(block.text("id"));
@@ -120,12 +122,15 @@ class Conversation {
     std::map<std::string, json::Value> results_;
 };
 
-// The newest user message's last block ends what the next request can reuse.
+// The newest user message's last block ends what the next request can reuse. The one before it ended
+// what this request can: a provider looks back only 20 blocks for that, and one answer may have more.
 void mark_newest(json::Value& messages) {
-    if (messages.items().empty()) return;
-    json::Value& newest = messages.items().back();
-    if (newest.text("role") != "user") return;
-    newest.find("content")->items().back().set("cache_control", cache_mark());
+    int marks = 2;
+    for (auto message = messages.items().rbegin(); message != messages.items().rend(); ++message) {
+        if (message->text("role") != "user") continue;
+        message->find("content")->items().back().set("cache_control", cache_mark());
+        if (--marks == 0) return;
+    }
 }
 
 }  // namespace

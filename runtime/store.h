@@ -153,7 +153,7 @@ class WardenStore {
 struct Entry {
     enum class Kind { User, Assistant, Result } kind = Kind::User;
     std::string turn;
-    std::string call;                   // Result: the tool_use id
+    std::string call;                   // Result: the tool_use id; Assistant: model_origin()
     std::string text;                   // User: what was said; Result: what came out
     json::Value content;                // Assistant: the blocks, as they must be replayed
     Outcome outcome = Outcome::Failed;  // Result

@@ -77,10 +77,15 @@ struct Usage {
     }
 };
 
+// Which model is asked, and how to speak to its server; the names are those of protocols/servers.
+struct ModelSettings {
+    std::string name;
+    std::string dialect;
+    std::string server;                 // "": one that is not known
+    std::vector<std::string> fallback;  // of the same server: asked in this order when it cannot answer
+};
+
 constexpr const char* kVersion = "0.1.0";
-// Who is asked when there is a key and nothing else is said.
-constexpr const char* kDefaultModel = "claude-sonnet-4-5";
-constexpr const char* kDefaultModelUrl = "https://api.anthropic.com";
 constexpr const char* kSentinelKey =
     "proxy-managed";  // what stands where a key would; the gateway replaces it
 

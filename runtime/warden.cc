@@ -365,8 +365,8 @@ UniqueFd Warden::connect_server(const std::string& agent, uint16_t port) {
     return cell->connect(port);
 }
 
-void Warden::set_model(const std::string& model) {
-    state_->options.model = model;
+void Warden::set_model(ModelSettings model) {
+    state_->options.model = std::move(model);
 }
 
 void Warden::set_time_factor(int factor) {

@@ -43,7 +43,7 @@ struct WardenOptions {
     // down in one turn, as the disk is now; throws Error.
     std::function<Bytes(const std::string& sessions, uint32_t slot)> hold_journals =
         [](const std::string&, uint32_t) { return MiB(256); };
-    std::string model;
+    ModelSettings model;
     std::string base_url;
     Secret key;  // only where open_model is absent
     // What to do with turns that are marked as running: they are the last warden's, unless others
@@ -75,7 +75,7 @@ class Warden {
     // for this) or nobody listens.
     UniqueFd connect_server(const std::string& agent, uint16_t port);
 
-    void set_model(const std::string& model);  // for turns that start from now on
+    void set_model(ModelSettings model);  // for turns that start from now on
     void set_time_factor(int factor);
     // Who there is from now on. New limits hold from the next call that finds the cell idle. Turns of
     // an agent that is paused or no longer there are stopped; its files stay.

@@ -44,7 +44,7 @@ std::optional<Ids> Warden::State::turn_ids(const std::string& agent) {
 
 std::string Warden::State::model_of(const std::string& agent) const {
     const AgentSettings* const settings = options.agents.find(agent);
-    return settings && !settings->model.empty() ? settings->model : options.model;
+    return settings && !settings->model.empty() ? settings->model : options.model.name;
 }
 
 // Without a name everybody's. At once, also one that is in a call; what was said to it and not taken is

@@ -76,9 +76,15 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) const {
          {"journal", agent_folder(turn.agent) + "/sessions/" + session_name(turn.session) + ".db"},
          {"workspace", options.cell.workspace},
          {"model", model_of(turn.agent)},
-         {"base_url", options.base_url}});
+         {"base_url", options.base_url},
+         {"dialect", options.model.dialect},
+         {"server", options.model.server}});
     if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
         frame.set("rules", agent->rules);
+    for (const std::string& name : options.model.fallback) {
+        if (!frame.find("fallback")) frame.set("fallback", json::Value::array());
+        frame.find("fallback")->push(name);
+    }
     const ToolSet tools = tools_of(turn.agent);
     frame.set("cell", tools.cell);
     for (const std::string& name : tools.may_message) {

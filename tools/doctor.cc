@@ -173,16 +173,18 @@ void find_accelerator(Findings& findings, const MachineOptions& options) {
 void find_model(Findings& findings, const MachineOptions& options) {
     try {
         ModelRouteOptions route;
-        route.config = {options.model, options.model_url};
+        route.config = {options.model, options.model_url, options.dialect};
         const ModelChoice choice = choose_model_here(route);
         const std::string note = choice.note.empty() ? "" : "; " + choice.note;
-        const char* key = choice.key == ModelChoice::Key::Stored        ? "key stored"
-                          : choice.key == ModelChoice::Key::Environment ? "key from ANTHROPIC_API_KEY"
-                                                                        : "no key";
+        const std::string key =
+            choice.key == ModelChoice::Key::Stored        ? "key stored"
+            : choice.key == ModelChoice::Key::Environment ? "key from " + key_variable(choice.server)
+                                                          : "no key";
         if (choice.demo)
             findings.note("model", "the demo model, which is no model at all; set one up: peacrab setup" + note);
         else
-            findings.good("model", choice.model + " at " + url_host(choice.url) + ", " + key + note);
+            findings.good("model", choice.model + " at " + url_host(choice.url) + " (" +
+                                     dialect_name(choice.server.dialect) + "), " + key + note);
     } catch (const Error& error) {
         findings.missing("model", error.what(), "");
     }

@@ -77,6 +77,7 @@ class Gateway : GatewayClients::Owner {
     GatewayStreams::Options stream_options(const GatewayOptions& options);
     void stream_opened(StreamId stream, const std::string& kind, const std::string& meta);
     void from_guest(const json::Value& frame);
+    void put_model(json::Value& frame) const;
     void send_settings();
     void process_ended();
     void link_broken(const std::string& why);
@@ -100,6 +101,7 @@ class Gateway : GatewayClients::Owner {
     Verdict verdict_;
     AcceleratorOptions accelerator_;
     ModelChoice choice_;
+    std::vector<std::string> fallback_;
     Agents agents_;
     MachineSpec spec_;
     BootAttempt attempt_;
@@ -126,6 +128,7 @@ std::vector<std::string> model_command(const GatewayOptions& options) {
     MachineOptions only;
     only.model = options.flags.model;
     only.model_url = options.flags.model_url;
+    only.dialect = options.flags.dialect;
     std::vector<std::string> command = options.model_route;
     const std::vector<std::string> flags = machine_flags(only);
     command.insert(command.end(), flags.begin() + 2, flags.end());  // without --name
@@ -173,7 +176,8 @@ void Gateway::watch_signals() {
 
 void Gateway::config_changed() {
     const auto said = [this] {
-        json::Value frame = json::Value::object({{"model", choice_.model}});
+        json::Value frame = json::Value::object({});
+        put_model(frame);
         put_agents(frame, agents_);
         return json::dump(frame);
     };
@@ -189,11 +193,13 @@ void Gateway::choose() {
         streams_.configure(config);
         const MachineOptions now = with_config(flags_, config);
         agents_ = config.agents;
+        fallback_ = config.fallback;
         ModelRouteOptions route;
-        route.config = {now.model, now.model_url};
+        route.config = {now.model, now.model_url, now.dialect};
         choice_ = choose_model_here(route);
         prepared_.options.model = now.model;
         prepared_.options.model_url = now.model_url;
+        prepared_.options.dialect = now.dialect;
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
     }
@@ -392,13 +398,23 @@ void Gateway::attached(const std::string& hello) {
     progress();
 }
 
+// The guest has to know how to speak to the server, and nothing of where it is.
+void Gateway::put_model(json::Value& frame) const {
+    frame.set("model", choice_.model);
+    frame.set("dialect", dialect_name(choice_.server.dialect));
+    frame.set("server", choice_.server.name);
+    if (fallback_.empty()) return;
+    frame.set("fallback", json::Value::array());
+    for (const std::string& name : fallback_) frame.find("fallback")->push(name);
+}
+
 void Gateway::send_settings() {
     const auto now = std::chrono::duration_cast<Milliseconds>(
         std::chrono::system_clock::now().time_since_epoch());
     json::Value settings = json::Value::object({{"type", "settings"},
-                                                {"model", choice_.model},
                                                 {"clock", now.count()},
                                                 {"time_factor", time_factor()}});
+    put_model(settings);
     put_agents(settings, agents_);
     control_->send(settings);
 }

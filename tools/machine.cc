@@ -86,6 +86,7 @@ MachineOptions with_config(MachineOptions options, const Config& config) {
     if (options.accelerator.empty()) options.accelerator = "auto";
     if (options.model.empty()) options.model = config.model;
     if (options.model_url.empty()) options.model_url = config.model_url;
+    if (options.dialect.empty()) options.dialect = config.dialect;
     return options;
 }
 
@@ -102,6 +103,7 @@ std::vector<std::string> machine_flags(const MachineOptions& options) {
     add("--accel", options.accelerator);
     add("--model", options.model);
     add("--model-url", options.model_url);
+    add("--dialect", options.dialect);
     return flags;
 }
 

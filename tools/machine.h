@@ -26,6 +26,7 @@ struct MachineOptions {
     std::string accelerator;       // "": the config's, else auto; kvm means no silent fallback
     std::string model;             // "": the config's
     std::string model_url;         // "": the config's
+    std::string dialect;           // "": the config's
 };
 MachineOptions with_config(MachineOptions options, const Config& config);
 // The flags that say the same; for the gateway and the model route, which read the config anew.

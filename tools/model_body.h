@@ -6,11 +6,13 @@
 #include <string>
 
 #include "json.h"
+#include "protocols/servers.h"
 
 namespace peacrab {
 
 // Why the request is not passed on, one sentence; empty when it is. Everything that is not named
-// in the tables of model_body.cc is refused. Source: https://docs.anthropic.com/en/api/messages.
-std::string body_fault(const json::Value& body);
+// in the tables of model_body.cc is refused. Sources: https://docs.anthropic.com/en/api/messages,
+// https://platform.openai.com/docs/api-reference/chat and /responses.
+std::string body_fault(ModelDialect dialect, const json::Value& body);
 
 }  // namespace peacrab

@@ -10,18 +10,20 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "demo_model.h"
 #include "json.h"
 #include "model_body.h"
+#include "protocols/model_list.h"
 #include "scrub.h"
 #include "secrets.h"
 
 namespace peacrab {
 namespace {
 
-constexpr const char* kTarget = "/v1/messages";
+constexpr const char* kBase = "http://127.0.0.1";  // what the guest takes the server's address to be
 constexpr const char* kApiVersion = "2023-06-01";
 constexpr json::Limits kBodyLimits{size_t{32} << 20, json::kModelLimits.max_depth};
 constexpr Bytes kMemory = GiB(1);  // a body of 32 MiB can be opened in it; a hostile one not
@@ -45,17 +47,22 @@ SecretStore store_of(const ModelRouteOptions& options) {
     return options.secrets.empty() ? SecretStore() : SecretStore(options.secrets);
 }
 
+std::string variable_of(const ModelRouteOptions& options, const ModelServer& server) {
+    return options.key_variable ? options.key_variable : key_variable(server);
+}
+
 // Throws Error: the text is for the host's own log.
 Target find_target(const ModelRouteOptions& options) {
     Target target{choose_model_here(options), {}};
     if (target.choice.key == ModelChoice::Key::Stored) {
-        auto key = store_of(options).read(kAnthropicKey);
+        auto key = store_of(options).read(key_name(target.choice.server));
         if (!key) throw Error("secrets: the key was removed at this moment");
         target.key = std::move(*key);
     } else if (target.choice.key == ModelChoice::Key::Environment) {
-        target.key = Secret(env(options.key_variable));
+        const std::string variable = variable_of(options, target.choice.server);
+        target.key = Secret(env(variable.c_str()));
         const std::string fault = secret_fault(target.key.reveal());
-        if (!fault.empty()) throw Error(std::string(options.key_variable) + ": " + fault);
+        if (!fault.empty()) throw Error(variable + ": " + fault);
     }
     return target;
 }
@@ -130,9 +137,18 @@ bool Route::refuse(const Refusal& refusal) {
 }
 
 bool Route::serve(const ServedRequest& request) {
-    if (request.method != "POST" || request.target != kTarget)
-        return refuse({.message = std::string("the model route passes on POST ") + kTarget +
-                                  " and nothing else"});
+    Target target;
+    try {
+        target = find_target(options_);
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return refuse({502, "api_error",
+                       "the host's settings for the model cannot be used; `peacrab doctor` on the "
+                       "host says why"});
+    }
+    const std::string path = request_url(kBase, target.choice.server.dialect).substr(strlen(kBase));
+    if (request.method != "POST" || request.target != path)
+        return refuse({.message = "the model route passes on POST " + path + " and nothing else"});
     if (!is_json(request))
         return refuse({.message = "the model route passes on application/json and nothing else"});
     json::Value body;
@@ -143,18 +159,12 @@ bool Route::serve(const ServedRequest& request) {
     } catch (const std::bad_alloc&) {  // millions of tiny values: see kMemory
         return refuse({413, "request_too_large", "the request holds too many values"});
     }
-    const std::string fault = body_fault(body);
+    const std::string fault = body_fault(target.choice.server.dialect, body);
     if (!fault.empty()) return refuse({.message = fault});
-    Target target;
-    try {
-        target = find_target(options_);
-    } catch (const Error& error) {
-        log(LogLevel::Error, error.what());
-        return refuse({502, "api_error",
-                       "the host's settings for the model cannot be used; `peacrab doctor` on the "
-                       "host says why"});
-    }
-    body.set("model", target.choice.model);
+    const std::string asked = body.text("model");
+    const bool allowed = std::find(options_.models.begin(), options_.models.end(), asked) !=
+                         options_.models.end();
+    if (target.choice.demo || !allowed) body.set("model", target.choice.model);
     if (target.choice.demo) return answer_demo(body, request.body.size()), true;
     return forward(request, body, target);
 }
@@ -177,15 +187,21 @@ void Route::answer_demo(const json::Value& body, size_t bytes) {
 // The request as it goes out: our own headers, our own writing of the body.
 HttpRequest outgoing(const ServedRequest& request, const json::Value& body, const Target& target) {
     HttpRequest out;
-    out.url = target.choice.url + kTarget;
+    const ModelDialect dialect = target.choice.server.dialect;
+    out.url = request_url(target.choice.url, dialect);
     out.body = json::dump(body);
     const std::string version = request.header("anthropic-version").value_or("");
     const std::string beta = request.header("anthropic-beta").value_or("");
     out.headers = {
         "content-type: application/json",
-        body.flag("stream") ? "accept: text/event-stream" : "accept: application/json",
-        "anthropic-version: " + (only(version, "-", 32) ? version : kApiVersion),
-        "x-api-key: " + (target.key.empty() ? std::string(kSentinelKey) : target.key.reveal())};
+        body.flag("stream") ? "accept: text/event-stream" : "accept: application/json"};
+    const std::string key = target.key.empty() ? kSentinelKey : target.key.reveal();
+    if (dialect != ModelDialect::Anthropic) {
+        out.headers.push_back("authorization: Bearer " + key);
+        return out;
+    }
+    out.headers.push_back("anthropic-version: " + (only(version, "-", 32) ? version : kApiVersion));
+    out.headers.push_back("x-api-key: " + key);
     if (only(beta, "-_., ", 512)) out.headers.push_back("anthropic-beta: " + beta);
     return out;
 }
@@ -270,8 +286,13 @@ int Route::run() {
 }  // namespace
 
 ModelChoice choose_model_here(const ModelRouteOptions& options) {
-    return choose_model(options.config, {.stored = store_of(options).exists(kAnthropicKey),
-                                         .environment = !env(options.key_variable).empty()});
+    ModelChoice choice = choose_model(options.config, [&](const ModelServer& server) {
+        const std::string variable = variable_of(options, server);
+        return KeysPresent{store_of(options).exists(key_name(server)),
+                           !variable.empty() && !env(variable.c_str()).empty()};
+    });
+    if (choice.model.empty()) choice.model = first_model(choice.url, choice.server.dialect);
+    return choice;
 }
 
 int serve_model_route(const ModelRouteOptions& options) {

@@ -1,7 +1,7 @@
 // The model route: what stands on the host at the end of a `model` stream of the guest. A child of
 // the gateway, one per stream: reads HTTP/1.1 requests from the connected socket it inherits,
-// passes on `POST /v1/messages` and nothing else, and puts the real key in where TLS starts, or
-// answers as the demo model. Which of the two is looked up at each request, so that a key set
+// passes on those of the server's dialect and nothing else, and puts the real key in where TLS starts,
+// or answers as the demo model. Which of the two is looked up at each request, so that a key set
 // later works at the next message. Blocking; ends with the stream.
 #pragma once
 
@@ -9,15 +9,16 @@
 
 #include "http.h"
 #include "http_server.h"
-#include "model_choice.h"
+#include "config/model_choice.h"
 
 namespace peacrab {
 
 struct ModelRouteOptions {
     int fd = 3;           // the stream; not owned
     ModelConfig config;   // of the person: which model, which server
+    std::vector<std::string> models;  // others of it that may be asked for: agents' own, fallbacks
     std::string secrets;  // folder of the key store; empty: the person's own
-    const char* key_variable = "ANTHROPIC_API_KEY";  // asked when the store has no key
+    const char* key_variable = nullptr;  // asked when the store has no key; null: the server's own
     HttpOptions upstream = [] {                      // proxy and CA of the person's environment
         HttpOptions http;
         http.environment = true;

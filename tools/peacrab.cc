@@ -28,7 +28,7 @@
 #include "gateway.h"
 #include "image.h"
 #include "line_editor.h"
-#include "model_choice.h"
+#include "config/model_choice.h"
 #include "model_route.h"
 #include "qemu.h"
 #include "setup_model.h"
@@ -109,7 +109,7 @@ Arguments parse(const Command& command, const std::vector<std::string>& argument
     return out;
 }
 
-constexpr const char* kMachineFlags = "name cpus memory disk accel model model-url";
+constexpr const char* kMachineFlags = "name cpus memory disk accel model model-url dialect";
 constexpr const char* kMachineHelp =
     "  --name NAME       which machine (default)\n"
     "  --cpus N          1 under TCG, up to 4 with KVM\n"
@@ -117,7 +117,8 @@ constexpr const char* kMachineHelp =
     "  --disk SIZE       of its state disk, fixed at the first start (8G, sparse)\n"
     "  --accel WHICH     auto, kvm or tcg (auto); kvm never falls back\n"
     "  --model NAME      the model to ask\n"
-    "  --model-url URL   where it is asked, for a server of your own\n"
+    "  --model-url URL   where it is asked, for another server than the provider's\n"
+    "  --dialect NAME    anthropic, chat or responses, where the address does not tell\n"
     "A flag left out is what the configuration says (`peacrab doctor` tells where it is).\n";
 
 MachineOptions machine_options(const Arguments& arguments) {
@@ -144,11 +145,12 @@ MachineOptions machine_options(const Arguments& arguments) {
         throw Usage("--accel: auto, kvm or tcg was expected");
     options.model = arguments.value("model");
     options.model_url = arguments.value("model-url");
+    options.dialect = arguments.value("dialect");
     return options;
 }
 
 ModelConfig model_flags(const Arguments& arguments) {
-    return {arguments.value("model"), arguments.value("model-url")};
+    return {arguments.value("model"), arguments.value("model-url"), arguments.value("dialect")};
 }
 
 // ---- up, chat, ask, wait
@@ -427,17 +429,20 @@ int gateway(const Arguments& arguments) {
 int egress_route(const Arguments&) { return egress_route_main(); }
 
 int model_route(const Arguments& arguments) {
-    const MachineOptions options =
-        with_config(machine_options(arguments), load_config(config_file()));
+    const Config config = load_config(config_file());
+    const MachineOptions options = with_config(machine_options(arguments), config);
     ModelRouteOptions route;
-    route.config = {options.model, options.model_url};
+    route.config = {options.model, options.model_url, options.dialect};
+    route.models = config.fallback;
+    for (const AgentSettings& agent : config.agents.list)
+        if (!agent.model.empty()) route.models.push_back(agent.model);
     return model_route_main(route);
 }
 
 const Command kCommands[] = {
     {"up", "start the machine", "up [flags]", kMachineFlags, "", 0, kMachineHelp, up},
     {"chat", "talk to the agent; starts the machine when it does not run", "chat [flags]",
-     "name cpus memory disk accel model model-url agent session", "plain new", 0,
+     "name cpus memory disk accel model model-url dialect agent session", "plain new", 0,
      "  --new             begin a new conversation\n"
      "  --session ID      go on with that one\n"
      "  --agent NAME      which agent (main)\n"
@@ -445,7 +450,7 @@ const Command kCommands[] = {
      "and the flags of `peacrab up`.\n",
      chat},
     {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
-     "name cpus memory disk accel model model-url agent session", "plain continue detach", SIZE_MAX,
+     "name cpus memory disk accel model model-url dialect agent session", "plain continue detach", SIZE_MAX,
      "  --continue        go on with the conversation of `peacrab chat`; else each question is\n"
      "                    a session of its own\n"
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
@@ -504,7 +509,7 @@ const Command kCommands[] = {
      "  --name NAME       the machine, unless it is the default one\n"
      "The printed address holds a token; it listens on loopback only.\n",
      port},
-    {"setup", "choose a model and store its key", "setup [flags]", "model model-url",
+    {"setup", "choose a model and store its key", "setup [flags]", "model model-url dialect",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"
      "  --key-stdin       all of standard input is the key\n"
@@ -516,7 +521,7 @@ const Command kCommands[] = {
 const Command kInternal[] = {
     {"gateway", "", "gateway", kMachineFlags, "report", 0, "", gateway},
     {"egress-route", "", "egress-route", "", "", 0, "", egress_route},
-    {"model-route", "", "model-route", "model model-url", "", 0, "", model_route},
+    {"model-route", "", "model-route", "model model-url dialect", "", 0, "", model_route},
 };
 
 void print_help(FILE* to) {

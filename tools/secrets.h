@@ -10,7 +10,6 @@
 
 namespace peacrab {
 
-constexpr const char* kAnthropicKey = "anthropic";  // the name of the model's key
 constexpr Bytes kMaxSecret = KiB(4);
 
 // Why `text` cannot be a key that is sent as a header; empty when it can. Only visible ASCII may

@@ -18,6 +18,7 @@
 #include "config_edit.h"
 #include "error.h"
 #include "llm.h"
+#include "protocols/model_list.h"
 #include "secrets.h"
 
 namespace peacrab {
@@ -132,7 +133,19 @@ struct Plan {
 };
 
 std::string goes_to(const Config& config) {
-    return url_host(config.model_url.empty() ? kDefaultModelUrl : config.model_url);
+    return url_host(config.model_url.empty() ? model_servers().front().base : config.model_url);
+}
+
+ModelServer server_of(const Config& config) {
+    ModelServer server =
+        config.model_url.empty() ? model_servers().front() : server_at(config.model_url);
+    if (!config.dialect.empty()) server.dialect = dialect_from(config.dialect);
+    return server;
+}
+
+// Each server that is known has a key of its own.
+std::string key_of(const Config& config) {
+    return key_name(server_of(config));
 }
 
 Secret read_key(int fd) {
@@ -150,20 +163,26 @@ Secret read_key(int fd) {
 
 void ask_address(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
     if (!options.model.model_url.empty()) return;
-    dialogue.say(
-        "Which model answers?\n"
-        "  1  Anthropic's, with a key of yours\n"
-        "  2  another server that speaks Anthropic Messages");
+    dialogue.say("Which server answers?");
+    size_t number = 0;
+    std::vector<const ModelServer*> offered;
+    for (const ModelServer& server : model_servers()) {
+        if (server.quirks.local && !answers(server)) continue;
+        offered.push_back(&server);
+        dialogue.say("  " + std::to_string(++number) + "  " + server.name +
+                     (server.quirks.local ? ", which runs on this machine" : ", with a key of yours"));
+    }
+    dialogue.say("  0  another one, by its address");
     for (;;) {
-        const std::string choice = dialogue.ask("1 or 2 [1]: ");
-        if (choice.empty() || choice == "1") {
-            plan.config.model_url.clear();
-            return;
-        }
-        if (choice == "2") break;
+        const std::string choice = dialogue.ask("which [1]: ");
+        const size_t chosen = choice.empty() ? 1 : std::strtoul(choice.c_str(), nullptr, 10);
+        if (choice == "0") break;
+        if (chosen < 1 || chosen > offered.size()) continue;
+        plan.config.model_url = chosen == 1 ? "" : offered[chosen - 1]->base;
+        return;
     }
     for (;;) {
-        plan.config.model_url = dialogue.ask("its address, without /v1/messages: ");
+        plan.config.model_url = dialogue.ask("its address, e.g. http://127.0.0.1:8080/v1: ");
         try {
             (void)url_host(plan.config.model_url);
             return;
@@ -174,8 +193,10 @@ void ask_address(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
 }
 
 void ask_key(Dialogue& dialogue, const SecretStore& store, const Config& before, Plan& plan) {
-    const bool needed = plan.config.model_url.empty();
-    const bool stored = store.exists(kAnthropicKey);
+    const ModelServer server = server_of(plan.config);
+    if (server.quirks.local) return;
+    const bool needed = *server.name;
+    const bool stored = store.exists(key_of(plan.config));
     const bool moved = plan.config.model_url != before.model_url;
     const char* empty = stored && !moved ? ", Enter keeps the stored one"
                         : needed         ? ""
@@ -200,10 +221,17 @@ void ask_key(Dialogue& dialogue, const SecretStore& store, const Config& before,
     }
 }
 
+// A local server has no usual model; it tells which it has.
+std::string usual_model(const Config& config) {
+    const ModelServer server = server_of(config);
+    if (*server.default_model) return server.default_model;
+    return first_model(config.model_url, server.dialect);
+}
+
 void ask_model(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
     if (!options.model.model.empty()) return;
     if (plan.config.model == kDemoModel) plan.config.model.clear();
-    const std::string usual = plan.config.model.empty() ? kDefaultModel : plan.config.model;
+    const std::string usual = plan.config.model.empty() ? usual_model(plan.config) : plan.config.model;
     const std::string name = dialogue.ask("the model's name [" + printable(usual) + "]: ");
     if (!name.empty()) plan.config.model = name;
 }
@@ -217,10 +245,10 @@ std::string plan_from_flags(const SetupOptions& options, const SecretStore& stor
         if (!fault.empty()) return "the key on standard input: " + fault;
         plan.key = std::move(key);
     }
-    if (!plan.key && plan.config.model_url != address_before && store.exists(kAnthropicKey))
+    if (!plan.key && plan.config.model_url != address_before && store.exists(key_of(plan.config)))
         return "a key is stored; it would be sent to " + goes_to(plan.config) +
                ": give the key of that server by --key-stdin, or first remove " +
-               store.directory() + "/" + kAnthropicKey;
+               store.directory() + "/" + key_of(plan.config);
     if (plan.key && plan.config.model == kDemoModel && options.model.model.empty())
         plan.config.model.clear();
     return {};
@@ -230,17 +258,24 @@ std::string plan_from_flags(const SetupOptions& options, const SecretStore& stor
 std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd) {
     Secret key = plan.key ? plan.key->clone() : Secret();
     if (!plan.key && !plan.forget_key)
-        if (std::optional<Secret> stored = store.read(kAnthropicKey)) key = std::move(*stored);
+        if (std::optional<Secret> stored = store.read(key_of(plan.config))) key = std::move(*stored);
     KeysPresent keys;
     keys.stored = !key.empty();
-    const ModelChoice choice = choose_model({plan.config.model, plan.config.model_url}, keys);
+    const std::string name = key_of(plan.config);
+    const ModelChoice choice =
+        choose_model({plan.config.model, plan.config.model_url, plan.config.dialect},
+                     [&](const ModelServer& server) {
+                         return key_name(server) == name ? keys : KeysPresent{};
+                     });
     if (choice.demo) return "without a key and without an address only the demo model answers";
     if (!choice.note.empty()) return choice.note;
     ModelOptions options;
     options.model = choice.model;
     options.base_url = choice.url;
+    options.dialect = choice.server.dialect;
+    options.quirks = choice.server.quirks;
     options.key = std::move(key);
-    options.max_tokens = 1;
+    options.max_tokens = 16;  // the least that Responses takes
     options.max_tries = 1;
     options.http.environment = true;
     options.http.first_byte_limit = Milliseconds(60'000);
@@ -248,7 +283,10 @@ std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd)
     request.system = json::Value::array();
     request.tools = json::Value::array();
     request.messages =
-        json::Value::array({json::Value::object({{"role", "user"}, {"content", "Say yes."}})});
+        json::Value::array({json::Value::object(
+            {{"role", "user"},
+             {"content", json::Value::array({json::Value::object(
+                             {{"type", "text"}, {"text", "Say yes."}})})}})});
     const ModelReply reply = Model(std::move(options)).ask(request, {}, cancel_fd);
     if (reply.cancelled) throw Interrupted{};
     return reply.error;
@@ -265,9 +303,11 @@ void keep(const Plan& plan, const Config& before, const SecretStore& store) {
     };
     if (plan.config.model != before.model) put("model", plan.config.model);
     if (moved) put("model-url", plan.config.model_url);
-    if (plan.forget_key || (plan.key && moved)) store.remove(kAnthropicKey);
-    if (moved || plan.config.model != before.model) edit.save();
-    if (plan.key) store.write(kAnthropicKey, *plan.key);
+    if (plan.config.dialect != before.dialect) put("dialect", plan.config.dialect);
+    if (plan.forget_key || (plan.key && moved)) store.remove(key_of(plan.config));
+    if (moved || plan.config.model != before.model || plan.config.dialect != before.dialect)
+        edit.save();
+    if (plan.key) store.write(key_of(plan.config), *plan.key);
 }
 
 int run_setup(const SetupOptions& options, Dialogue& dialogue) {
@@ -283,6 +323,7 @@ int run_setup(const SetupOptions& options, Dialogue& dialogue) {
     plan.config = before;
     if (!options.model.model.empty()) plan.config.model = options.model.model;
     if (!options.model.model_url.empty()) plan.config.model_url = options.model.model_url;
+    if (!options.model.dialect.empty()) plan.config.dialect = options.model.dialect;
     if (!plan.config.model_url.empty()) (void)url_host(plan.config.model_url);
     if (person) {
         ask_address(dialogue, options, plan);
@@ -312,11 +353,14 @@ int run_setup(const SetupOptions& options, Dialogue& dialogue) {
 
 // Whether anything already says which model is to answer.
 bool is_chosen(const ModelConfig& flags) {
-    if (!flags.model.empty() || !flags.model_url.empty() || !env("ANTHROPIC_API_KEY").empty())
-        return true;
+    if (!flags.model.empty() || !flags.model_url.empty()) return true;
+    const SecretStore store;
+    for (const ModelServer& server : model_servers())
+        if (store.exists(key_name(server)) ||
+            (*server.key_variable && !env(server.key_variable).empty()))
+            return true;
     const Config config = load_config(config_file());
-    return !config.model.empty() || !config.model_url.empty() ||
-           SecretStore().exists(kAnthropicKey);
+    return !config.model.empty() || !config.model_url.empty();
 }
 
 }  // namespace

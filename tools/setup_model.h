@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "model_choice.h"
+#include "config/model_choice.h"
 
 namespace peacrab {
 

@@ -241,7 +241,11 @@ class Guest {
 
     void settings(const json::Value& frame) {
         set_clock(frame.integer("clock"));
-        warden_.set_model(frame.text("model"));
+        ModelSettings model{frame.text("model"), frame.text("dialect"), frame.text("server"), {}};
+        if (const json::Value* fallback = frame.find("fallback"))
+            for (const json::Value& name : fallback->items())
+                if (name.is_string()) model.fallback.push_back(name.as_string());
+        warden_.set_model(std::move(model));
         warden_.set_agents(agents_from(frame));
         warden_.set_time_factor(
             static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));

@@ -18,10 +18,12 @@
 #include "cells/shared_relay.h"
 #include "cells/users.h"
 #include "config.h"
+#include "config/model_choice.h"
 #include "error.h"
 #include "frame_port.h"
 #include "launch/sandbox.h"
 #include "loop.h"
+#include "protocols/model_list.h"
 #include "warden.h"
 
 namespace peacrab {
@@ -32,35 +34,59 @@ namespace {
 constexpr Ids kTurnIds{kFirstSlot * kCellIds, kFirstSlot * kCellIds};
 
 struct Choice {
-    std::string model;
-    std::string url;
+    ModelChoice model;
     Secret key;
     Agents agents;
+    std::vector<std::string> fallback;
 };
 
 // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
-Secret take_key() {
-    constexpr const char* kName = "ANTHROPIC_API_KEY";
-    Secret key(env(kName));
-    if (char* const there = ::getenv(kName)) ::explicit_bzero(there, std::strlen(there));
-    ::unsetenv(kName);
-    return key;
+void forget(const char* variable) {
+    if (char* const there = ::getenv(variable)) ::explicit_bzero(there, std::strlen(there));
+    ::unsetenv(variable);
+}
+
+ModelConfig with_config(const LocalOptions& options, const Config& config) {
+    const auto first = [](const std::string& flag, const std::string& configured) {
+        return flag.empty() ? configured : flag;
+    };
+    return {first(options.model, config.model), first(options.model_url, config.model_url),
+            first(options.dialect, config.dialect)};
+}
+
+// Where neither a key nor an address says which: a server that runs on this machine.
+ModelChoice choose_model_here(const LocalOptions& options, const Config& config) {
+    ModelConfig wanted = with_config(options, config);
+    const auto keys = [](const ModelServer& server) {
+        const std::string variable = key_variable(server);
+        return KeysPresent{false, !variable.empty() && !env(variable.c_str()).empty()};
+    };
+    ModelChoice choice = choose_model(wanted, keys);
+    for (const ModelServer& server : model_servers())
+        if (choice.demo && server.quirks.local && answers(server)) {
+            wanted.model_url = server.base;
+            choice = choose_model(wanted, keys);
+        }
+    if (choice.demo)
+        throw Error(
+            "no model: set ANTHROPIC_API_KEY or OPENAI_API_KEY, start a local server (Ollama, llama.cpp, "
+            "Docker Model Runner), or name one with --model-url (the demo model is only there in the "
+            "microVM: `peacrab ask`)");
+    if (choice.model.empty()) choice.model = first_model(choice.url, choice.server.dialect);
+    return choice;
 }
 
 Choice choose(const LocalOptions& options) {
     const Config config = load_config(config_file());
     Choice choice;
-    choice.model = !options.model.empty() ? options.model : config.model;
-    choice.url = !options.model_url.empty() ? options.model_url : config.model_url;
-    choice.key = take_key();
-    if (choice.url.empty() && choice.key.empty())
-        throw Error(
-            "no model: set ANTHROPIC_API_KEY, or name a server with --model-url (the demo model is "
-            "only there in the microVM: `peacrab ask`)");
-    if (choice.url.empty()) choice.url = kDefaultModelUrl;
-    if (choice.model.empty()) choice.model = kDefaultModel;
-    while (!choice.url.empty() && choice.url.back() == '/') choice.url.pop_back();
+    choice.model = choose_model_here(options, config);
+    if (!choice.model.note.empty()) log(LogLevel::Error, choice.model.note);
+    if (choice.model.key == ModelChoice::Key::Environment)
+        choice.key = Secret(env(key_variable(choice.model.server).c_str()));
+    for (const ModelServer& server : model_servers())
+        if (*server.key_variable) forget(server.key_variable);
     choice.agents = config.agents;
+    choice.fallback = config.fallback;
     return choice;
 }
 
@@ -88,8 +114,9 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
         options.hold_journals = hold_journals;
         options.agents = std::move(choice.agents);
     }
-    options.model = std::move(choice.model);
-    options.base_url = std::move(choice.url);
+    options.base_url = choice.model.url;
+    options.model = {choice.model.model, dialect_name(choice.model.server.dialect),
+                     choice.model.server.name, std::move(choice.fallback)};
     options.key = std::move(choice.key);
     return options;
 }
@@ -152,9 +179,7 @@ void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
 }  // namespace
 
 std::string local_model(const LocalOptions& options) {
-    if (!options.model.empty()) return options.model;
-    const Config config = load_config(config_file());
-    return config.model.empty() ? kDefaultModel : config.model;
+    return choose_model_here(options, load_config(config_file())).model;
 }
 
 FrameSocket start_local_warden(const LocalOptions& options) {

@@ -7,7 +7,7 @@ turn with a message that names the agent, the turn asks the model (the server he
 the server answers with what the script says next; while the script thinks it sends pings.
 
 Everything the turns send is searched for canaries: `server.watch(bytes, owner)`; only the owner's own
-turns may hold one. Python's standard library and tests/support/hostile_model.py only.
+turns may hold one. Python's standard library and tests/support/hostile_*.py only.
 """
 import json
 import os
@@ -20,7 +20,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-import hostile_model as wire  # noqa: E402
+import hostile_anthropic as wire  # noqa: E402
+import hostile_model as model  # noqa: E402
 
 PLAY = re.compile(r"play ([a-z][a-z0-9-]{0,47}) (\d+)")
 TURN_BYTES = 1_500_000  # a turn that has said more is ended, and the next call begins a new one
@@ -59,7 +60,7 @@ class Exchange:
         return out
 
 
-class Handler(wire.Handler):
+class Handler(model.Handler):
     def one(self):
         words, headers = self.read_head()
         if len(words) != 3:
@@ -67,7 +68,7 @@ class Handler(wire.Handler):
         method, target, _ = words
         body = self.rfile.read(int(dict(headers).get("content-length", 0)))
         try:
-            request = wire.check_request(method, headers, body, False)
+            request = wire.check_request(method, headers, body)
             wire.need(target == "/v1/messages", f"path {target}")
             text = json.dumps(request["messages"][:1])
             play = PLAY.search(text)
@@ -100,7 +101,7 @@ class Handler(wire.Handler):
         self.wfile.flush()
 
 
-class Server(wire.Server):
+class Server(model.Server):
     def __init__(self):
         self.agents, self.canaries, self.leaks = {}, [], []
         super().__init__(0, None)

@@ -2,7 +2,8 @@
 # needs: vm
 # timeout: 600
 # `peacrab ask` in the microVM against a scripted model on the host's loopback: streaming, two
-# chained tool calls that run in the guest, failures of the model. The machine is one of its own.
+# chained tool calls that run in the guest, failures of the model. Then the same machine, which goes on
+# running, is told to speak the other two dialects. The machine is one of its own.
 . "$(dirname "$0")/../support/aimock_conversation.sh"
 
 peacrab=$build/tools/peacrab
@@ -15,7 +16,12 @@ secrets=$XDG_CONFIG_HOME/peacrab/secrets
 (umask 077 && mkdir -p "$secrets" && printf %s "$model_key" >"$secrets/anthropic")
 
 start_model
-ask=("$peacrab" ask --plain --model mock --model-url "$url")
+speak() { # DIALECT ADDRESS
+    printf 'model: mock\nmodel-url: %s\ndialect: %s\n' "$2" "$1" >"$XDG_CONFIG_HOME/peacrab/config.yaml.new"
+    mv "$XDG_CONFIG_HOME/peacrab/config.yaml.new" "$XDG_CONFIG_HOME/peacrab/config.yaml"
+}
+speak anthropic "$url"
+ask=("$peacrab" ask --plain)
 ask_limit=300 # a boot under emulation is part of the first one
 at_end+=("timeout 60 $peacrab stop")
 
@@ -31,4 +37,14 @@ question other_key 1 'is this the key?'
 wants other_key.err '401'
 printf %s "$model_key" >"$secrets/anthropic"
 failures_and_after
+for dialect in chat responses; do
+    path=/v1/responses
+    if [[ $dialect == chat ]]; then path=/v1/chat/completions; fi
+    speak $dialect "$url/v1"
+    sleep 3 # a running machine takes the configuration up by itself
+    forget_journal
+    two_chained_calls
+    grep -qx 'user=uid=0' "$folder/told" || say_failed "$dialect: not the agent: $(<"$folder/told")"
+    failures_and_after
+done
 echo "ok: two chained calls streamed, in the VM: $(tr '\n' ' ' <"$folder/told")"

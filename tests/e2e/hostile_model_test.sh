@@ -1,8 +1,8 @@
 #!/bin/bash
-# timeout: 300
-# `peacrabd ask` without a VM against a strict and hostile model: every way an answer can go wrong has
-# its exit code and its sentence, no request ever breaks the protocol, no call of a failed answer runs,
-# the key is in no output. Then the same through a proxy that terminates TLS, and a stop.
+# timeout: 420
+# `peacrabd ask` without a VM against a strict and hostile model, in three dialects: every way an answer can
+# go wrong has its exit code and its sentence (hostile_model.table), no request ever breaks the protocol, no
+# call of a failed answer runs, the key is in no output. Then through a proxy that terminates TLS, and a stop.
 . "$(dirname "$0")/../support/lib.sh"
 peacrabd=${PEACRABD:-$peacrabd}
 [[ -x $peacrabd ]] || fail "$peacrabd is not built"
@@ -18,10 +18,12 @@ if ((EUID == 0)); then as=(setpriv --reuid=65534 --regid=65534 --clear-groups); 
 # The certificate is its own CA, as a sandbox's proxy has one that no bundle knows.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=proxy \
     -addext subjectAltName=DNS:model.test -keyout "$scratch/key.pem" -out "$scratch/ca.pem" 2>/dev/null
-chmod 644 "$scratch/ca.pem"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other \
+    -keyout "$scratch/other.key" -out "$scratch/other.pem" 2>/dev/null
+chmod 644 "$scratch"/{ca,other}.pem
 
 start_model() { # NAME OPTIONS...: leaves the port in $port and the log's address in $log
-    python3 "$root/tests/support/hostile_model.py" --for 300 "${@:2}" >"$scratch/$1.port" 2>"$scratch/$1.log" &
+    python3 "$root/tests/support/hostile_model.py" --for 400 "${@:2}" >"$scratch/$1.port" 2>"$scratch/$1.log" &
     on_exit kill $!
     until_true 10 test -s "$scratch/$1.port"
     port=$(<"$scratch/$1.port")
@@ -31,8 +33,15 @@ start_model() { # NAME OPTIONS...: leaves the port in $port and the log's addres
 requests_log() { python3 -c 'import sys, urllib.request as u
 print(u.build_opener(u.ProxyHandler({})).open(sys.argv[1]).read().decode())' "$log"; }
 
+# url DIALECT SCENARIO: the base URL that picks both.
+url() {
+    local base=http://127.0.0.1:$port/s/$2
+    if [[ $1 == anthropic ]]; then echo "$base"; else echo "$base/v1"; fi
+}
+
 # prepare NAME; become NAME URL [VARIABLE=VALUE...]: this shell becomes one question, in a home and a
-# folder of its own. The limit on memory is what a flood would hit.
+# folder of its own; NAME begins with the dialect, if it is another than Anthropic's. The limit on memory is
+# what a flood would hit.
 prepare() {
     mkdir -m 0700 "$scratch/run.$1" "$scratch/run.$1/work"
     if ((EUID == 0)); then chown 65534:65534 "$scratch/run.$1" "$scratch/run.$1/work"; fi
@@ -42,8 +51,10 @@ become() {
     exec >"$scratch/$1.out" 2>"$scratch/$1.err" </dev/null
     cd "$scratch/run.$1/work"
     ulimit -v 1000000 -c 0
-    exec "${as[@]}" env -i PATH="$PATH" HOME="$scratch/run.$1" LANG=C.UTF-8 ANTHROPIC_API_KEY="$key" \
-        "${@:3}" "${limit[@]}" "$scratch/peacrabd" ask --plain --model m --model-url "$2" 'what is up?'
+    local dialect=() variable=ANTHROPIC_API_KEY
+    if [[ $1 == chat.* || $1 == responses.* ]]; then dialect=(--dialect "${1%%.*}") variable=OPENAI_API_KEY; fi
+    exec "${as[@]}" env -i PATH="$PATH" HOME="$scratch/run.$1" LANG=C.UTF-8 "$variable=$key" "${@:3}" "${limit[@]}" \
+        "$scratch/peacrabd" ask --plain "${dialect[@]}" --model m --model-url "$2" 'what is up?'
 }
 
 # ask NAME URL [VARIABLE=VALUE...]: leaves NAME.out, NAME.err and NAME.code.
@@ -67,119 +78,71 @@ verdict() { # NAME EXIT FILE PHRASE
     if grep -qP '\x1b' "$scratch/$1.err"; then problems+=("$1: an escape reached the terminal"); fi
 }
 
-# scenario | exit code | where | what it says
-table='
-ok                | 0 | out | All is wéll.
-tool              | 0 | out | results: note-42
-two-calls         | 0 | out | results:
-parallel          | 0 | out | results: one / two
-thinking          | 0 | out | results: note-42
-bytewise          | 0 | out | All is wéll.
-crlf              | 0 | out | All is wéll.
-cr                | 0 | out | All is wéll.
-bom               | 0 | out | All is wéll.
-no-space          | 0 | out | All is wéll.
-multi-line        | 0 | out | All is wéll.
-comments          | 0 | out | All is wéll.
-pings             | 0 | out | All is wéll.
-gzip              | 0 | out | All is wéll.
-8mb-event         | 0 | out | big: xxx
-50000-events      | 0 | out | xxxxxxxxxx
-end-twice         | 0 | out | All is wéll.
-no-final-blank    | 0 | out | All is wéll.
-no-eof            | 0 | out | All is wéll.
-reset-after-end   | 0 | out | All is wéll.
-json              | 0 | out | All is wéll.
-json-tool         | 0 | out | results: note-42
-max-tokens        | 0 | out | a part
-pause             | 0 | out | and the rest
-bad-utf8          | 0 | out | All is w�ll.
-index-gap         | 0 | out | results: note-42 / two
-late-stops        | 0 | out | results: note-42 / two
-same-index        | 0 | out | results: note-42 / two
-no-id             | 0 | out | results: note-42 / two
-bad-id            | 0 | out | results: note-42
-same-id           | 0 | out | results: note-42 / two
-id-again          | 0 | out | results: 3
-object-input      | 0 | out | results: note-42
-tool-end-turn     | 0 | out | results: note-42
-empty-input       | 0 | out | results:
-bad-input         | 0 | out | results:
-cut-call          | 0 | out | results:
-cut-call-open     | 0 | out | results:
-unknown-tool      | 0 | out | results:
-error-after-tool  | 1 | err | the model is overloaded (529) (4 tries): try again in a few minutes
-cut-after-tool    | 1 | err | broke off in the middle of its answer (4 tries): try again
-529-once          | 0 | out | All is wéll.
-529-once.note     | 0 | err | the model is overloaded (529); trying again in 1 s
-429-once          | 0 | out | All is wéll.
-500-once          | 0 | out | All is wéll.
-cut-once          | 0 | out | All is wéll.
-cut-inside-once   | 0 | out | All is wéll.
-reset-once        | 0 | out | All is wéll.
-abort-once        | 0 | out | All is wéll.
-short-once        | 0 | out | All is wéll.
-error-once        | 0 | out | All is wéll.
-bad-json-once     | 0 | out | All is wéll.
-no-tool-once      | 0 | out | All is wéll.
-401               | 1 | err | the model refused the key (401): set another with `peacrab setup`
-403               | 1 | err | the model refused the key (403), saying: key [key]... may not: set another
-402               | 1 | err | the account of this key has nothing left to spend (402)
-404               | 1 | err | there is no model '"'m'"' at http://127.0.0.1
-413               | 1 | err | the conversation is too large for the model (413)
-400               | 1 | err | the model refused the request (400), saying: bad
-429-long          | 1 | err | it asks to wait 5 h: try again then
-529               | 1 | err | the model is overloaded (529) (4 tries): try again in a few minutes
-no-end            | 1 | err | broke off in the middle of its answer (4 tries): try again
-json-error        | 1 | err | the model refused the key (401)
-llama-error       | 1 | err | the model refused the request (400), saying: exceeds the context
-html              | 1 | err | answers, but not as a model does (text/html)
-redirect          | 1 | err | redirects to http://localhost:
-unknown-stop      | 1 | err | the model stopped for a reason that is not known here (because)
-no-stop           | 1 | err | the model'"'"'s answer has no stop reason
-refusal           | 1 | err | the model refused to answer (cyber)
-context           | 1 | err | the conversation no longer fits
-flood             | 1 | err | sent more than is accepted
-error-flood       | 1 | err | the model refused the key (401)'
+# Row by row of the table, each for the dialects it names: ask_row asks, judge_row looks at what came.
+table=$(dirname "$0")/hostile_model.table
+each_row() { # COMMAND: it is given DIALECT SCENARIO EXIT FILE PHRASE
+    local dialects name code place phrase dialect
+    while IFS='|' read -r dialects name code place phrase; do
+        [[ -n $phrase && $dialects != '#'* ]] || continue
+        if [[ $dialects == 'all '* ]]; then dialects='anthropic chat responses'; fi
+        for dialect in $dialects; do "$1" "$dialect" "${name// /}" "${code// /}" "${place// /}" "${phrase# }"; done
+    done <"$table"
+}
+names=()
+ask_row() {
+    names+=("$1.$2")
+    while (($(jobs -rp | wc -l) > 8)); do sleep 0.05; done # the model is one of them
+    ask "$1.$2" "$(url "$1" "$2")" &
+}
+judge_row() { verdict "$1.$2" "${@:3}"; }
 
 start_model plain
-names=()
-while IFS='|' read -r name code place phrase; do
-    name=${name// /}
-    [[ -n $name ]] || continue
-    names+=("$name")
-    while (($(jobs -rp | wc -l) > 6)); do sleep 0.05; done # the model is one of them
-    ask "$name" "http://127.0.0.1:$port/s/$name" &
-done <<<"$table"
+each_row ask_row
 all_asked() { local codes=("$scratch"/*.code) && ((${#codes[@]} == ${#names[@]})); }
-until_true 120 all_asked
-while IFS='|' read -r name code place phrase; do
-    [[ -n $name ]] || continue
-    verdict "${name// /}" "${code// /}" "${place// /}" "${phrase# }"
-done <<<"$table"
+until_true 240 all_asked
+each_row judge_row
 
 # Nobody there at all, and the wrong kind of address.
 ask nobody http://127.0.0.1:1
 verdict nobody 1 err 'cannot reach http://127.0.0.1:1: Connection refused (4 tries): check the network'
 ask scheme ftp://127.0.0.1/
-verdict scheme 1 err 'cannot reach ftp://127.0.0.1'
+verdict scheme 3 err 'it must begin with https:// or http://'
 
 # A stop while the model is silent in the middle of its answer.
-limit=()
-prepare stall
-(become stall "http://127.0.0.1:$port/s/stall") &
-front=$!
-stalls() { requests_log | grep -q '"stall": 1'; }
-until_true 20 stalls
-before=${EPOCHREALTIME/./}
-kill -INT $front
-code=0
-wait $front || code=$?
-took=$((${EPOCHREALTIME/./} - before))
-echo $code >"$scratch/stall.code"
-limit=(timeout 60)
-verdict stall 130 err 'stopp'
-((took < 3000000)) || problems+=("stall: the stop took $took us")
+stop() { # DIALECT REQUEST: how the log names what is to be waited for
+    local front before code=0 name=$1.stall
+    limit=()
+    prepare "$name"
+    (become "$name" "$(url "$1" stall)") &
+    front=$!
+    stalls() { requests_log | grep -qF "\"$2\": 1"; }
+    until_true 20 stalls "$@"
+    before=${EPOCHREALTIME/./}
+    kill -INT $front
+    wait $front || code=$?
+    took=$((${EPOCHREALTIME/./} - before))
+    echo $code >"$scratch/$name.code"
+    limit=(timeout 60)
+    verdict "$name" 130 err 'stopp'
+    ((took < 3000000)) || problems+=("$name: the stop took $took us")
+}
+stop anthropic stall
+stop chat chat/completions/stall
+stop responses responses/stall
+
+# Another model takes over, when the person named one.
+for dialect in anthropic chat responses; do
+    name=$dialect.fallback
+    prepare "$name"
+    mkdir -p "$scratch/run.$name/.config/peacrab"
+    printf 'fallback:\n  - other\n' >"$scratch/run.$name/.config/peacrab/config.yaml"
+    if ((EUID == 0)); then chown -R 65534:65534 "$scratch/run.$name/.config"; fi
+    code=0
+    (become "$name" "$(url $dialect 529-for-m.fallback)") || code=$?
+    echo "$code" >"$scratch/$name.code"
+    verdict "$name" 0 out 'All is wéll.'
+    verdict "$name" 0 err 'the model is overloaded (529) (4 tries); going on with other'
+done
 
 requests_log >"$scratch/plain.json"
 grep -q '"violations": \[\]' "$scratch/plain.json" || problems+=("violations: $(<"$scratch/plain.log")")
@@ -191,6 +154,11 @@ ask tls-added https://model.test/s/tool.added HTTPS_PROXY="$proxy" PROXY_CA_CERT
 verdict tls-added 0 out 'results: note-42'
 ask tls-file https://model.test/s/ok https_proxy="$proxy" SSL_CERT_FILE="$scratch/ca.pem"
 verdict tls-file 0 out 'All is wéll.'
+# The CA may be another when it is looked at again.
+mkfifo -m 644 "$scratch/changing.pem"
+(cat "$scratch/other.pem" >"$scratch/changing.pem"; sleep 0.5; cat "$scratch/ca.pem" >"$scratch/changing.pem") &
+ask tls-changed https://model.test/s/ok.changed HTTPS_PROXY="$proxy" SSL_CERT_FILE="$scratch/changing.pem"
+verdict tls-changed 0 out 'All is wéll.'
 ask tls-none https://model.test/s/ok HTTPS_PROXY="$proxy"
 verdict tls-none 1 err 'certificate'
 ask tls-bad https://model.test/s/ok HTTPS_PROXY="$proxy" PROXY_CA_CERT_B64='***'

@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     static const json::Value messages = json::parse(
         R"([{"role":"assistant","content":[{"type":"tool_use","id":"old"}]}])");
-    anthropic::ReplyReader reader({});
+    anthropic::Reader reader;
     SseParser parser([&](std::string_view name, std::string_view text) { reader.event(name, text); });
     try {
         for (size_t at = 0; at < stream.size(); at += step)

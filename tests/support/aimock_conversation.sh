@@ -1,6 +1,6 @@
 # Sourced by the tests that talk to the scripted model: starts it, asks, looks at what it was asked.
 # The one who sources sets `ask`, an array: the command that gets a question as its last argument.
-# `url` is the model's address, `model_key` the one key it takes, `folder` is thrown away at the end.
+# `url` is the model's address, `path` what is asked there, `model_key` the one key it takes, `folder` is thrown away at the end.
 set -uo pipefail
 support=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$support/../.." && pwd)
@@ -30,6 +30,12 @@ start_model() {
     url=$(<"$folder/aimock.url")
 }
 
+# What was asked before is another conversation's.
+forget_journal() {
+    curl -sf --noproxy '*' -H "x-api-key: $model_key" -X POST -o "$folder/forgotten" "$url/__aimock/reset/journal" ||
+        say_failed 'the journal of the model cannot be emptied'
+}
+
 # question NAME EXIT TEXT: asks, keeps NAME.out and NAME.err, wants that exit code.
 question() {
     local code=0
@@ -46,7 +52,7 @@ two_chained_calls() {
     question two_tools 0 'which kernel, and who are you?'
     wants two_tools.out 'Both commands ran; I saw the kernel, then the user — fünf Zeichen, 世界.'
     wants two_tools.err 'shell'
-    "$(<"$folder/aimock.node")" "$support/aimock_journal.mjs" "$url" >"$folder/told" 2>"$folder/journal.err" ||
+    "$(<"$folder/aimock.node")" "$support/aimock_journal.mjs" "$url" "${path:-/v1/messages}" >"$folder/told" 2>"$folder/journal.err" ||
         say_failed "$(<"$folder/journal.err")"
 }
 

@@ -1,8 +1,8 @@
-// aimock_journal.mjs URL: what the scripted model was really asked. Checks that the conversation of
+// aimock_journal.mjs URL [PATH]: what the scripted model was really asked. Checks that the conversation of
 // two_tools.json went over the wire as streaming requests with two chained tool calls, each result
 // from a command that ran. Prints "kernel=…", "boot=…" and "user=…" as the results told them.
 // Fails with one sentence.
-const url = process.argv[2];
+const url = process.argv[2], path = process.argv[3] ?? '/v1/messages';
 const fail = (why) => { console.error(`aimock journal: ${why}`); process.exit(1); };
 const journal = await (await fetch(`${url}/__aimock/journal`, {
   headers: {'x-api-key': process.env.model_key},
@@ -12,10 +12,10 @@ const of = journal.filter((entry) =>
   (entry.body?.messages ?? []).some((m) => JSON.stringify(m).includes('which kernel, and who are you')));
 if (of.length !== 3) fail(`${of.length} requests of the conversation, not 3`);
 for (const entry of of) {
-  if (entry.path !== '/v1/messages' || entry.method !== 'POST') fail(`asked ${entry.method} ${entry.path}`);
+  if (entry.path !== path || entry.method !== 'POST') fail(`asked ${entry.method} ${entry.path}`);
   if (entry.body.stream !== true) fail('a request did not ask for a stream');
   if (entry.response.status !== 200) fail(`answered ${entry.response.status}`);
-  if (!entry.headers['anthropic-version']) fail('a request without anthropic-version');
+  if (path === '/v1/messages' && !entry.headers['anthropic-version']) fail('a request without anthropic-version');
 }
 const result = (entry, id) => {
   const message = entry.body.messages.find((m) => m.role === 'tool' && m.tool_call_id === id);

@@ -47,7 +47,7 @@ fresh_home() {
     export HOME=$scratch/home XDG_STATE_HOME=$scratch/state XDG_CONFIG_HOME=$scratch/config
     export XDG_RUNTIME_DIR=$scratch/run
     mkdir -m 0700 "$HOME" "$XDG_STATE_HOME" "$XDG_CONFIG_HOME" "$XDG_RUNTIME_DIR"
-    unset ANTHROPIC_API_KEY ANTHROPIC_BASE_URL {HTTP,HTTPS,ALL,NO}_PROXY {http,https,all,no}_proxy
+    unset {ANTHROPIC,OPENAI}_{API_KEY,BASE_URL} {HTTP,HTTPS,ALL,NO}_PROXY {http,https,all,no}_proxy
 }
 
 # on_exit COMMAND...: run at the end, the last one first.

@@ -13,6 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hostile_anthropic as wire  # noqa: E402
 import hostile_model as model  # noqa: E402
 
 
@@ -52,11 +53,11 @@ def answer(exchange):
     if len(results) < len(calls):
         arguments = {k: v for k, v in calls[len(results)].items() if k != "tool"}
         ident = f"call_{len(exchange.request['messages'])}_{len(results)}"
-        stream = model.call(0, ident, json.dumps(arguments), name=calls[len(results)]["tool"])
-        exchange.stream(model.start() + stream + model.closed(0) + model.end("tool_use"))
+        stream = wire.Stream().call(ident, json.dumps(arguments), calls[len(results)]["tool"])
+        exchange.stream(stream.end("tools"))
     else:
         text = json.dumps([said(block) for block in results[:len(calls)]]) if calls else "ok"
-        exchange.stream(model.start() + model.text(0, text) + model.end())
+        exchange.stream(wire.Stream().text(text).end())
 
 
 def main():
@@ -64,7 +65,7 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--for", type=float, default=7200, dest="seconds")
     options = parser.parse_args()
-    model.SCENARIOS["obey"] = answer
+    wire.SCENARIOS["obey"] = answer
     server = model.Server(options.port, None)
     timer = threading.Timer(options.seconds, lambda: os._exit(0))
     timer.daemon = True

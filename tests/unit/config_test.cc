@@ -133,3 +133,14 @@ TEST_CASE("config: no egress list and an empty one are told apart") {
     CHECK_THROWS_AS((void)parse_config("egress:\n  - {a: b}\n", "c"), Error);
     CHECK_THROWS_AS((void)parse_config("egres:\n  - a.example.org:1\n", "c"), Error);
 }
+
+TEST_CASE("config: which dialect, and which models take over") {
+    const Config config = parse_config("dialect: chat\nfallback:\n  - a\n  - b/c:free\n", "c");
+    CHECK(config.dialect == "chat");
+    CHECK(config.fallback == std::vector<std::string>{"a", "b/c:free"});
+    CHECK(parse_config("fallback:\n", "c").fallback.empty());
+    for (const char* bad : {"dialect: latin", "dialect:", "dialect:\n  - chat", "fallback: a",
+                            "fallback:\n  a: b", "fallback:\n  - [a]", "fallback:\n  - ''",
+                            "fallback: [a, a, a, a, a, a, a, a, a]"})
+        CHECK_THROWS_AS((void)parse_config(bad, "c"), Error);
+}

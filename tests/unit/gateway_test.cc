@@ -470,7 +470,7 @@ TEST_CASE("gateway: a key stored while the machine runs ends the demo") {
     Fixture f(Script::Good);
     f.ask("ready");
     CHECK(f.ask("ps").at("report").flag("demo"));
-    SecretStore().write(kAnthropicKey, Secret("sk-ant-test"));
+    SecretStore().write("anthropic", Secret("sk-ant-test"));
     CHECK_FALSE(f.ask("ps").at("report").flag("demo"));
     Chat chat(f.place);
     CHECK_FALSE(contains(chat.say("settings"), "sk-ant-test"));

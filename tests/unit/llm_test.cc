@@ -13,7 +13,7 @@
 
 using namespace peacrab;
 using namespace peacrab::test;
-using anthropic::ReplyReader;
+using anthropic::Reader;
 using Stop = ModelReply::Stop;
 using Clock = std::chrono::steady_clock;
 
@@ -79,7 +79,7 @@ json::Value conversation(const std::string& blocks = "") {
 // Reads a stream without a network. Throws ProtocolError.
 ModelReply read(const std::string& stream, const json::Value& messages = conversation(),
                 std::string* shown = nullptr) {
-    ReplyReader reader([&](std::string_view part) {
+    Reader reader([&](std::string_view part) {
         if (shown) *shown += part;
     });
     SseParser parser(
@@ -99,6 +99,7 @@ ModelOptions options(const std::string& url) {
     ModelOptions out;
     out.model = "mock-1";
     out.base_url = url;
+    out.dialect = ModelDialect::Anthropic;
     out.key = Secret("sk-ant-geheim-0123456789");
     out.retry_base = Milliseconds(1);
     out.http.first_byte_limit = Milliseconds(3000);
@@ -346,7 +347,7 @@ TEST_CASE("reply: after an error no call of the reply is handed out, whatever sh
          {R"({"type":"error","error":{"type":"overloaded_error","message":"busy"}})",
           R"({"error":{"code":500,"message":"x","type":"server_error"}})",
           R"({"code":500,"message":"x","type":"server_error"})", R"({"error":"out of memory"})"}) {
-        ReplyReader reader({});
+        Reader reader;
         SseParser parser([&](std::string_view n, std::string_view d) { reader.event(n, d); });
         parser.feed(kStart + tool(0, "a", "shell", R"({"command":"ls"})"));
         CHECK_THROWS_AS(parser.feed("event: error\ndata: " + std::string(error) + "\n\n"),

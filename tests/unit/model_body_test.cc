@@ -6,8 +6,8 @@ using namespace peacrab;
 
 namespace {
 
-std::string fault(const std::string& text) {
-    return body_fault(json::parse(text, json::kModelLimits));
+std::string fault(const std::string& text, ModelDialect dialect = ModelDialect::Anthropic) {
+    return body_fault(dialect, json::parse(text, json::kModelLimits));
 }
 
 std::string with_block(const std::string& block) {
@@ -80,4 +80,53 @@ TEST_CASE("model body: odd shapes are a sentence, and hostile bytes in it are es
     const std::string told = fault("{\"\\u001b[2J\\u202e\":1}");
     CHECK(told.find('\x1b') == std::string::npos);
     CHECK(fault("{\"" + std::string(100000, 'k') + "\":1}").size() < 200);
+}
+
+TEST_CASE("model body: no dialect, no request") {
+    CHECK(fault("{}", ModelDialect::Unknown) != "");
+}
+
+TEST_CASE("model body: a chat request of our own passes, and what a provider would do for it does not") {
+    const auto chat = [](const std::string& text) { return fault(text, ModelDialect::Chat); };
+    CHECK(chat(R"({"model":"m","max_tokens":9,"stream":true,"stream_options":{"include_usage":true},
+        "tools":[{"type":"function","function":{"name":"shell","description":"d","parameters":{}}}],
+        "messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"t"},
+        {"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]},
+        {"role":"assistant","content":null,"reasoning_details":[{}],"tool_calls":[{"id":"c","type":"function",
+        "function":{"name":"shell","arguments":"{}"}}]},
+        {"role":"tool","tool_call_id":"c","content":"out"}]})") == "");
+    for (const char* body :
+         {R"({"web_search_options":{}})", R"({"plugins":[{"id":"web"}]})", R"({"store":true})",
+          R"({"models":["a","b"]})", R"({"tools":[{"type":"web_search"}]})",
+          R"({"tools":[{"type":"mcp","server_url":"https://x"}]})", R"({"tools":{}})",
+          R"({"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/?secret"}}]}]})",
+          R"({"messages":[{"role":"user","content":[{"type":"image_url","image_url":"http://x"}]}]})",
+          R"({"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]}]})",
+          R"({"messages":[{"role":"user","content":7}]})", R"({"messages":["x"]})"})
+        CHECK_MESSAGE(chat(body) != "", body);
+}
+
+TEST_CASE("model body: a responses request of our own passes, and nothing stays at the provider") {
+    const auto responses = [](const std::string& text) {
+        return fault(text, ModelDialect::Responses);
+    };
+    CHECK(responses(R"({"model":"m","store":false,"stream":true,"include":["reasoning.encrypted_content"],
+        "instructions":"s","max_output_tokens":9,"tools":[{"type":"function","name":"shell","description":"d",
+        "parameters":{},"strict":false}],"input":[{"type":"message","role":"user","content":[{"type":"input_text",
+        "text":"t"}]},{"type":"reasoning","id":"r","summary":[],"encrypted_content":"e"},
+        {"type":"function_call","call_id":"c","name":"shell","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c","output":"o"}]})") == "");
+    for (const char* body :
+         {R"({"input":[]})", R"({"store":true})", R"({"store":0})",
+          R"({"store":false,"background":true})", R"({"store":false,"previous_response_id":"r"})",
+          R"({"store":false,"include":["file_search_call.results"]})",
+          R"({"store":false,"tools":[{"type":"web_search_preview"}]})",
+          R"({"store":false,"tools":[{"type":"code_interpreter"}]})",
+          R"({"store":false,"input":[{"type":"mcp_call"}]})",
+          R"({"store":false,"input":[{"type":"item_reference","id":"x"}]})",
+          R"({"store":false,"input":[{"type":"message","content":[{"type":"input_image","image_url":"https://x"}]}]})",
+          R"({"store":false,"input":[{"type":"message","content":[{"type":"input_file","file_url":"https://x"}]}]})",
+          R"({"store":false,"input":[{"type":"function_call_output","output":[{"type":"input_image",
+              "image_url":"http://169.254.169.254/"}]}]})"})
+        CHECK_MESSAGE(responses(body) != "", body);
 }

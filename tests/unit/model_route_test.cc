@@ -58,9 +58,13 @@ bool ended(int fd) {
     return read(fd, &byte, 1) <= 0;
 }
 
-std::string request(const std::string& body, const std::string& headers = "") {
-    return "POST /v1/messages HTTP/1.1\r\nhost: model\r\ncontent-type: application/json\r\n" +
+std::string request_to(const std::string& path, const std::string& body,
+                       const std::string& headers = "") {
+    return "POST " + path + " HTTP/1.1\r\nhost: model\r\ncontent-type: application/json\r\n" +
            headers + "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+std::string request(const std::string& body, const std::string& headers = "") {
+    return request_to("/v1/messages", body, headers);
 }
 
 // A server on loopback that answers each connection by the test's own function.
@@ -136,7 +140,7 @@ struct Guest {
         set_log_level(LogLevel::Error);
         char name[] = "/tmp/peacrab-route-XXXXXX";
         folder = mkdtemp(name);
-        if (!key.empty()) SecretStore(folder).write(kAnthropicKey, Secret(key));
+        if (!key.empty()) SecretStore(folder).write("anthropic", Secret(key));
         auto pair = SocketPair::stream();
         fd = std::move(pair.ours);
         options.config = {"the-model", url};
@@ -154,7 +158,7 @@ struct Guest {
     ~Guest() {
         fd.reset();
         thread.join();
-        SecretStore(folder).remove(kAnthropicKey);
+        SecretStore(folder).remove("anthropic");
         rmdir(folder.c_str());
     }
     void send(std::string_view bytes) { write_all(fd.get(), bytes); }
@@ -212,6 +216,31 @@ TEST_CASE("model route: the client's credentials are dropped and the real key go
     for (const char* gone : {"attackers", "evil", "ookie", "forwarded", "uthorization", "whatever"})
         CHECK_FALSE(has(seen, gone));
     CHECK(has(seen, R"("model":"the-model")"));
+}
+
+TEST_CASE("model route: the dialect of the server decides the path, the header of the key and the body") {
+    struct Row {
+        const char *end, *path, *body;
+    };
+    for (const Row& row : {Row{"/v1", "/v1/chat/completions", R"({"model":"x","messages":[]})"},
+                           Row{"/of/openai", "/of/openai/chat/completions", R"({"messages":[]})"}}) {
+        Upstream upstream(says(reply("200 OK", "content-type: application/json\r\n", "{}")));
+        Guest guest(upstream.url() + row.end);
+        guest.send(request_to("/v1/chat/completions", row.body, "authorization: Bearer evil\r\n"));
+        CHECK(has(guest.streamed(), "HTTP/1.1 200 OK\r\n"));
+        const std::string seen = upstream.seen();
+        CHECK(seen.starts_with(std::string("POST ") + row.path + " HTTP/1.1\r\n"));
+        CHECK(has(seen, std::string("authorization: Bearer ") + kKey + "\r\n"));
+        CHECK(has(seen, R"("model":"the-model")"));
+        for (const char* gone : {"evil", "x-api-key", "anthropic-version"}) CHECK_FALSE(has(seen, gone));
+        // Neither another dialect's path nor its body passes.
+        guest.send(request_to("/v1/messages", row.body));
+        CHECK(has(guest.answer(), "POST /v1/chat/completions and nothing else"));
+        guest.send(request_to("/v1/chat/completions", R"({"max_tokens":1,"system":[],"messages":[]})"));
+        CHECK(has(guest.answer(), "does not pass on 'system'"));
+        guest.send(request_to("/v1/chat/completions/../responses", row.body));
+        CHECK(has(guest.answer(), "and nothing else"));
+    }
 }
 
 TEST_CASE("model route: header values of an unknown form are replaced, not passed on") {
@@ -594,8 +623,8 @@ TEST_CASE("model route: the key is looked up anew at each request") {
     guest.send(request(kAsk));
     CHECK(has(guest.answer(), kDemoFooter));
     // A file others can read is refused in words that show no path of the host.
-    SecretStore(guest.folder).write(kAnthropicKey, Secret("short"));
-    REQUIRE(chmod((guest.folder + "/" + kAnthropicKey).c_str(), 0644) == 0);
+    SecretStore(guest.folder).write("anthropic", Secret("short"));
+    REQUIRE(chmod((guest.folder + "/anthropic").c_str(), 0644) == 0);
     set_log_level(LogLevel::Error);
     guest.send(request(kAsk));
     const std::string answer = guest.answer();

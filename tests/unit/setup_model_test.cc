@@ -71,7 +71,7 @@ SetupOptions from_stdin(const std::string& url) {
 }
 
 std::string stored_key() {
-    const std::optional<Secret> key = SecretStore().read(kAnthropicKey);
+    const std::optional<Secret> key = SecretStore().read("anthropic");
     return key ? key->reveal() : "(none)";
 }
 
@@ -207,7 +207,7 @@ TEST_CASE("setup: what is no key is refused before anything is sent") {
 
 TEST_CASE("setup: a stored key does not follow to another address by itself") {
     const Home home;
-    SecretStore().write(kAnthropicKey, Secret("sk-old"));
+    SecretStore().write("anthropic", Secret("sk-old"));
     LoopbackServer server({answer(response(200, "application/json", kReply))});
     SetupOptions options;
     options.model.model_url = server.url();
@@ -236,9 +236,10 @@ TEST_CASE("setup: on a terminal the key is never shown, and the echo is back aft
     LoopbackServer server({answer(response(200, "application/json", kReply))});
     Person person([] { return setup_model({}); });
     CHECK(person.echoes());
-    person.answer("1 or 2 [1]: ", "2\n");
-    person.answer("its address, without /v1/messages: ", "nonsense\n");
-    person.answer("its address, without /v1/messages: ", server.url() + "/\n");
+    person.answer("which [1]: ", "99\n");
+    person.answer("which [1]: ", "0\n");
+    person.answer("its address, e.g. http://127.0.0.1:8080/v1: ", "nonsense\n");
+    person.answer("its address, e.g. http://127.0.0.1:8080/v1: ", server.url() + "/\n");
     person.answer("Enter for none): ", "has blanks\n");
     person.answer("that is no key", "");
     person.answer("Enter for none): ", "sk-hidden-1\n");
@@ -258,7 +259,7 @@ TEST_CASE("setup: Ctrl-C at the key puts the echo back and stores nothing") {
         const bool echo = ::tcgetattr(0, &modes) == 0 && (modes.c_lflag & ECHO) != 0;
         return echo ? code : 98;
     });
-    person.answer("1 or 2 [1]: ", "1\n");
+    person.answer("which [1]: ", "1\n");
     person.answer("it is not shown): ", "\x03");
     CHECK(person.leave() == 130);
     CHECK(has(person.screen, "nothing was stored"));
@@ -280,7 +281,7 @@ TEST_CASE("setup: a person may keep what failed") {
 
 TEST_CASE("setup: moving to another address without a key asks what becomes of the stored one") {
     const Home home;
-    SecretStore().write(kAnthropicKey, Secret("sk-old"));
+    SecretStore().write("anthropic", Secret("sk-old"));
     Person person([] {
         SetupOptions options;
         options.model = {"m", "http://127.0.0.1:1"};

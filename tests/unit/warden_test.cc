@@ -122,7 +122,7 @@ struct World {
         options.cell.place = CellOptions::Place::Here;
         options.cell.workspace = folder.path;
         options.base_url = "http://127.0.0.1:1";
-        options.model = "scripted";
+        options.model.name = "scripted";
         options.agents = agents;
         warden.emplace(loop, std::move(options));
     }

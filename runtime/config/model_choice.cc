@@ -2,7 +2,7 @@
 // gateway tells the person "this is the demo model" before any request is made, and a wrong word
 // there would pass a fixed responder off as a model. It must never weaken into sending a key where
 // the person did not ask for it: no url means the vendor's own, clear text means no key.
-#include "model_choice.h"
+#include "config/model_choice.h"
 
 #include "error.h"
 
@@ -48,17 +48,6 @@ bool this_machine(const std::string& host) {
     return name.starts_with("127.") && name.find_first_not_of("0123456789.") == std::string::npos;
 }
 
-// People write the base with and without "/v1"; the path of the messages brings its own.
-std::string clean_base(std::string base) {
-    const auto cut_slashes = [&] {
-        while (base.ends_with('/')) base.pop_back();
-    };
-    cut_slashes();
-    if (base.ends_with("/v1")) base.resize(base.size() - 3);
-    cut_slashes();
-    return base;
-}
-
 ModelChoice::Key choose_key(KeysPresent keys) {
     if (keys.stored) return ModelChoice::Key::Stored;
     return keys.environment ? ModelChoice::Key::Environment : ModelChoice::Key::None;
@@ -70,20 +59,56 @@ std::string url_host(const std::string& url) {
     return parse_url(url).host;
 }
 
-ModelChoice choose_model(const ModelConfig& config, KeysPresent keys) {
+std::string key_name(const ModelServer& server) {
+    return *server.name ? server.name : model_servers().front().name;
+}
+
+std::string key_variable(const ModelServer& server) {
+    if (*server.name) return server.key_variable;
+    return server.dialect == ModelDialect::Anthropic ? "ANTHROPIC_API_KEY" : "OPENAI_API_KEY";
+}
+
+namespace {
+
+// Without an address: the first in the table whose key is there, a stored one before one that the
+// environment happens to have.
+const ModelServer* first_with_key(const std::function<KeysPresent(const ModelServer&)>& keys) {
+    const auto first = [&](bool KeysPresent::*where) -> const ModelServer* {
+        for (const ModelServer& server : model_servers())
+            if (!server.quirks.local && keys(server).*where) return &server;
+        return nullptr;
+    };
+    if (const ModelServer* server = first(&KeysPresent::stored)) return server;
+    return first(&KeysPresent::environment);
+}
+
+}  // namespace
+
+ModelChoice choose_model(const ModelConfig& config,
+                         const std::function<KeysPresent(const ModelServer&)>& keys) {
     ModelChoice choice;
     choice.model = kDemoModel;
-    choice.key = choose_key(keys);
-    const bool asked_for_demo = config.model == kDemoModel;
-    if (config.model_url.empty() && (asked_for_demo || choice.key == ModelChoice::Key::None)) {
-        choice.key = ModelChoice::Key::None;
-        return choice;
+    choice.server.dialect = ModelDialect::Anthropic;  // the demo model's
+    const ModelDialect dialect = dialect_from(config.dialect);
+    if (!config.dialect.empty() && dialect == ModelDialect::Unknown)
+        throw Error("dialect: anthropic, chat or responses was expected");
+    if (config.model_url.empty()) {
+        const ModelServer* found = config.model == kDemoModel ? nullptr : first_with_key(keys);
+        if (!found) return choice;
+        choice.server = *found;
+        choice.url = found->base;
+    } else {
+        choice.server = server_at(config.model_url);
+        choice.url = config.model_url;
     }
-    choice.demo = false;
-    choice.model = config.model.empty() ? kDefaultModel : config.model;
-    choice.url = config.model_url.empty() ? kDefaultModelUrl : config.model_url;
-    choice.url = clean_base(choice.url);
     const Url url = parse_url(choice.url);
+    while (choice.url.ends_with('/')) choice.url.pop_back();
+    if (dialect != ModelDialect::Unknown) choice.server.dialect = dialect;
+    choice.demo = false;
+    choice.model = config.model.empty() ? choice.server.default_model : config.model;
+    if (choice.model.empty() && choice.server.dialect == ModelDialect::Anthropic)
+        choice.model = model_servers().front().default_model;
+    choice.key = choose_key(keys(choice.server));
     if (choice.key != ModelChoice::Key::None && !url.https && !this_machine(url.host)) {
         choice.key = ModelChoice::Key::None;
         choice.note = "the key is not sent to " + url.host +

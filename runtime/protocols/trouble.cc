@@ -1,0 +1,148 @@
+// One sentence for a person, with the next step: whose fault it is, and whether it helps to wait. The
+// server's own words are hostile and may quote the key back; no part of it may get into a sentence.
+#include "protocols/trouble.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+
+namespace peacrab {
+namespace {
+
+using Failure = HttpResult::Failure;
+
+// The server's own words, for a sentence of ours: one line, clipped, and without any part of the
+// key (servers quote keys back, whole or shortened).
+std::string quoted(std::string message, const Secret& key) {
+    constexpr size_t kPart = 8, kLongest = 300;
+    const std::string& secret = key.reveal();
+    message.resize(std::min<size_t>(message.size(), 4096));
+    for (size_t at = 0; secret.size() >= kPart && at + kPart <= message.size(); ++at) {
+        if (secret.find(message.substr(at, kPart)) == std::string::npos) continue;
+        size_t length = kPart;
+        while (at + length < message.size() &&
+               secret.find(message.substr(at, length + 1)) != std::string::npos)
+            ++length;
+        message.replace(at, length, "[key]");
+        at += 4;
+    }
+    for (char& c : message)
+        if (c == '\n' || c == '\r' || c == '\t') c = ' ';
+    while (message.ends_with(' ') || message.ends_with('.')) message.pop_back();
+    if (message.size() > kLongest) message = message.substr(0, kLongest) + "...";
+    return message.empty() ? "" : ", saying: " + printable(json::valid_utf8(message));
+}
+
+// `retry-after-ms`, else `retry-after` in seconds or as a date. RFC 9110, section 10.2.3.
+std::optional<Milliseconds> server_wait(const HttpResult& result) {
+    const auto number = [](const std::string& text, double unit) -> std::optional<Milliseconds> {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        if (text.empty() || *end || !(value >= 0)) return std::nullopt;
+        return Milliseconds(static_cast<int64_t>(std::min(value * unit, 1e12)));
+    };
+    if (auto exact = number(result.header("retry-after-ms"), 1)) return exact;
+    const std::string after = result.header("retry-after");
+    if (auto seconds = number(after, 1000)) return seconds;
+    if (after.empty()) return std::nullopt;
+    const auto date = http_date(after);
+    if (!date) return std::nullopt;
+    return Milliseconds(std::max<int64_t>(0, *date - std::time(nullptr)) * 1000);
+}
+
+bool spent(const ApiError& error) {
+    return error.code == "enforced_spend_limit_reached" ||
+           error.code == "contract_spend_limit_reached" || error.code == "insufficient_quota" ||
+           error.type == "insufficient_quota";
+}
+
+}  // namespace
+
+std::string in_words(Milliseconds span) {
+    const auto seconds = std::max<int64_t>(1, (span.count() + 999) / 1000);
+    if (seconds < 120) return std::to_string(seconds) + " s";
+    if (seconds < 120 * 60) return std::to_string((seconds + 59) / 60) + " min";
+    return std::to_string((seconds + 3599) / 3600) + " h";
+}
+
+namespace {
+
+Problem in_words(const ApiError& error, const ModelOptions& options) {
+    const std::string number = " (" + std::to_string(error.status) + ")";
+    const std::string said = quoted(error.message, options.key);
+    const std::string fresh = "start a new conversation with /new";
+    const int status = error.status;
+    if (status == 401 || status == 403)
+        return {"the model refused the key" + number + (status == 403 ? said : ""),
+                "set another with `peacrab setup`"};
+    if (status == 402 || (status == 429 && spent(error)))
+        return {"the account of this key has nothing left to spend" + number + said,
+                "add credit with the provider, or set another key with `peacrab setup`"};
+    if (status == 404)
+        return {"there is no model '" + printable(options.model) + "' at " +
+                    origin_of(options.base_url) + number,
+                "choose another with --model, or correct --model-url"};
+    if (status == 413) return {"the conversation is too large for the model" + number, fresh};
+    if (status == 429)
+        return {"the model's rate limit is reached" + number, "try again later", true};
+    if (status == 529)
+        return {"the model is overloaded" + number, "try again in a few minutes", true};
+    if (status >= 500 || status == 408 || status == 409)
+        return {"the model's server failed" + number + said, "try again later", true};
+    return {"the model refused the request" + number + said, "if it happens again, " + fresh, false,
+            status == 400};
+}
+
+}  // namespace
+
+Problem judge(const ApiError& error, const ModelOptions& options) {
+    Problem problem = in_words(error, options);
+    problem.of_the_model = problem.again || error.status == 404;
+    return problem;
+}
+
+Problem judge_status(const HttpResult& result, const ModelOptions& options) {
+    const std::string next = "if that is right, set it with --model-url";
+    if (result.status < 400 && !result.detail.empty()) return {result.detail, next};
+    if (result.status < 400)
+        return {origin_of(options.base_url) + " answers, but not as a model does (" +
+                    std::to_string(result.status) + ")",
+                "correct --model-url"};
+    Problem problem =
+        judge(read_error(result.status, result.content_type, result.body), options);
+    const std::string advice = result.header("x-should-retry");
+    if (advice == "true") problem.again = true;
+    if (advice == "false") problem.again = false;
+    problem.wait = server_wait(result);
+    if (const std::string id = result.header("request-id"); !id.empty())
+        log(LogLevel::Debug, "model: status " + std::to_string(result.status) + ", request " + id);
+    return problem;
+}
+
+namespace {
+
+Problem in_words(const HttpResult& result) {
+    switch (result.failure) {
+        case Failure::Unreachable:
+            return {result.detail, "check the network and --model-url", true};
+        case Failure::Cut:
+            return {result.detail, "try again", true};
+        case Failure::Silent:
+            return {result.detail, "try again; a local model may still be loading", true};
+        case Failure::TooLarge:
+            return {result.detail, "correct --model-url"};
+        default:
+            return {result.detail, "correct that, or --model-url, and try again"};
+    }
+}
+
+}  // namespace
+
+Problem judge_transport(const HttpResult& result) {
+    Problem problem = in_words(result);
+    problem.of_the_line = true;
+    problem.of_trust = result.failure == Failure::Unknown;
+    return problem;
+}
+
+}  // namespace peacrab
