@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <span>
 
 #include "cells/mechanism.h"
 #include "error.h"
@@ -21,6 +22,7 @@
 namespace peacrab {
 namespace {
 
+constexpr size_t kTogether = 4;    // calls that only read; the warden takes no more
 constexpr int kSameCallLimit = 5;  // the same call with the same arguments, in a row
 constexpr int kPauseLimit = 5;     // continuations of a server-side pause
 constexpr size_t kMaxDelta = size_t{64} << 10;
@@ -98,12 +100,13 @@ class Turn {
     ModelReply ask();
     std::optional<End> settle(const ModelReply& reply);
     void reply(const std::string& text);
-    void run_calls(const std::vector<ToolCall>& calls);
-    ToolResult run_call(const ToolCall& call);
+    void run_calls(std::span<const ToolCall> calls);
+    void run_together(std::span<const ToolCall> calls);
+    std::optional<ToolResult> not_asked(const ToolCall& call) const;
     void note_progress(const std::vector<ToolCall>& calls);
     bool stop_wanted() const;
     bool take_steering(Deadline deadline);
-    json::Value receive_result(const std::string& call);
+    json::Value receive_result(const std::vector<std::string>& calls);
 
     FrameSocket& warden_;
     std::string id_;
@@ -175,39 +178,67 @@ bool Turn::take_steering(Deadline deadline) {
     return !steering_.empty();
 }
 
-// The result of `call`; steering that comes before it is kept.
-json::Value Turn::receive_result(const std::string& call) {
+// The result of one of `calls`; steering that comes before it is kept.
+json::Value Turn::receive_result(const std::vector<std::string>& calls) {
     for (;;) {
         std::optional<json::Value> frame = warden_.receive(Deadline::never());
         if (!frame && warden_.closed()) throw Error("turn: the warden has gone");
         if (!frame) continue;
         if (frame->text("type") == "steer")
             steering_.push_back(frame->text("text"));
-        else if (frame->text("type") == "tool_result" && frame->text("id") == call)
+        else if (frame->text("type") == "tool_result" &&
+                 std::find(calls.begin(), calls.end(), frame->text("id")) != calls.end())
             return std::move(*frame);
         else
             throw Error("turn: unexpected frame from the warden");
     }
 }
 
-ToolResult Turn::run_call(const ToolCall& call) {
-    if (stop_wanted()) return {Outcome::Interrupted, "stopped by the user before it ran", {}};
+// What there is to say of a call that is not even asked for.
+std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
+    using Said = ToolResult;
+    if (stop_wanted()) return Said{Outcome::Interrupted, "stopped by the user before it ran", {}};
     if (call.arguments == kDamagedArguments)
-        return {
+        return Said{
             Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
     // The frame's own escapes may double each byte.
     if (call.arguments.size() > kMaxFrame / 2 - KiB(1).count)
-        return {Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
-    say(json::Value::object(
-        {{"type", "tool"}, {"id", call.id}, {"name", call.name}, {"arguments", call.arguments}}));
-    const json::Value frame = receive_result(call.id);
-    return {outcome_from(frame.text("outcome")), frame.text("text"), {}};
+        return Said{Outcome::Denied, "the arguments are too long: use at most 256 KiB in one call", {}};
+    return std::nullopt;
 }
 
-void Turn::run_calls(const std::vector<ToolCall>& calls) {
+// Journaled as they come; prompt.cc puts them into the order of the calls.
+void Turn::run_together(std::span<const ToolCall> calls) {
+    const auto keep = [this](const std::string& id, const std::string& text, Outcome outcome) {
+        record({{Entry::Kind::Result, id_, id, text, {}, outcome}});
+    };
+    std::vector<std::string> asked;
     for (const ToolCall& call : calls) {
-        const ToolResult result = run_call(call);
-        record({{Entry::Kind::Result, id_, call.id, result.text, {}, result.outcome}});
+        if (const std::optional<ToolResult> said = not_asked(call)) {
+            keep(call.id, said->text, said->outcome);
+            continue;
+        }
+        say(json::Value::object({{"type", "tool"},
+                                 {"id", call.id},
+                                 {"name", call.name},
+                                 {"arguments", call.arguments}}));
+        asked.push_back(call.id);
+    }
+    while (!asked.empty()) {
+        const json::Value frame = receive_result(asked);
+        keep(frame.text("id"), frame.text("text"), outcome_from(frame.text("outcome")));
+        std::erase(asked, frame.text("id"));
+    }
+}
+
+// In order, but for those that only read: of these some at once.
+void Turn::run_calls(std::span<const ToolCall> calls) {
+    while (!calls.empty()) {
+        size_t count = 0;
+        while (count < std::min(calls.size(), kTogether) && reads_only(calls[count].name)) ++count;
+        count = std::max<size_t>(count, 1);
+        run_together(calls.first(count));
+        calls = calls.subspan(count);
     }
 }
 

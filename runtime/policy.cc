@@ -170,6 +170,10 @@ std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has)
     return Permit(call.id, call.name, std::move(arguments));
 }
 
+bool reads_only(std::string_view tool) {
+    return tool == "read" || tool == "search";
+}
+
 std::vector<ToolSchema> tool_table(const ToolSet& has) {
     std::vector<ToolSchema> tools;
     for (ToolSchema tool : table()) {

@@ -45,6 +45,9 @@ struct ToolSet {
 // key this agent has not, bad JSON, a missing or wrong-typed key, over-long text are denied.
 std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has = {});
 
+// Whether a call of this tool changes nothing: such calls may run beside each other.
+bool reads_only(std::string_view tool);
+
 // The argument schema of each tool: name, and its keys. The same table makes the `input_schema`
 // the model is shown, so that the two cannot differ.
 struct ToolKey {

@@ -7,8 +7,8 @@
 namespace peacrab {
 
 const char* const kInterruptedCall =
-    "interrupted: this call was started and did not finish; it was not run again. What it changed "
-    "before that stands. Look before you repeat it.";
+    "interrupted: this call did not finish, and was not run again. If it had begun, what it changed "
+    "stands: look before you repeat it.";
 
 namespace {
 

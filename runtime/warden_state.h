@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,8 +26,9 @@ struct Client {
     bool gone = false;  // takes nothing more; forgotten by a timer
 };
 
-// A tool call under way.
+// A tool call under way. Several at once only of those that merely read.
 struct RunningCall {
+    uint64_t number = 0;  // ours: an id is the turn's word
     std::string id;
     std::string name;
     int64_t row = 0;
@@ -48,7 +50,7 @@ struct RunningTurn {
     size_t stored = 0;               // bytes it had us write down
     size_t took = 0;                 // of these, journaled by it
     std::string partial;             // text shown since the last tool or reply
-    std::optional<RunningCall> call;
+    std::list<RunningCall> calls;
     Loop::TimerId kill_timer = 0;
     bool stopping = false;
     bool ending = false;
@@ -130,15 +132,18 @@ struct Warden::State {
 
     // Tool calls.
     void on_tool(RunningTurn& turn, const json::Value& frame);
-    bool begin_call(RunningTurn& turn, const ToolCall& call, const Denied* denied);
-    void run_call(RunningTurn& turn, Permit permit);
-    void finish_call(RunningTurn& turn, const ToolResult& result);
-    void show_call_done(RunningTurn& turn, const ToolResult& result);
+    bool begin_call(RunningTurn& turn, RunningCall& running, const ToolCall& call,
+                    const Denied* denied);
+    void run_call(RunningTurn& turn, RunningCall& call, Permit permit);
+    void finish_call(RunningTurn& turn, uint64_t number, const ToolResult& result);
+    void show_call_done(const RunningTurn& turn, const RunningCall& call, const ToolResult& result);
+    uint64_t next_call = 1;
 
     // The audit. `record` begins with its kind; false: it could not be written.
     void open_audit();
     bool recorded(const json::Value& record, Audit::Until until = Audit::Until::Page);
-    json::Value call_record(const char* kind, const RunningTurn& turn) const;
+    json::Value call_record(const char* kind, const RunningTurn& turn,
+                            const RunningCall& call) const;
 };
 
 // "t17", "s3": how turns and sessions are named outside; 0 when it is no such name.

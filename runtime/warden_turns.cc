@@ -19,6 +19,7 @@ constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of t
 constexpr Milliseconds kDeafGrace{500};           // of one that has closed its ears: its last words
 // Said to a turn and not yet taken by it; in JSON it may be six times as much, and must fit its port.
 constexpr size_t kMaxWaiting = 100, kMaxWaitingBytes = size_t{1} << 20;
+constexpr size_t kMostCalls = 4;  // at once, of those that only read
 constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
 
 }  // namespace
@@ -232,7 +233,8 @@ void Warden::State::ask_stop(RunningTurn& turn) {
     if (turn.stopping || turn.ending) return;
     turn.stopping = true;
     const bool listens = turn.stop && ::write(turn.stop.get(), "", 1) == 1;
-    if (turn.call && turn.call->run) turn.call->run->cancel();
+    for (RunningCall& call : turn.calls)
+        if (call.run) call.run->cancel();
     const int64_t session = turn.session;
     const Milliseconds grace = listens ? kStopGrace * options.cell.time_factor : kDeafGrace;
     turn.kill_timer = loop.after(grace, [this, session] {
@@ -247,10 +249,11 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
                              const json::Value& done) {
     if (turn.ending) return;
     turn.ending = true;
-    if (turn.call) {  // the turn ended under its own call
-        turn.call->run.reset();
-        show_call_done(turn, {Outcome::Interrupted, {}, {}});
+    for (RunningCall& call : turn.calls) {  // the turn ended under its own calls
+        call.run.reset();
+        show_call_done(turn, call, {Outcome::Interrupted, {}, {}});
     }
+    turn.calls.clear();
     Usage usage;
     usage.input_tokens = static_cast<uint64_t>(std::max<int64_t>(done.integer("input_tokens"), 0));
     usage.output_tokens =
@@ -313,28 +316,30 @@ bool Warden::State::recorded(const json::Value& record, Audit::Until until) {
     return audit && kept([&] { audit->append(record, until); });
 }
 
-json::Value Warden::State::call_record(const char* kind, const RunningTurn& turn) const {
+json::Value Warden::State::call_record(const char* kind, const RunningTurn& turn,
+                                       const RunningCall& call) const {
     return json::Value::object({{"kind", kind},
                                 {"agent", turn.agent},
                                 {"session", session_name(turn.session)},
                                 {"turn", turn_name(turn.id)},
-                                {"call", turn.call->id},
-                                {"tool", turn.call->name}});
+                                {"call", call.id},
+                                {"tool", call.name}});
 }
 
 // Written down before anything happens, in the store and in the audit; what cannot be written down
 // does not happen.
-bool Warden::State::begin_call(RunningTurn& turn, const ToolCall& call, const Denied* denied) {
+bool Warden::State::begin_call(RunningTurn& turn, RunningCall& running, const ToolCall& call,
+                               const Denied* denied) {
     const json::Value shown = json::Value::object({{"type", "tool"},
                                                    {"turn", turn_name(turn.id)},
                                                    {"call", call.id},
                                                    {"name", shown_line(call.name, 128)},
-                                                   {"summary", turn.call->summary}});
+                                                   {"summary", running.summary}});
     const bool stored = show(turn.session, turn.id, shown, [&] {
-        turn.call->row = store.call_started(turn.id, call.id, call.name, call.arguments,
-                                            turn.call->summary);
+        running.row = store.call_started(turn.id, call.id, call.name, call.arguments,
+                                         running.summary);
     });
-    json::Value record = call_record("before", turn);
+    json::Value record = call_record("before", turn, running);
     record.set("arguments", sha256_hex(call.arguments));
     record.set("decision", denied ? "denied: " + denied->why : std::string("allowed"));
     const bool noted = recorded(record, denied || options.durability != Durability::PowerLoss
@@ -344,45 +349,55 @@ bool Warden::State::begin_call(RunningTurn& turn, const ToolCall& call, const De
 }
 
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
-    if (turn.call) throw Error("frame: tool: one call at a time");
+    const std::string name = frame.text("name");
+    const bool alone = !reads_only(name) || std::any_of(turn.calls.begin(), turn.calls.end(),
+                                                        [](const RunningCall& call) {
+                                                            return !reads_only(call.name);
+                                                        });
+    if (turn.calls.size() >= (alone ? 1 : kMostCalls)) throw Error("frame: tool: one call at a time");
     use_mechanisms_of(turn.agent);
     count_stored(turn, kCallStored + frame.text("arguments").size());
-    const ToolCall call{frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
+    const ToolCall call{frame.text("id").substr(0, 128), name.substr(0, 128),
                         frame.text("arguments")};
     turn.partial.clear();
-    turn.call.emplace();
-    turn.call->id = call.id;
-    turn.call->name = call.name;
-    turn.call->summary = describe_call(call);
+    RunningCall& running = turn.calls.emplace_back();
+    running.number = next_call++;
+    running.id = call.id;
+    running.name = call.name;
+    running.summary = describe_call(call);
     std::variant<Permit, Denied> decision = authorise(call, tools_of(turn.agent));
     const Denied* denied = std::get_if<Denied>(&decision);
-    if (!begin_call(turn, call, denied))
-        return finish_call(turn, {Outcome::Failed,
-                                  "not run: it could not be written down first; the disk may be full",
-                                  turn.call->summary});
+    const auto finish = [&](const ToolResult& result) { finish_call(turn, running.number, result); };
+    if (!begin_call(turn, running, call, denied))
+        return finish({Outcome::Failed,
+                       "not run: it could not be written down first; the disk may be full",
+                       running.summary});
     if (denied && call.name == "message") note_refused(turn, call, denied->why);
-    if (denied) return finish_call(turn, {Outcome::Denied, denied->why, turn.call->summary});
+    if (denied) return finish({Outcome::Denied, denied->why, running.summary});
     Permit& permit = std::get<Permit>(decision);
-    if (permit.tool() != "message") return run_call(turn, std::move(permit));
-    finish_call(turn, send_message(turn, permit.arguments().text("agent"),
+    if (permit.tool() != "message") return run_call(turn, running, std::move(permit));
+    finish(send_message(turn, permit.arguments().text("agent"),
                                    permit.arguments().text("text")));
 }
 
-void Warden::State::run_call(RunningTurn& turn, Permit permit) {
+void Warden::State::run_call(RunningTurn& turn, RunningCall& call, Permit permit) {
     const int64_t session = turn.session;
+    const uint64_t number = call.number;
     try {
-        turn.call->run = std::make_unique<ToolRun>(
-            loop, place(turn.agent), std::move(permit),
-            [this, session](const ToolResult& result) { finish_call(turns.at(session), result); });
+        call.run = std::make_unique<ToolRun>(loop, place(turn.agent), std::move(permit),
+                                             [this, session, number](const ToolResult& result) {
+                                                 finish_call(turns.at(session), number, result);
+                                             });
     } catch (const Error& error) {
-        finish_call(turn, {Outcome::Failed, std::string("not run: ") + error.what(),
-                           shown_line(error.what(), 200)});
+        finish_call(turn, number, {Outcome::Failed, std::string("not run: ") + error.what(),
+                                   shown_line(error.what(), 200)});
     }
 }
 
-void Warden::State::show_call_done(RunningTurn& turn, const ToolResult& result) {
-    const auto span = std::chrono::steady_clock::now() - turn.call->since;
-    json::Value record = call_record("after", turn);
+void Warden::State::show_call_done(const RunningTurn& turn, const RunningCall& call,
+                                   const ToolResult& result) {
+    const auto span = std::chrono::steady_clock::now() - call.since;
+    json::Value record = call_record("after", turn, call);
     record.set("outcome", outcome_name(result.outcome));
     if (!result.exit.empty()) record.set("exit", result.exit);
     record.set("bytes", result.bytes);
@@ -391,19 +406,21 @@ void Warden::State::show_call_done(RunningTurn& turn, const ToolResult& result) 
     show(turn.session, turn.id,
          json::Value::object({{"type", "tool_done"},
                               {"turn", turn_name(turn.id)},
-                              {"call", turn.call->id},
+                              {"call", call.id},
                               {"outcome", outcome_name(result.outcome)},
                               {"summary", shown_line(result.summary, 200)},
                               {"ms", std::chrono::duration_cast<Milliseconds>(span).count()}}),
          [&] {
-             if (turn.call->row) store.call_done(turn.call->row, result.outcome);
+             if (call.row) store.call_done(call.row, result.outcome);
          });
 }
 
-void Warden::State::finish_call(RunningTurn& turn, const ToolResult& result) {
-    show_call_done(turn, result);
-    const std::string id = turn.call->id;
-    turn.call.reset();
+void Warden::State::finish_call(RunningTurn& turn, uint64_t number, const ToolResult& result) {
+    const auto call = std::find_if(turn.calls.begin(), turn.calls.end(),
+                                   [&](const RunningCall& one) { return one.number == number; });
+    show_call_done(turn, *call, result);
+    const std::string id = call->id;
+    turn.calls.erase(call);
     if (turn.frames)
         turn.frames->send(json::Value::object({{"type", "tool_result"},
                                                {"id", id},

@@ -1,0 +1,84 @@
+#!/bin/bash
+# timeout: 300
+# Turns against the scripted model, in each of the three dialects, without a VM: calls that only read run
+# beside each other and every call has its result; what is not allowed is denied and told; a turn that was
+# killed under its call goes on in the next, which is told of it, and nothing runs a second time.
+. "$(dirname "$0")/../support/aimock_conversation.sh"
+
+[[ -x $build/runtime/peacrabd ]] || say_failed "$build/runtime/peacrabd is not built"
+cp "$build/runtime/peacrabd" "$folder/peacrabd"
+start_model
+as=()
+if ((EUID == 0)); then
+    chmod 755 "$folder"
+    as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+fi
+
+# asked PYTHON: looks at the requests so far (`bodies`, as the model's server understood them).
+asked() {
+    curl -sf --noproxy '*' -H "x-api-key: $model_key" "$url/__aimock/journal" >"$folder/journal.json" &&
+        python3 -c "import json, sys
+bodies = [entry['body'] for entry in json.load(open(sys.argv[1]))]
+def results(body):
+    texts = {}
+    for m in body['messages']:
+        if m['role'] == 'tool':
+            c = m['content']
+            texts[m['tool_call_id']] = c if isinstance(c, str) else ''.join(p.get('text', '') for p in c)
+    return texts
+$1" "$folder/journal.json" || say_failed "$dialect: the requests are not as they should be: $1"
+}
+
+audit() { cat "$folder/$dialect"/home/.local/state/peacrab/local/audit/*; }
+
+# Kills all of it at one moment, as a crash does: the one who asks, the warden, the turn, the command.
+kill_all() {
+    local pids
+    pids=$(pgrep -f "$folder/peacrabd" | sort -u) || true
+    kill -STOP $pids 2>/dev/null
+    kill -KILL $pids 2>/dev/null
+}
+
+for dialect in anthropic chat responses; do
+    mkdir "$folder/$dialect" "$folder/$dialect/home" "$folder/$dialect/work"
+    echo first >"$folder/$dialect/work/one.txt"
+    echo second >"$folder/$dialect/work/two.txt"
+    if ((EUID == 0)); then chown -R 65534:65534 "$folder/$dialect"; fi
+    key=OPENAI_API_KEY address=$url/v1
+    if [[ $dialect == anthropic ]]; then key=ANTHROPIC_API_KEY address=$url; fi
+    ask=("${as[@]}" env -i PATH="$PATH" HOME="$folder/$dialect/home" LANG=C.UTF-8 work="$folder/$dialect/work"
+        "$key=$model_key"
+        bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect $dialect
+        --model-url "$address" --continue)
+    forget_journal
+
+    question parallel 0 'read both files'
+    wants parallel.out 'All three are here.'
+    asked "said = results(bodies[-1])
+assert list(said) == ['toolu_one', 'toolu_two', 'toolu_both'], said
+assert 'first' in said['toolu_one'] and 'second' in said['toolu_two'], said
+assert 'third\nfirst\nsecond' in said['toolu_both'], said"
+    order=$(audit | grep -oE '"kind":"(before|after)".*"call":"toolu_(one|two|both)"' |
+        sed -E 's/"kind":"(.).*"call":"toolu_(.).*/\1\2/' | tr '\n' ' ')
+    [[ $order =~ ^'bo bt a'[ot]' a'[ot]' bb ab '$ ]] || say_failed "$dialect: the calls ran in this order: $order"
+
+    question denied 0 'try what is not allowed'
+    wants denied.out 'I was told that there is no such tool.'
+    [[ $(audit | grep -c '"decision":"denied') == 2 ]] || say_failed "$dialect: the refusals are not in the audit"
+
+    ("${ask[@]}" 'start the long job' >"$folder/long.out" 2>"$folder/long.err" </dev/null) &
+    for ((i = 0; i < 200; ++i)); do
+        [[ -s $folder/$dialect/work/ran ]] && break
+        sleep 0.1
+    done
+    kill_all
+    wait $! 2>/dev/null && say_failed "$dialect: the question ended well although all was killed"
+    question after_kill 0 'what became of it'
+    wants after_kill.out 'It was interrupted, and I did not run it again.'
+    asked "said = results(bodies[-1])
+assert said['toolu_long'].startswith('interrupted: this call did not finish'), said
+assert said['toolu_never'].startswith('interrupted: this call did not finish'), said
+assert len(said) == 7, said"
+    [[ $(<"$folder/$dialect/work/ran") == started ]] || say_failed "$dialect: ran: $(<"$folder/$dialect/work/ran")"
+    echo "ok: $dialect: together ($order), denied, resumed after a kill"
+done
