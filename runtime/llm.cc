@@ -47,6 +47,8 @@ std::string plain_body(const ModelOptions& options, ModelRequest request) {
 void fail(ModelReply& reply, const Problem& problem, int tried) {
     reply.error = problem.what;
     reply.another_may_do = problem.of_the_model;
+    if (problem.too_long) reply.stop = ModelReply::Stop::ContextFull;
+    reply.window = problem.window;
     if (tried > 1) reply.error += " (" + std::to_string(tried) + " tries)";
     if (!problem.next.empty()) reply.error += ": " + problem.next;
 }

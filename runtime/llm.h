@@ -50,7 +50,7 @@ struct [[nodiscard]] ModelReply {
         MaxTokens,
         PauseTurn,
         Refusal,      // `error` is set, nothing is to be replayed
-        ContextFull,  // `error` is set
+        ContextFull,  // `error` is set; also when the server refuses the request for its length
     } stop = Stop::Unknown;
     // Blocks as they must be replayed, in order; unknown ones kept, blank text left out. May be
     // empty, and then there is no assistant message to replay. A `tool_use` block stands here
@@ -65,6 +65,7 @@ struct [[nodiscard]] ModelReply {
     // Failure: empty when the reply is whole. One sentence for a person, with the next step.
     std::string error;
     bool another_may_do = false;  // of a failure: another model of the same server could answer
+    uint64_t window = 0;          // of ContextFull: the tokens that fit, when the server said so
     // True when it was cancelled by `cancel_fd`: `stop` is Unknown, `error` empty, `text` is what
     // had been shown.
     bool cancelled = false;

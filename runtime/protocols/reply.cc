@@ -9,6 +9,7 @@
 
 #include "protocols/anthropic.h"
 #include "protocols/openai.h"
+#include "protocols/trouble.h"
 
 namespace peacrab {
 namespace {
@@ -23,6 +24,7 @@ constexpr std::array kErrorTypes = {
     ErrorType{"invalid_request_error", 400},
     ErrorType{"exceed_context_size_error", 400},  // llama.cpp
     ErrorType{"context_length_exceeded", 400},
+    ErrorType{"context_too_large", 400},
     ErrorType{"invalid_prompt", 400},
     ErrorType{"authentication_error", 401},
     ErrorType{"invalid_api_key", 401},
@@ -78,6 +80,7 @@ ApiError error_from(const json::Value& body) {
     out.code = word(error, "code");
     if (const json::Value* details = error.find("details"))
         out.code = details->text("error_code", out.code);
+    out.window = error.integer("n_ctx");         // llama.cpp
     const int64_t code = error.integer("code");  // llama.cpp, OpenRouter: the HTTP status
     out.status = code >= 400 && code < 600 ? static_cast<int>(code) : 500;
     for (const ErrorType& known : kErrorTypes)
@@ -243,9 +246,7 @@ ModelReply ReplyReader::finish(const json::Value& messages) {
         return reply;
     }
     if (reply.stop == Stop::ContextFull) {
-        reply.error =
-            "the conversation no longer fits into the model's window: start a new one "
-            "with /new";
+        reply.error = std::string(kTooLong) + ": start a new conversation with /new";
         return reply;
     }
     collect(reply, messages);

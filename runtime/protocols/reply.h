@@ -21,6 +21,7 @@ struct ApiError {
     std::string type;
     std::string code;     // stable, unlike the message
     std::string message;  // the server's text: hostile, unbounded
+    int64_t window = 0;   // tokens its model's window has, when the error says so
 };
 // Reads every known shape of an error: Anthropic's, OpenAI's, llama.cpp's bare one, Gemini's list, text.
 ApiError read_error(int status, std::string_view content_type, std::string_view body);

@@ -3,6 +3,9 @@
 #include "protocols/trouble.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
 #include <cstdlib>
 #include <ctime>
 
@@ -56,7 +59,49 @@ bool spent(const ApiError& error) {
            error.type == "insufficient_quota";
 }
 
+std::string lower(std::string text) {
+    text.resize(std::min<size_t>(text.size(), 4096));
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+}
+
+// Sources: the error texts of Anthropic, OpenAI, llama.cpp, Ollama, vLLM, Gemini, Mistral, Bedrock.
+bool too_long(const ApiError& error) {
+    if (error.status == 413) return true;
+    if (error.status != 400) return false;
+    constexpr std::array kCodes = {"exceed_context_size_error", "context_length_exceeded",
+                                   "context_too_large"};
+    for (const char* code : kCodes)
+        if (error.type == code || error.code == code) return true;
+    constexpr std::array kPhrases = {
+        "prompt is too long",         "input is too long",
+        "exceeds the context",        "exceed context limit",
+        "maximum context length",     "exceeds the available context",
+        "exceed_context_size_error",  "exceeds the maximum number of tokens",
+        "reduce the length of the messages", "greater than the context length",
+        "too large for model with"};
+    const std::string said = lower(error.message);
+    for (const char* phrase : kPhrases)
+        if (said.find(phrase) != std::string::npos) return true;
+    return false;
+}
+
+// How many tokens fit: a field of its own, or "maximum context length is N", "N tokens > N maximum".
+uint64_t window_in(const ApiError& error) {
+    int64_t window = error.window;
+    const std::string said = lower(error.message);
+    for (const char* before : {"maximum context length is ", " > ", "maximum number of tokens allowed ("}) {
+        const size_t at = said.find(before);
+        if (window > 0 || at == std::string::npos) continue;
+        const char* first = said.data() + at + std::char_traits<char>::length(before);
+        std::from_chars(first, said.data() + said.size(), window);
+    }
+    return window >= 512 && window <= 100'000'000 ? static_cast<uint64_t>(window) : 0;
+}
+
 }  // namespace
+
+const char* const kTooLong = "the conversation no longer fits into the model's window";
 
 std::string in_words(Milliseconds span) {
     const auto seconds = std::max<int64_t>(1, (span.count() + 999) / 1000);
@@ -83,6 +128,7 @@ Problem in_words(const ApiError& error, const ModelOptions& options) {
                     origin_of(options.base_url) + number,
                 "choose another with --model, or correct --model-url"};
     if (status == 413) return {"the conversation is too large for the model" + number, fresh};
+    if (too_long(error)) return {kTooLong, fresh};
     if (status == 429)
         return {"the model's rate limit is reached" + number, "try again later", true};
     if (status == 529)
@@ -98,6 +144,8 @@ Problem in_words(const ApiError& error, const ModelOptions& options) {
 Problem judge(const ApiError& error, const ModelOptions& options) {
     Problem problem = in_words(error, options);
     problem.of_the_model = problem.again || error.status == 404;
+    problem.too_long = too_long(error);
+    if (problem.too_long) problem.window = window_in(error);
     return problem;
 }
 

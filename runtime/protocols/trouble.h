@@ -17,10 +17,14 @@ struct Problem {
     bool of_the_line = false;                         // no whole response came
     bool of_trust = false;                            // maybe the CA, which may be another by now
     bool of_the_model = false;                        // another of the same server may answer
+    bool too_long = false;                            // what was sent does not fit the model's window
+    uint64_t window = 0;                              // of too_long: tokens it holds, when it was said
     std::optional<Milliseconds> wait = std::nullopt;  // what the server asks for
 };
 
 Problem judge(const ApiError& error, const ModelOptions& options);
+// A conversation that no longer fits, in the one sentence for it.
+extern const char* const kTooLong;
 // A response that came whole and is no answer.
 Problem judge_status(const HttpResult& result, const ModelOptions& options);
 // No whole response came.

@@ -560,8 +560,7 @@ TEST_CASE("model: what trying again cannot mend is said at once, in one sentence
          "is right, set it with --model-url"},
         {stream(kStart + "event: error\ndata: {\"error\":{\"code\":400,\"message\":\"too long\","
                          "\"type\":\"exceed_context_size_error\"}}\n\n"),
-         "the model refused the request (400), saying: too long: if it happens again, start a new "
-         "conversation with /new"},
+         "the conversation no longer fits into the model's window: start a new conversation with /new"},
     };
     for (const Row& row : rows) {
         LoopbackServer server({row.serve});
@@ -570,6 +569,40 @@ TEST_CASE("model: what trying again cannot mend is said at once, in one sentence
         if (const size_t place = expected.find("SERVER"); place != std::string::npos)
             expected.replace(place, 6, server.url());
         CHECK(asked.reply.error == expected);
+        CHECK(server.connections() == 1);
+    }
+}
+
+TEST_CASE("model: a request that is too long is known by each server's words, with what would fit") {
+    struct Row {
+        int status;
+        const char* error;
+        uint64_t window;  // 0: it does not say
+        bool too_long = true;
+    };
+    const Row rows[] = {
+        {400, R"({"code":400,"message":"m","type":"exceed_context_size_error","n_ctx":8192})", 8192},
+        {400, R"({"type":"invalid_request_error","message":"prompt is too long: 214315 tokens > 200000 maximum"})",
+         200000},
+        {400, R"({"code":"context_length_exceeded","message":"m"})", 0},
+        {400, R"({"message":"This model's maximum context length is 4096 tokens. However, you asked for 9"})", 4096},
+        {400, R"({"message":"input length and `max_tokens` exceed context limit: 195000 + 8192 > 200000"})", 200000},
+        {400, R"({"message":"The input token count (9) exceeds the maximum number of tokens allowed (1048576)."})",
+         1048576},
+        {400, R"({"message":"prompt is too long: 9 tokens > 3 maximum"})", 0},  // no window is so small
+        {413, R"({"type":"request_too_large","message":"m"})", 0},
+        {400, R"({"type":"invalid_request_error","message":"messages: bad role"})", 0, false},
+        {429, R"({"type":"rate_limit_error","message":"prompt is too long"})", 0, false},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.error);
+        const std::string body = std::string("{\"error\":") + row.error + "}";
+        LoopbackServer server({answer(response(row.status, "application/json", body,
+                                               "x-should-retry: false\r\n"))});
+        const Asked asked = ask(options(server.url()));
+        CHECK((asked.reply.stop == ModelReply::Stop::ContextFull) == row.too_long);
+        CHECK(asked.reply.window == row.window);
+        CHECK_FALSE(asked.reply.error.empty());
         CHECK(server.connections() == 1);
     }
 }
