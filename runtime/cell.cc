@@ -135,8 +135,11 @@ int Command::output_fd() const {
 int Command::exit_fd() const {
     return state_->ended_fd.get();
 }
-Deadline Command::deadline() const {
+Deadline Command::next_step() const {
     return state_->look.left() < state_->deadline.left() ? state_->look : state_->deadline;
+}
+Deadline Command::deadline() const {
+    return state_->deadline;
 }
 Capture& Command::output() {
     return state_->capture;
@@ -177,7 +180,7 @@ CommandResult Command::result() {
 CommandResult Command::run() {
     while (!step()) {
         pollfd fds[] = {{output_fd(), POLLIN, 0}, {exit_fd(), POLLIN, 0}};
-        if (::poll(fds, 2, deadline().poll_timeout()) < 0 && errno != EINTR)
+        if (::poll(fds, 2, next_step().poll_timeout()) < 0 && errno != EINTR)
             throw ErrnoError("cell: poll");
     }
     return result();

@@ -64,10 +64,11 @@ class Command {
     ~Command();  // kills everything of the call that is alive
 
     // fds to watch for POLLIN: the output pipe and the child's pidfd. step() is to be called when
-    // either is readable or the deadline passed; true when the command has ended.
+    // either is readable or next_step() passed; true when the command has ended.
     int output_fd() const;
     int exit_fd() const;
-    Deadline deadline() const;
+    Deadline next_step() const;
+    Deadline deadline() const;  // when it is ended
     bool step();
     void cancel();           // kills the whole call; step() then ends it
     void terminate();        // SIGTERM to everything of it, where that can be said

@@ -308,7 +308,7 @@ void ToolRun::State::watch() {
     const auto again = [this](short) { step(); };
     if (command->output_fd() >= 0) loop.watch(command->output_fd(), POLLIN, again);
     if (command->exit_fd() >= 0) loop.watch(command->exit_fd(), POLLIN, again);
-    const Milliseconds left = std::min(command->deadline().left(), quiet.left());
+    const Milliseconds left = std::min(command->next_step().left(), quiet.left());
     timer = loop.after(left + Milliseconds(1), [this] {
         timer = 0;
         step();

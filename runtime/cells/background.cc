@@ -56,8 +56,8 @@ void Background::watch(int number) {
     const auto step = [this, number](short) { this->step(number); };
     if (process.command.output_fd() >= 0) loop_.watch(process.command.output_fd(), POLLIN, step);
     if (process.command.exit_fd() >= 0) loop_.watch(process.command.exit_fd(), POLLIN, step);
-    if (process.timer || process.command.deadline().poll_timeout() < 0) return;
-    process.timer = loop_.after(process.command.deadline().left() + Milliseconds(1), [this, number] {
+    if (process.timer || process.command.next_step().poll_timeout() < 0) return;
+    process.timer = loop_.after(process.command.next_step().left() + Milliseconds(1), [this, number] {
         processes_.at(number).timer = 0;
         this->step(number);
     });
@@ -161,7 +161,8 @@ void Background::stop(const std::string& id) {
     if (!process.end.empty()) return;
     process.told = true;
     process.command.terminate();
-    if (process.timer) return;
+    if (std::exchange(process.stopping, true)) return;
+    if (process.timer) loop_.cancel(process.timer);
     process.timer = loop_.after(kGrace, [this, number = number_of(id)] {
         Process& late = processes_.at(number);
         late.timer = 0;

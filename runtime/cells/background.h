@@ -50,6 +50,7 @@ class Background {
         std::string end;  // how; "" while it runs
         bool well = false;
         bool told = false;
+        bool stopping = false;  // asked to end; killed when it does not
         Loop::TimerId timer = 0;
     };
     Process& at(const std::string& id);
