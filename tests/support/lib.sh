@@ -2,7 +2,8 @@
 # home of the test's own, and the two ways to end early. What a test starts is ended when it ends.
 #
 # Exit 0: passed. Exit 77: skipped, the last line says why. Anything else: failed. Within its first 20
-# lines a test may say `needs: vm` (left out by `tools/test --quick`) and `timeout: SECONDS` (else 180).
+# lines a test may say `needs: vm` (left out by `tools/test --quick`), `needs: models` (run by --models, or by
+# its name) and `timeout: SECONDS` (else 180).
 
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
