@@ -20,6 +20,7 @@ using Type = ToolKey::Type;
 constexpr int64_t kMaxText = int64_t{1} << 20;
 constexpr int64_t kMaxPath = 4095;
 constexpr int64_t kMaxCommand = 64 << 10;
+constexpr int64_t kMaxPatch = 256 << 10;
 constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another
 constexpr int64_t kMaxLine = int64_t{1} << 40;
 constexpr json::Limits kArgumentLimits{size_t{1} << 20, 4};
@@ -31,6 +32,13 @@ const std::vector<ToolSchema>& table() {
          "Look after what shell started with background.",
          {{"action", Type::Choice, true, "", 0, 0, {"list", "read", "stop"}},
           {"id", Type::Text, false, "For read (what is new) and stop", 1, 16}}},
+        {"edit",
+         "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
+         {{"path", Type::Text, false, "", 1, kMaxPath},
+          {"old", Type::Text, false, "", 1, kMaxText},
+          {"new", Type::Text, false, "", 0, kMaxText},
+          {"all", Type::Flag, false, ""},
+          {"patch", Type::Text, false, "*** Begin Patch ... for several files", 1, kMaxPatch}}},
         {"message",
          "Send a message to another agent. An answer, if any, comes later, as a message.",
          {{"agent", Type::Choice, true, ""}, {"text", Type::Text, true, "", 1, kMaxMessage}}},
@@ -127,6 +135,11 @@ std::string complaint(const ToolKey& key, const json::Value& value, const ToolSe
 std::string combination(const std::string& tool, const json::Value& arguments) {
     if (tool == "background" && arguments.text("action") != "list" && !arguments.find("id"))
         return "id is missing; the action list shows the ids";
+    if (tool == "edit" && arguments.find("patch"))
+        return arguments.members().size() == 1 ? "" : "patch goes alone, without path, old and new";
+    if (tool == "edit")
+        for (const char* name : {"path", "old", "new"})
+            if (!arguments.find(name)) return std::string(name) + " is missing (or give a patch)";
     if (tool != "shell" || !arguments.flag("background")) return {};
     if (arguments.find("timeout")) return "timeout and background do not go together";
     if (arguments.flag("throwaway")) return "throwaway and background do not go together";

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "builtins/edit.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -145,7 +146,8 @@ ToolResult finish_shell(const CommandResult& done, Milliseconds limit, Ended end
     return {Outcome::Failed, remark(text, how), how};
 }
 
-ToolResult finish_file(const CommandResult& done, Milliseconds limit, Ended ended_by) {
+ToolResult finish_file(const CommandResult& done, Milliseconds limit, Ended ended_by,
+                       SeenFiles& seen) {
     if (std::optional<ToolResult> early = early_end(done, {}, limit, ended_by))
         return std::move(*early);
     const auto broken = [](const std::string& why) {
@@ -158,6 +160,7 @@ ToolResult finish_file(const CommandResult& done, Milliseconds limit, Ended ende
             const std::string why = json::valid_utf8(answer.text("error", "no reason given"));
             return {Outcome::Failed, why, one_line(why)};
         }
+        if (const json::Value* news = answer.find("seen")) seen.learn(*news);
         // Not plain(): what is read may be written back, so its bytes stay.
         return {Outcome::Ok, json::valid_utf8(answer.text("text")),
                 std::to_string(answer.integer("bytes")) + " bytes"};
@@ -173,11 +176,13 @@ ShellCall shell_call(const json::Value& arguments, Milliseconds limit) {
     return call;
 }
 
-std::string file_request(const Permit& permit, const CellOptions& options) {
+std::string file_request(const Permit& permit, const CellOptions& options, const SeenFiles& seen) {
     json::Value request = json::Value::object({{"op", permit.tool()}});
     for (const auto& [name, value] : permit.arguments().members()) request.set(name, value);
     // Last, so that no argument stands in their place: the folders a path may be in.
     request.set("workspace", options.workspace);
+    if (permit.tool() == "edit")
+        request.set("seen", seen.for_edit(permit.arguments(), options.workspace));
     if (options.place == CellOptions::Place::Cell)
         request.set("kept", Cell::kSeenOutput);
     else if (!options.folder.empty())
@@ -238,7 +243,8 @@ void ToolRun::State::begin(const Permit& permit) {
                   : limits.file;
     Cell& where = cell(arguments);
     command.emplace(shell ? where.shell(shell_call(arguments, limit))
-                          : where.file(file_request(permit, where.options()), limit));
+                          : where.file(file_request(permit, where.options(), place.seen),
+                                       limit));
     quiet = Deadline::in(limits.quiet * factor());
     watch();
 }
@@ -343,7 +349,7 @@ void ToolRun::State::step() {
         }
         const CommandResult ended = command->result();
         result = shell ? finish_shell(ended, limit, ended_by)
-                       : finish_file(ended, limit, ended_by);
+                       : finish_file(ended, limit, ended_by, place.seen);
         if (ended.exit.how != ChildExit::How::Unknown) result.exit = ended.exit.describe();
         result.bytes = ended.total_bytes;
         result.limit = ended.limit_hit;
@@ -406,6 +412,7 @@ std::string describe_call(const ToolCall& call) {
         return one_line(name + ": " + arguments.text("action") + " " + arguments.text("id"));
     if (call.name == "message")
         return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
+    if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
     std::string line = name + ": " + arguments.text("path");
     if (call.name == "write")
         line = name + ": " + arguments.text("path").substr(0, 150) + " (" +

@@ -1,12 +1,13 @@
-// What the model may call: `shell`, `background`, `read`, `write` (`message` is the warden's). Each
-// call is prepare (policy) → execute (a child in the cell) → finalise (clip, describe). A failure is
-// a value, never an exception.
+// What the model may call: `shell`, `background`, `read`, `write`, `edit` (`message` is the
+// warden's). Each call is prepare (policy) → execute (a child in the cell) → finalise (clip, describe).
+// A failure is a value, never an exception.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "builtins/seen.h"
 #include "cells/background.h"
 #include "policy.h"
 #include "types.h"
@@ -21,6 +22,7 @@ struct Workplace {
           background(loop, cell, std::move(ended)) {}
     WarmCell cell;
     Background background;  // goes first
+    SeenFiles seen;
 };
 
 struct CallLimits {
@@ -52,7 +54,7 @@ std::string describe_call(const ToolCall& call);
 // Any text on one line: no control bytes, at most `limit` bytes, cut between characters.
 std::string shown_line(std::string_view text, size_t limit);
 
-// The child behind `read` and `write`: reads one request from stdin, answers on stdout. Runs in
+// The child behind `read`, `write` and `edit`: reads one request from stdin, answers on stdout. Runs in
 // jail class file; the working directory is the workspace. Gives the exit code.
 int tool_file_main();
 

@@ -11,6 +11,19 @@ ESCAPES = ["\x1b[2J", "\x1b]0;title\x07", "\x1b]52;c;aGk=\x07", "\x1b]8;;http://
            "\x1b[200~", "\x9b2J", "\x1bc", "\r\x1b[K"]
 
 
+def edits(path, old="outside"):
+    """Calls that would change the file `path`, were it the agent's."""
+    patch = lambda inside: ("edit", {"patch": f"*** Begin Patch\n{inside}\n*** End Patch"})  # noqa: E731
+    return [("edit", {"path": path, "old": old, "new": "planted"}), patch(f"*** Update File: {path}\n-{old}\n+planted"),
+            patch(f"*** Delete File: {path}"), patch(f"*** Update File: {path}\n*** Move to: planted")]
+
+
+def additions(path):
+    """Calls that would make `path`."""
+    return [("edit", {"patch": f"*** Begin Patch\n*** Add File: {path}\n+planted\n*** End Patch"}),
+            ("edit", {"patch": f"*** Begin Patch\n*** Update File: inside\n*** Move to: {path}\n*** End Patch"})]
+
+
 class Frames:
     def __init__(self, machine, rows, full, attacker="alpha"):
         self.machine, self.rows, self.full = machine, rows, full
@@ -33,6 +46,9 @@ class Frames:
                 continue  # to be written these are names like others
             said = self.alpha.call("write", {"path": path, "content": "planted"})
             need(said.failed, f"write {path[:60]!r} worked: {said}")
+            for tool, arguments in edits(path, "root") + additions(path):
+                said = self.alpha.call(tool, arguments)
+                need(said.failed, f"{tool} {arguments} worked: {said}")
         bad(self.alpha.call("read", '{"path": "inside\\u0000x"}'))
         bad(self.alpha.call("read", '{"path": "\\ud800"}'))
         said = self.alpha.shell("cat /home/agent/outside-file /etc/outside-file; cat /etc/passwd | head -1; ls -a /home/agent /etc | grep -c planted")
@@ -47,12 +63,16 @@ class Frames:
             "ln -s / top; ln -s /home/agent/outside out; ln -s ../../outside up; ln -s /proc/self/root magic; ln -s /proc/self/cwd cwd; "
             "ln -s /home/agent/outside/f file; ln -s /home/agent/outside/new dangling; ln -s ../../outside/new2 dangling2; "
             "ln -s chain0 chain1; for i in $(seq 2 50); do ln -s chain$((i-1)) chain$i; done; ln -s /home/agent/outside/f chain0; "
-            "ln -s loop loop; echo within >w; ln -s w within; ln -s /etc/passwd passwd; ln -s /run/output output; mkdir d; ln -s d ind"))
+            "ln -s loop loop; echo within >w; echo inside >../inside; ln -s w within; ln -s /etc/passwd passwd; ln -s /run/output output; mkdir d; ln -s d ind"))
         for name in ("top/etc/passwd", "out/f", "up/f", "magic/etc/passwd", "cwd/../../outside/f", "file", "chain1", "chain50", "loop",
                      "passwd", "top/home/agent/outside/f", "up/../../../etc/passwd"):
             bad(self.alpha.call("read", {"path": "l/" + name}))
+            for call in edits("l/" + name):
+                bad(self.alpha.call(*call))
         for name in ("out/new", "up/new", "magic/tmp/new", "top/tmp/new", "dangling/x", "output/new", "out/deep/er/new"):
             bad(self.alpha.call("write", {"path": "l/" + name, "content": "planted"}))
+            for call in additions("l/" + name):
+                bad(self.alpha.call(*call))
         for name in ("file", "dangling", "dangling2", "chain50"):
             self.alpha.call("write", {"path": "l/" + name, "content": "planted"})  # may replace the link itself
         said = ok(self.alpha.shell("cat /home/agent/outside/f; ls /home/agent/outside; ls /tmp /run/output | grep -c '^new'; true"))
@@ -79,11 +99,12 @@ class Frames:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             results = self.alpha.many([("read", {"path": f"race{'-folder' if reads % 2 else ''}/f"}),
-                                       ("write", {"path": f"race{'-folder' if reads % 2 else ''}/f", "content": f"planted {reads}\n"})])
+                                       ("write", {"path": f"race{'-folder' if reads % 2 else ''}/f", "content": f"planted {reads}\n"}),
+                                       ("edit", {"path": f"race{'-folder' if reads % 2 else ''}/f", "old": "outside", "new": f"planted {reads}"})])
             reads += 1
             writes += 1
             worked += sum(not r.failed for r in results)
-            if "outside-text" in results[0].text:
+            if any("outside-text" in r.text for r in results):
                 raise Red("a read came out of the workspace")
         thread.join(120)
         said = ok(self.alpha.shell("cat /home/agent/outside/*; ls -A /home/agent/outside"))
@@ -97,6 +118,8 @@ class Frames:
         """F11: hard links, read-only and huge files, bytes that are no text: nothing is cut off or lost."""
         ok(self.alpha.shell("echo first >one; ln one two; printf 'ab\\377cd\\0ef\\n' >bytes; echo keep >kept; chmod 444 kept; cp bytes bytes2"))
         said = self.alpha.call("write", {"path": "one", "content": "second\n"})
+        bad(self.alpha.call("edit", {"path": "one", "old": "first", "new": "third"}))
+        bad(self.alpha.call("edit", {"path": "bytes", "old": "ab", "new": "xy"}))
         texts = ok(self.alpha.shell("cat one two")).text
         need(texts in (("first\nfirst\n",) if said.failed else ("second\nfirst\n", "second\nsecond\n")), f"{said}: {texts!r}")
         said = self.alpha.call("read", {"path": "bytes"})
@@ -114,6 +137,7 @@ class Frames:
         try:
             bad(self.alpha.call("write", {"path": "kept", "content": "x" * 200_000}))
             bad(self.alpha.call("write", {"path": "fresh", "content": "x" * 200_000}))
+            bad(self.alpha.call("edit", {"path": "kept", "old": "keep", "new": "x" * 200_000}))
             said = ok(self.alpha.shell("cat kept"))
             need(said.text.startswith("keep\n") and "xx" not in said.text, f"a write that failed left {said.text[:40]!r}")
         finally:
@@ -157,6 +181,7 @@ class Frames:
                 ("tool-file", '{"op": "write"}'), ("../shell", '{"command": "touch ran"}'), ("", '{"command": "touch ran"}'),
                 ("shell\u0000", '{"command": "touch ran"}'), ("\x1b[2Jshell", '{"command": "touch ran"}'), ("x" * 5000, "{}"),
                 ("write", '{"path": "ran", "content": "x", "mode": 511}'), ("write", '{"path": ["ran"], "content": "x"}'),
+                ("edit", '{"path": "ran", "old": "x"}'), ("edit", '{"patch": "*** Add File: ran", "path": "ran"}'), ("edit", '{"patch": ["x"]}'),
                 ("read", '{"path": "x", "offset": "1"}'), ("read", '{"path": "x", "offset": 0}'), ("read", '{"path": "x", "limit": -5}')):
             said = self.alpha.call(tool, arguments)
             need(said.failed, f"{tool[:20]!r} {arguments[:60]} worked: {said}")

@@ -39,7 +39,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("background, read, shell, write") != std::string::npos);
+    CHECK(why.find("background, edit, read, shell, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -127,6 +127,20 @@ TEST_CASE("policy: keys that do not go together are denied with what to do") {
     CHECK(!allowed("shell", R"({"command":"x","background":true,"throwaway":true})", kCell));
 }
 
+TEST_CASE("policy: an edit names what goes and what comes, or is a patch alone") {
+    CHECK(allowed("edit", R"({"path":"a","old":"x","new":""})"));
+    CHECK(allowed("edit", R"({"path":"a","old":"x","new":"y","all":true})"));
+    CHECK(allowed("edit", R"({"patch":"*** Begin Patch"})"));
+    CHECK(denied("edit", R"({"path":"a","old":"x"})") == "edit: new is missing (or give a patch)");
+    CHECK(denied("edit", "{}") == "edit: path is missing (or give a patch)");
+    CHECK(!allowed("edit", R"({"path":"a","old":"","new":"y"})"));
+    CHECK(!allowed("edit", R"({"path":"a","old":"x\u0000","new":"y"})"));
+    for (const char* more : {R"("path":"a")", R"("old":"a")", R"("all":true)"})
+        CHECK(denied("edit", std::string(R"({"patch":"x",)") + more + "}") ==
+              "edit: patch goes alone, without path, old and new");
+    CHECK(!allowed("edit", "{\"patch\":\"" + std::string((256 << 10) + 1, 'x') + "\"}"));
+}
+
 TEST_CASE("policy: without a cell there is neither its root nor a throw-away one") {
     for (const char* key : {R"("user":"agent")", R"("throwaway":true)"}) {
         const std::string text = std::string(R"({"command":"ls",)") + key + "}";
@@ -154,7 +168,7 @@ TEST_CASE("policy: the schema shown to the model is the one that is checked") {
         const json::Value tools = tools_for_model(has);
         const std::vector<ToolSchema> table = tool_table(has);
         REQUIRE(tools.items().size() == table.size());
-        CHECK(table.size() == (has.may_message.empty() ? 4 : 5));
+        CHECK(table.size() == (has.may_message.empty() ? 5 : 6));
         for (size_t i = 0; i < table.size(); ++i) {
             const ToolSchema& row = table[i];
             const json::Value& tool = tools.items()[i];

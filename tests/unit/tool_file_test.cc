@@ -51,6 +51,13 @@ class Bench {
     ToolResult write(const std::string& path, const std::string& content) {
         return call("write", json::Value::object({{"path", path}, {"content", content}}));
     }
+    ToolResult edit(const std::string& path, const std::string& old, const std::string& fresh) {
+        return call("edit", json::Value::object({{"path", path}, {"old", old}, {"new", fresh}}));
+    }
+    ToolResult patch(const std::string& inside) {
+        return call("edit", json::Value::object(
+                                {{"patch", "*** Begin Patch\n" + inside + "*** End Patch"}}));
+    }
     std::string workspace() const { return test_.options.workspace; }  // as a tool sees it
     std::string at(const std::string& name) const { return test_.workspace + "/" + name; }
 
@@ -108,6 +115,11 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
     for (const std::string& path : outside) {
         refused(bench.read(path), "outside of the workspace");
         refused(bench.write(path, "x"), "outside of the workspace");
+        refused(bench.edit(path, "x", "y"), "outside of the workspace");
+        for (const char* kind : {"Add", "Update", "Delete"})
+            refused(bench.patch("*** " + std::string(kind) + " File: " + path + "\n+x\n"),
+                    kind[0] == 'D' ? "line 3" : "outside of the workspace");
+        refused(bench.patch("*** Delete File: " + path + "\n"), "outside of the workspace");
     }
     const std::vector<std::string> leading = {
         "../x",   "d/../../x",       full + "/../x",     "up/x",
@@ -115,6 +127,8 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
     for (const std::string& path : leading) {
         refused(bench.read(path), "leads out of the workspace: use shell");
         refused(bench.write(path, "x"), "leads out of the workspace: use shell");
+        refused(bench.edit(path, "x", "y"), "leads out of the workspace: use shell");
+        refused(bench.patch("*** Update File: " + path + "\n-x\n"), "leads out of the workspace");
     }
     CHECK(bench.read("slash/etc/passwd").outcome == Outcome::Failed);
     CHECK(bench.write("slash/tmp/x", "x").outcome == Outcome::Failed);
@@ -124,7 +138,16 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
     // %2e and an overlong dot are names like others.
     refused(bench.read("%2e%2e/x"), "No such file");
     CHECK(bench.write("..x/...", "fine").outcome == Outcome::Ok);
-    bench.must("test ! -e ../x && test ! -e /tmp/new");
+    bench.must("echo x > from");
+    for (const std::string& path : {std::string("/etc/peacrab"), std::string("../x/y"),
+                                    std::string("root/tmp/new/file"), full + "/../z"}) {
+        CHECK(bench.patch("*** Add File: " + path + "\n+x\n").outcome == Outcome::Failed);
+        CHECK(bench.patch("*** Update File: from\n*** Move to: " + path + "\n").outcome ==
+              Outcome::Failed);
+    }
+    refused(bench.patch("*** Delete File: secret\n"), "is a link");
+    bench.must("test ! -e ../x && test ! -e /tmp/new && test ! -e /etc/peacrab && test ! -e ../z && "
+               "test -h secret && cat from");
 }
 
 TEST_CASE("file: links within the workspace are followed, but not for ever") {
@@ -159,12 +182,17 @@ TEST_CASE("file: a folder that is swapped for a link all the time lets nothing o
             const ToolResult written = bench.write("d/peacrab-race", "escaped");
             ++(written.outcome == Outcome::Ok ? answered : refusals);
             (void)bench.write("d/new/peacrab-race", "escaped");
+            const ToolResult edited = bench.edit("d/passwd", "inside", "inside.");
+            CHECK_FALSE(holds(edited.text, "root:"));
+            if (i % 4 == 0)
+                (void)bench.patch("*** Update File: d/passwd\n*** Move to: d/peacrab-race2\n"
+                                  "*** Add File: d/more/peacrab-race\n+x\n");
         }
     }
     // Otherwise nothing was raced.
     CHECK(answered > 0);
     CHECK(refusals > 0);
-    bench.must("test ! -e /etc/peacrab-race && test ! -e /etc/new");
+    bench.must("test ! -e /etc/peacrab-race && test ! -e /etc/new && test ! -e /etc/more");
     bench.must("test -z \"$(ls -A d out | grep '^\\.new-')\"");
 }
 
@@ -189,6 +217,8 @@ TEST_CASE("file: pipes, sockets and devices are refused without a wait") {
     for (const char* path : {"pipe", "link"}) {
         refused(bench.read(path), "named pipe");
         refused(bench.write(path, "x"), "named pipe");
+        refused(bench.edit(path, "x", "y"), "named pipe");
+        refused(bench.patch("*** Update File: " + std::string(path) + "\n-x\n"), "named pipe");
     }
     refused(bench.read("sock"), "a socket");
     refused(bench.write("sock", "x"), "a socket");
@@ -207,6 +237,8 @@ TEST_CASE("file: one line of ten gigabytes, and offsets into it, are answered wi
     CHECK(beyond.outcome == Outcome::Failed);
     CHECK(beyond.text.size() < 1000);
     refused(bench.write("sparse", "x"), "too much to be replaced");
+    refused(bench.edit("sparse", "x", "y"), "longer than 1 MiB");
+    refused(bench.patch("*** Update File: sparse\n-x\n"), "longer than 1 MiB");
     bench.must("test $(stat -c %s sparse) = 10737418240");
     bench.must("head -c 9000000 /dev/zero | tr '\\0' 'x' > long");
     const ToolResult line = bench.read("long");
@@ -273,6 +305,80 @@ TEST_CASE("file: what cannot be replaced as one file is left as it was") {
     CHECK(bench.shell("ls -A deep").text == "f\n");
 }
 
+TEST_CASE("file: an edit keeps mode and links, and shows what it made") {
+    Bench bench;
+    bench.must("mkdir d; printf 'one\\ntwo\\nthree\\n' > d/f; chmod 750 d/f; ln -s d/f l; "
+               "printf 'ELF\\0x' > binary; echo a > h; ln h h2");
+    const ToolResult result = bench.edit("l", "two\n", "2\n2.5\n");
+    CHECK(result.outcome == Outcome::Ok);
+    CHECK(result.text == "edited l: 1 replacement\n1| one\n2| 2\n3| 2.5\n4| three\n");
+    CHECK(bench.shell("test -h l && stat -c %a d/f && cat d/f && ls -A d").text ==
+          "750\none\n2\n2.5\nthree\nf\n");
+    refused(bench.edit("d/f", "four", "4"), "d/f: old does not occur: ");
+    refused(bench.edit("missing", "a", "b"), "No such file");
+    refused(bench.edit("d", "a", "b"), "is a directory");
+    refused(bench.edit("binary", "x", "y"), "binary file");
+    refused(bench.edit("h", "a", "b"), "2 names (hard links)");
+    CHECK(bench.call("edit", json::Value::object({{"path", "d/f"}, {"old", "2"}, {"new", "x"},
+                                                  {"all", true}}))
+              .text.starts_with("edited d/f: 2 replacements\n"));
+    CHECK(bench.read("d/f").text == "one\nx\nx.5\nthree\n");
+}
+
+TEST_CASE("file: what changed since it was read is read again before it is edited") {
+    Bench bench;
+    bench.must("echo one > f; echo one > g");
+    CHECK(bench.edit("g", "one", "two").outcome == Outcome::Ok);  // never read
+    CHECK(bench.read("f").text == "one\n");
+    bench.must("echo two >> f");
+    const std::string stale = "it changed since you read it: read it again";
+    refused(bench.edit("./f", "one", "1"), stale);
+    refused(bench.edit(bench.workspace() + "//f", "one", "1"), stale);
+    refused(bench.patch("*** Update File: f\n-one\n"), stale);
+    refused(bench.patch("*** Delete File: f\n"), stale);
+    CHECK(bench.read("f").outcome == Outcome::Ok);
+    CHECK(bench.edit("f", "one", "1").outcome == Outcome::Ok);
+    CHECK(bench.edit("f", "two", "2").outcome == Outcome::Ok);  // its own edit is no surprise
+    CHECK(bench.patch("*** Update File: f\n-1\n+one\n").outcome == Outcome::Ok);
+    CHECK(bench.edit("f", "one", "1").outcome == Outcome::Ok);
+    bench.must("echo other > f");
+    refused(bench.edit("f", "other", "x"), stale);
+    CHECK(bench.write("f", "fresh\n").outcome == Outcome::Ok);
+    CHECK(bench.edit("f", "fresh", "x").outcome == Outcome::Ok);
+    bench.must("touch f");  // the same contents
+    CHECK(bench.edit("f", "x", "y").outcome == Outcome::Ok);
+    CHECK(bench.patch("*** Delete File: f\n").outcome == Outcome::Ok);
+    bench.must("echo new > f");
+    CHECK(bench.edit("f", "new", "z").outcome == Outcome::Ok);
+}
+
+TEST_CASE("file: a patch does all of it or, when something does not fit, nothing") {
+    Bench bench;
+    bench.must("mkdir s; printf 'a\\nb\\nc\\n' > s/one; chmod 700 s/one; echo x > two; echo y > three");
+    const ToolResult done = bench.patch(
+        "*** Update File: s/one\n@@\n a\n-b\n+B\n*** Update File: two\n*** Move to: t/four\n-x\n+X\n"
+        "*** Delete File: three\n*** Add File: n/e/w\n+new\n");
+    CHECK(done.text ==
+          "updated s/one\nupdated two, moved to t/four\ndeleted three\nadded n/e/w\n"
+          "s/one:\n1| a\n2| B\n3| c\nt/four:\n1| X\n");
+    CHECK(bench.shell("stat -c %a s/one; cat s/one t/four n/e/w; ls -A s t n/e").text ==
+          "700\na\nB\nc\nX\nnew\nn/e:\nw\n\ns:\none\n\nt:\nfour\n");
+    bench.must("test ! -e two && test ! -e three");
+    for (const char* last :
+         {"*** Update File: s/one\n-zzz\n", "*** Add File: t/four\n+x\n", "*** Delete File: none\n",
+          "*** Delete File: s\n", "*** Update File: t/four\n*** Move to: n/e/w\n",
+          "*** Add File: fresh\n+x\n", "*** Update File: s/../t/four\n*** Move to: m\n"
+          "*** Delete File: t/four\n", "*** Add File: s/one/x\n+x\n"}) {
+        const ToolResult result =
+            bench.patch("*** Add File: ./fresh\n+x\n*** Add File: deep/er/f\n+x\n" + std::string(last));
+        CHECK(result.outcome == Outcome::Failed);
+        CHECK_MESSAGE(holds(result.text, "; nothing was written"), result.text);
+        bench.must("test ! -e fresh && test ! -e deep && test ! -e m && test -e t/four");
+    }
+    refused(bench.patch("*** Add File: t/four\n+x\n"), "t/four: is there already");
+    refused(bench.patch("*** Update File: s/one\n a\n-zzz\n"), "s/one: hunk 1: ");
+}
+
 TEST_CASE("file: on a full disk the old file stays whole and no rest is left" *
           doctest::skip(!in_guest())) {
     Bench bench;
@@ -282,6 +388,8 @@ TEST_CASE("file: on a full disk the old file stays whole and no rest is left" *
     const ToolResult result = bench.write("f", std::string(900'000, 'x'));
     CHECK(result.outcome == Outcome::Failed);
     CHECK_MESSAGE((holds(result.text, "quota") || holds(result.text, "space")), result.text);
+    CHECK(bench.read("f").text == "old\n");
+    CHECK(bench.edit("f", "old", std::string(900'000, 'x')).outcome == Outcome::Failed);
     CHECK(bench.read("f").text == "old\n");
     CHECK(bench.shell("ls -A").text.starts_with("f\nfill\n"));
     bench.must("rm fill");
@@ -294,5 +402,8 @@ TEST_CASE("file: in a cell a file keeps its owner, a new one has its folder's" *
     bench.must("mkdir d; chown 1000:1000 d; echo x > e; chown 7:8 e; chmod 640 e");
     CHECK(bench.write("d/f", "x").outcome == Outcome::Ok);
     CHECK(bench.write("e", "y").outcome == Outcome::Ok);
+    CHECK(bench.edit("e", "y", "z").outcome == Outcome::Ok);
     CHECK(bench.shell("stat -c %u:%g:%a d/f e").text == "1000:1000:644\n7:8:640\n");
+    CHECK(bench.patch("*** Update File: e\n*** Move to: g\n-z\n+y\n").outcome == Outcome::Ok);
+    CHECK(bench.shell("stat -c %u:%g:%a g").text == "7:8:640\n");
 }

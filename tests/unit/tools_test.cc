@@ -229,9 +229,15 @@ TEST_CASE("tools: a description is one line without control bytes, however hosti
     CHECK(describe_call({"1", "read", R"({"path":"a"})"}) == "read: a");
     CHECK(describe_call({"1", "write", R"({"path":"a","content":"12345"})"}) ==
           "write: a (5 bytes)");
+    CHECK(describe_call({"1", "edit", R"({"path":"a","old":"x","new":"y"})"}) == "edit: a");
+    CHECK(describe_call({"1", "edit",
+                         R"({"patch":"*** Begin Patch\n*** Update File: a\n*** Add File: b\n+x\n"})"}) ==
+          "edit: a, b");
     for (const ToolCall& call :
          {ToolCall{"1", "shell", R"({"command":"a\nb\u001b]0;x\u0007\u202e"})"},
           ToolCall{"1", "shell", "{\"command\":\"" + std::string(100'000, 'x') + "\"}"},
+          ToolCall{"1", "edit", R"({"patch":"*** Add File: \u001b[2J\u202e\n"})"},
+          ToolCall{"1", "edit", R"({"patch":["\u001b"],"path":{}})"},
           ToolCall{"1", "no\x1b[2J\xff", "{}"}, ToolCall{"1", "", ""},
           ToolCall{"1", "shell", "not json\n\x1b"}, ToolCall{"1", std::string(9999, '\n'), "{}"}}) {
         const std::string line = describe_call(call);
