@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <map>
 #include <span>
 
 #include "cells/mechanism.h"
@@ -77,12 +78,13 @@ class Turn {
         prompt_.rules = start.text("rules");
         if (const json::Value* names = start.find("fallback"))
             for (const json::Value& name : names->items()) fallback_.push_back(name.as_string());
-        std::vector<Entry> said;
+        entries_ = journal_.entries();
+        std::vector<Entry> said = not_journaled(start.find("earlier"));
+        const size_t before = said.size();
         for (const json::Value& text : start.at("messages").items())
             said.push_back(user_entry(text.as_string()));
-        entries_ = journal_.entries();
         record(said);
-        took(said.size());
+        took(said.size() - before);
     }
 
     End run();
@@ -93,6 +95,7 @@ class Turn {
     Entry user_entry(const std::string& text) const {
         return {Entry::Kind::User, id_, {}, text, {}, Outcome::Failed};
     }
+    std::vector<Entry> not_journaled(const json::Value* earlier) const;
     void record(const std::vector<Entry>& entries);
     void took(size_t messages);
     void say(const json::Value& frame) { warden_.send(frame); }
@@ -122,6 +125,24 @@ class Turn {
     int same_calls_ = 0;
     int pauses_ = 0;
 };
+
+// Of turns that were cut off: what was said to them and did not get as far as the journal.
+std::vector<Entry> Turn::not_journaled(const json::Value* earlier) const {
+    std::map<std::string, size_t> journaled;
+    for (const Entry& entry : entries_)
+        if (entry.kind == Entry::Kind::User) ++journaled[entry.turn];
+    std::vector<Entry> missing;
+    for (const json::Value& said : earlier ? earlier->items() : std::vector<json::Value>()) {
+        size_t& count = journaled[said.text("turn")];
+        if (count > 0) {
+            --count;
+            continue;
+        }
+        missing.push_back(user_entry(said.text("text")));
+        missing.back().turn = said.text("turn");
+    }
+    return missing;
+}
 
 void Turn::record(const std::vector<Entry>& entries) {
     if (entries.empty()) return;

@@ -59,7 +59,7 @@ constexpr Row kTurnToWarden[] = {
 constexpr Row kWardenToTurn[] = {
     {"start",
      "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? key:s? rules:s? "
-     "messages:a cell:b? may_message:a?"},
+     "messages:a earlier:a? cell:b? may_message:a?"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };

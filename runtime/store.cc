@@ -315,6 +315,19 @@ std::vector<MessageRow> WardenStore::messages(int64_t turn) {
     return rows;
 }
 
+std::vector<MessageRow> WardenStore::messages_before(int64_t turn) {
+    Statement query = database_.prepare(
+        "WITH session_of AS (SELECT session AS id FROM turns WHERE id = ?1) "
+        "SELECT inbox.id, inbox.text, inbox.turn FROM inbox JOIN turns ON turns.id = inbox.turn "
+        "WHERE turns.session = (SELECT id FROM session_of) AND turns.id < ?1 AND turns.id > "
+        "(SELECT coalesce(max(id), 0) FROM turns WHERE session = (SELECT id FROM session_of) "
+        "AND id < ?1 AND status = 'done') ORDER BY inbox.turn, inbox.arrival");
+    query.bind(turn);
+    std::vector<MessageRow> rows;
+    while (query.step()) rows.push_back({query.text(0), query.text(1), query.integer(2)});
+    return rows;
+}
+
 void WardenStore::move_message(const std::string& id, int64_t from_turn, int64_t to_turn) {
     database_.prepare("UPDATE inbox SET turn = ? WHERE id = ? AND turn = ?")
         .bind(to_turn)

@@ -123,6 +123,8 @@ class WardenStore {
     void add_message(int64_t turn, const std::string& channel, const std::string& id,
                      const std::string& text);
     std::vector<MessageRow> messages(int64_t turn);  // in order of arrival
+    // Of the turns before it in its session, back to the last that ended well: a journal may lack them.
+    std::vector<MessageRow> messages_before(int64_t turn);
     void move_message(const std::string& id, int64_t from_turn, int64_t to_turn);
     std::optional<TurnRow> turn(int64_t id);
     void end_turn(int64_t turn, const std::string& status, const Usage& usage);

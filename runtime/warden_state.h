@@ -116,7 +116,7 @@ struct Warden::State {
     void report_interrupted();
     void interrupt(const TurnRow& turn);
     void start_turn(int64_t session, const std::string& agent, int64_t id);
-    json::Value start_frame(const RunningTurn& turn) const;
+    json::Value start_frame(const RunningTurn& turn);
     std::string news_for(const std::string& agent) const;
     bool takes_more(const RunningTurn& turn, const std::string& text) const;
     void steer(RunningTurn& turn, const MessageRow& message);

@@ -251,3 +251,28 @@ TEST_CASE("store: a full disk is an error, and what was committed stays readable
     REQUIRE(query.step());
     CHECK(query.text(0) == "kept");
 }
+
+TEST_CASE("store: what was said to turns that did not end well is told to the next, back to one that did") {
+    Folder folder;
+    WardenStore store(folder.file(), Durability::ProcessCrash);
+    const int64_t session = store.current_session("main", "ask").id;
+    const int64_t other = store.new_session("main", "terminal").id;
+    const auto turn = [&](int64_t in, const std::string& text, const char* status) {
+        const int64_t id = store.begin_turn(in);
+        store.add_message(id, "ask", text, text);
+        if (*status) store.end_turn(id, status, {});
+        return id;
+    };
+    turn(session, "long ago", "interrupted");
+    turn(session, "well", "done");
+    const int64_t cut = turn(session, "cut", "interrupted");
+    store.add_message(cut, "ask", "and more", "and more");
+    turn(other, "elsewhere", "interrupted");
+    turn(session, "failed", "failed");
+    const int64_t now = turn(session, "now", "");
+    std::string all;
+    for (const MessageRow& row : store.messages_before(now)) all += row.text + "|";
+    CHECK(all == "cut|and more|failed|");
+    CHECK(store.messages_before(cut).empty());
+    CHECK(store.messages_before(now)[0].turn == cut);
+}
