@@ -1,6 +1,6 @@
 // The loop. Every step is journaled before the next begins: what the person said, what the model
 // answered, what each call came to. A call the model made always gets exactly one result; one that
-// was never finished is made up as "interrupted" by prompt.cc when the journal is read again.
+// was never finished is made up as "interrupted" by context/prompt when the journal is read again.
 // Must not execute anything: a call is a frame to the warden.
 #include "agent.h"
 
@@ -13,11 +13,11 @@
 #include <span>
 
 #include "cells/mechanism.h"
+#include "context/prompt.h"
 #include "error.h"
 #include "jail.h"
 #include "landlock.h"
 #include "llm.h"
-#include "prompt.h"
 #include "store.h"
 
 namespace peacrab {
@@ -228,7 +228,7 @@ std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
     return std::nullopt;
 }
 
-// Journaled as they come; prompt.cc puts them into the order of the calls.
+// Journaled as they come; context/prompt puts them into the order of the calls.
 void Turn::run_together(std::span<const ToolCall> calls) {
     const auto keep = [this](const std::string& id, const std::string& text, Outcome outcome) {
         record({{Entry::Kind::Result, id_, id, text, {}, outcome}});

@@ -31,7 +31,7 @@ struct ModelOptions {
 // Whose own form an answer's blocks are in: no other model is told what only this one understands.
 std::string model_origin(const ModelOptions& options);
 
-// What the model is asked, in the form of Anthropic Messages (see prompt.h); a dialect writes it anew.
+// What the model is asked, in the form of Anthropic Messages (see context/prompt.h); a dialect writes it anew.
 struct ModelRequest {
     json::Value system;    // array of text blocks
     json::Value tools;     // array

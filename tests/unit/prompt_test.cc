@@ -1,4 +1,4 @@
-#include "prompt.h"
+#include "context/prompt.h"
 
 #include <doctest/doctest.h>
 

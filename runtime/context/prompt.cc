@@ -1,6 +1,6 @@
 // Builds the request from the journal's entries. Pure: no clock, no files, nothing that differs
 // between two builds of the same conversation, or the provider's cache would miss.
-#include "prompt.h"
+#include "context/prompt.h"
 
 #include <map>
 
