@@ -13,7 +13,7 @@
 #include <span>
 
 #include "cells/mechanism.h"
-#include "context/prompt.h"
+#include "context/compaction.h"
 #include "error.h"
 #include "jail.h"
 #include "landlock.h"
@@ -74,7 +74,8 @@ class Turn {
           prompt_{start.text("agent"), start.text("workspace"), tool_set(start)},
           journal_(start.text("journal"), network == TurnNetwork::ModelRoute ? Durability::PowerLoss
                                                                              : Durability::Scratch),
-          model_(model_options(start, network)) {
+          model_(model_options(start, network)),
+          context_(static_cast<uint64_t>(std::max<int64_t>(0, start.integer("window")))) {
         prompt_.rules = start.text("rules");
         if (const json::Value* names = start.find("fallback"))
             for (const json::Value& name : names->items()) fallback_.push_back(name.as_string());
@@ -116,6 +117,7 @@ class Turn {
     PromptOptions prompt_;
     Journal journal_;
     Model model_;
+    Context context_;
     std::vector<Entry> entries_;
     std::vector<std::string> fallback_;  // models not yet tried
     std::vector<std::string> steering_;  // said while the turn ran, not yet journaled
@@ -146,8 +148,9 @@ std::vector<Entry> Turn::not_journaled(const json::Value* earlier) const {
 
 void Turn::record(const std::vector<Entry>& entries) {
     if (entries.empty()) return;
-    journal_.append(entries);
+    int64_t seq = journal_.append(entries) - static_cast<int64_t>(entries.size());
     entries_.insert(entries_.end(), entries.begin(), entries.end());
+    for (size_t at = entries_.size() - entries.size(); at < entries_.size(); ++at) entries_[at].seq = ++seq;
 }
 
 void Turn::took(size_t messages) {
@@ -171,7 +174,8 @@ ModelReply Turn::ask() {
         say(json::Value::object({{"type", "notice"}, {"text", text}}));
     };
     for (;;) {
-        ModelReply reply = model_.ask(build_prompt(prompt_, entries_), events, kTurnStop);
+        ModelReply reply = context_.ask({model_, prompt_, entries_, events, id_, kTurnStop,
+                                         [this](Entry entry) { record({std::move(entry)}); }});
         usage_ += reply.usage;
         if (!reply.model.empty()) model_name_ = reply.model;
         if (!reply.another_may_do || fallback_.empty()) return reply;

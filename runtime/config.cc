@@ -21,11 +21,11 @@ std::string xdg(const char* variable, const char* fallback) {
     return home + "/" + fallback + "/peacrab";
 }
 
-int parse_count(const std::string& text) {
+int parse_count(const std::string& text, int least = 1, int most = 256) {
     int count = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), count);
-    if (failure != std::errc() || end != text.data() + text.size() || count < 1 || count > 256)
-        throw Error("a number from 1 to 256 was expected");
+    if (failure != std::errc() || end != text.data() + text.size() || count < least || count > most)
+        throw Error("a number from " + std::to_string(least) + " to " + std::to_string(most) + " was expected");
     return count;
 }
 
@@ -40,6 +40,8 @@ bool set(Config& config, const std::string& key, const std::string& value) {
             throw Error("anthropic, chat or responses was expected");
         config.dialect = value;
     }
+    else if (key == "window")
+        config.window = static_cast<uint64_t>(parse_count(value, 4096, 100'000'000));
     else if (key == "cpus")
         config.cpus = parse_count(value);
     else if (key == "memory")
@@ -95,7 +97,7 @@ Config read_config(const yaml::Node& root) {
         try {
             const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
             if (!set(config, key.text, value.text))
-                throw Error("unknown key; known: model, model-url, dialect, fallback, cpus, memory, disk, "
+                throw Error("unknown key; known: model, model-url, dialect, fallback, window, cpus, memory, disk, "
                             "accelerator, limits, agents, may-message, egress");
             if (!plain) throw Error("a plain value was expected");
         } catch (const Error& error) {

@@ -7,6 +7,7 @@
 //     dialect: anthropic                # or chat, responses; absent: by the address
 //     fallback:                         # models of the same server, for when that one cannot answer
 //       - claude-haiku-4-5
+//     window: 32768                     # tokens the model can be told; absent: by its name (context/windows.def)
 //     cpus: 2
 //     memory: 1G
 //     disk: 8G
@@ -45,6 +46,7 @@ struct Config {
     std::string model_url;
     std::string dialect;
     std::vector<std::string> fallback;
+    uint64_t window = 0;
     int cpus = 0;             // 0: the launcher's default for its accelerator
     Bytes memory;             // 0: likewise
     Bytes disk;               // 0: likewise

@@ -58,13 +58,13 @@ constexpr Row kTurnToWarden[] = {
 };
 constexpr Row kWardenToTurn[] = {
     {"start",
-     "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? key:s? rules:s? "
+     "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? window:i? key:s? rules:s? "
      "messages:a earlier:a? cell:b? may_message:a?"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s"},
 };
 constexpr Row kHostToGuest[] = {
-    {"settings", "model:s dialect:s? server:s? fallback:a? clock:i time_factor:i agents:a? routes:a?"},
+    {"settings", "model:s dialect:s? server:s? fallback:a? window:i? clock:i time_factor:i agents:a? routes:a?"},
     {"power_off", ""},
     {"remove_agent", "id:s name:s"},
     {"inspect", "id:s what:s?"},

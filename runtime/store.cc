@@ -19,7 +19,7 @@ namespace {
                 (handle ? sqlite3_errmsg(handle) : "out of memory"));
 }
 
-constexpr int64_t kWardenVersion = 2, kJournalVersion = 1;
+constexpr int64_t kWardenVersion = 2, kJournalVersion = 2;
 
 // Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
@@ -55,7 +55,7 @@ const char* kJournalSchema = R"(
 CREATE TABLE IF NOT EXISTS entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL,
     kind TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, body TEXT NOT NULL,
     at INTEGER NOT NULL DEFAULT (unixepoch()));
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )";
 
 const char* synchronous(Durability durability) {
@@ -461,6 +461,8 @@ const char* kind_name(Entry::Kind kind) {
             return "assistant";
         case Entry::Kind::Result:
             return "result";
+        case Entry::Kind::Summary:
+            return "summary";
     }
     return "user";
 }
@@ -471,8 +473,9 @@ Entry read_entry(const Statement& row) {
     const std::string kind = row.text(1);
     entry.call = row.text(2);
     entry.outcome = outcome_from(row.text(3));
-    if (kind == "assistant") {
-        entry.kind = Entry::Kind::Assistant;
+    entry.seq = row.integer(5);
+    if (kind == "assistant" || kind == "summary") {
+        entry.kind = kind == "summary" ? Entry::Kind::Summary : Entry::Kind::Assistant;
         entry.content = json::parse(row.text(4), {size_t{64} << 20, 66});
         return entry;
     }
@@ -483,25 +486,28 @@ Entry read_entry(const Statement& row) {
 
 }  // namespace
 
-void Journal::append(const Entry& entry) {
+int64_t Journal::append(const Entry& entry) {
+    const bool blocks = entry.kind == Entry::Kind::Assistant || entry.kind == Entry::Kind::Summary;
     database_.prepare("INSERT INTO entries(turn, kind, call, outcome, body) VALUES(?, ?, ?, ?, ?)")
         .bind(entry.turn)
         .bind(kind_name(entry.kind))
         .bind(entry.call)
         .bind(entry.kind == Entry::Kind::Result ? outcome_name(entry.outcome) : "")
-        .bind(entry.kind == Entry::Kind::Assistant ? json::dump(entry.content) : entry.text)
+        .bind(blocks ? json::dump(entry.content) : entry.text)
         .run();
+    return database_.last_row();
 }
 
-void Journal::append(const std::vector<Entry>& entries) {
+int64_t Journal::append(const std::vector<Entry>& entries) {
     database_.transaction([&] {
         for (const Entry& entry : entries) append(entry);
     });
+    return database_.last_row();
 }
 
 std::vector<Entry> Journal::entries() {
     Statement query =
-        database_.prepare("SELECT turn, kind, call, outcome, body FROM entries ORDER BY seq");
+        database_.prepare("SELECT turn, kind, call, outcome, body, seq FROM entries ORDER BY seq");
     std::vector<Entry> entries;
     while (query.step()) entries.push_back(read_entry(query));
     return entries;

@@ -153,19 +153,20 @@ class WardenStore {
 
 // One entry of a conversation.
 struct Entry {
-    enum class Kind { User, Assistant, Result } kind = Kind::User;
+    enum class Kind { User, Assistant, Result, Summary } kind = Kind::User;
     std::string turn;
     std::string call;                   // Result: the tool_use id; Assistant: model_origin()
     std::string text;                   // User: what was said; Result: what came out
-    json::Value content;                // Assistant: the blocks, as they must be replayed
+    json::Value content;                // Assistant: the blocks, as they must be replayed; Summary: context/view.h
     Outcome outcome = Outcome::Failed;  // Result
+    int64_t seq = 0;                    // its place in the journal, from 1
 };
 
 class Journal {
   public:
     Journal(const std::string& path, Durability durability);
-    void append(const Entry& entry);
-    void append(const std::vector<Entry>& entries);  // all or none
+    int64_t append(const Entry& entry);                 // its seq
+    int64_t append(const std::vector<Entry>& entries);  // all or none; those before the last directly precede it
     std::vector<Entry> entries();
 
   private:

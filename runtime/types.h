@@ -83,6 +83,7 @@ struct ModelSettings {
     std::string dialect;
     std::string server;                 // "": one that is not known
     std::vector<std::string> fallback;  // of the same server: asked in this order when it cannot answer
+    uint64_t window = 0;                // tokens they can be told; 0: by the name
 };
 
 constexpr const char* kVersion = "0.1.0";

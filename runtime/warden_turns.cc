@@ -87,6 +87,7 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
         if (!frame.find("fallback")) frame.set("fallback", json::Value::array());
         frame.find("fallback")->push(name);
     }
+    frame.set("window", options.model.window);
     const ToolSet tools = tools_of(turn.agent);
     frame.set("cell", tools.cell);
     for (const std::string& name : tools.may_message) {

@@ -102,6 +102,7 @@ class Gateway : GatewayClients::Owner {
     AcceleratorOptions accelerator_;
     ModelChoice choice_;
     std::vector<std::string> fallback_;
+    uint64_t window_ = 0;
     Agents agents_;
     MachineSpec spec_;
     BootAttempt attempt_;
@@ -194,6 +195,7 @@ void Gateway::choose() {
         const MachineOptions now = with_config(flags_, config);
         agents_ = config.agents;
         fallback_ = config.fallback;
+        window_ = config.window;
         ModelRouteOptions route;
         route.config = {now.model, now.model_url, now.dialect};
         choice_ = choose_model_here(route);
@@ -403,6 +405,7 @@ void Gateway::put_model(json::Value& frame) const {
     frame.set("model", choice_.model);
     frame.set("dialect", dialect_name(choice_.server.dialect));
     frame.set("server", choice_.server.name);
+    frame.set("window", window_);
     if (fallback_.empty()) return;
     frame.set("fallback", json::Value::array());
     for (const std::string& name : fallback_) frame.find("fallback")->push(name);

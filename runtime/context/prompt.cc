@@ -59,6 +59,8 @@ class Conversation {
                 return add_assistant(entry.content, entry.call);
             case Entry::Kind::Result:
                 return add_result(entry);
+            case Entry::Kind::Summary:  // its text is there only when it is in force (context/view.h)
+                return add_user(entry.text);
         }
     }
 

@@ -22,6 +22,7 @@ struct PromptOptions {
 // roles alternate, every tool_use has exactly one tool_result directly after it and first in its
 // message (a call without one is reported as interrupted; a result without a call is left out), no
 // empty text, at most four cache breakpoints.
+// `entries` are those that are to be shown (context/view.h).
 ModelRequest build_prompt(const PromptOptions& options, const std::vector<Entry>& entries);
 
 // What the model is told of a call that was started and never finished.

@@ -241,7 +241,8 @@ class Guest {
 
     void settings(const json::Value& frame) {
         set_clock(frame.integer("clock"));
-        ModelSettings model{frame.text("model"), frame.text("dialect"), frame.text("server"), {}};
+        ModelSettings model{frame.text("model"), frame.text("dialect"), frame.text("server"), {},
+                            static_cast<uint64_t>(std::max<int64_t>(0, frame.integer("window")))};
         if (const json::Value* fallback = frame.find("fallback"))
             for (const json::Value& name : fallback->items())
                 if (name.is_string()) model.fallback.push_back(name.as_string());

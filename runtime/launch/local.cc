@@ -38,6 +38,7 @@ struct Choice {
     Secret key;
     Agents agents;
     std::vector<std::string> fallback;
+    uint64_t window = 0;
 };
 
 // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
@@ -87,6 +88,7 @@ Choice choose(const LocalOptions& options) {
         if (*server.key_variable) forget(server.key_variable);
     choice.agents = config.agents;
     choice.fallback = config.fallback;
+    choice.window = config.window;
     return choice;
 }
 
@@ -116,7 +118,7 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
     }
     options.base_url = choice.model.url;
     options.model = {choice.model.model, dialect_name(choice.model.server.dialect),
-                     choice.model.server.name, std::move(choice.fallback)};
+                     choice.model.server.name, std::move(choice.fallback), choice.window};
     options.key = std::move(choice.key);
     return options;
 }

@@ -134,6 +134,13 @@ TEST_CASE("config: no egress list and an empty one are told apart") {
     CHECK_THROWS_AS((void)parse_config("egres:\n  - a.example.org:1\n", "c"), Error);
 }
 
+TEST_CASE("config: how much a model can be told") {
+    CHECK(parse_config("window: 32768\n", "c").window == 32768);
+    CHECK(parse_config("model: m\n", "c").window == 0);
+    for (const char* bad : {"window: 100", "window: 32k", "window: -1", "window:", "window: 999999999999"})
+        CHECK_THROWS_AS((void)parse_config(bad, "c"), Error);
+}
+
 TEST_CASE("config: which dialect, and which models take over") {
     const Config config = parse_config("dialect: chat\nfallback:\n  - a\n  - b/c:free\n", "c");
     CHECK(config.dialect == "chat");
