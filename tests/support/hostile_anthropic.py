@@ -192,6 +192,9 @@ class Stream(common.Stream):
         return self.raw(event("error", error=OVERLOADED))
 
 
+TOO_LONG = ("prompt is too long: 11000 tokens > 10000 maximum", {})
+
+
 def error_body(status, message, **more):
     return {"type": "error", "error": {"type": KINDS.get(status, "api_error"), "message": message, **more}}
 

@@ -169,6 +169,10 @@ KINDS = {400: ("invalid_request_error", None), 401: ("invalid_request_error", "i
          404: ("invalid_request_error", "model_not_found"), 429: ("requests", "rate_limit_exceeded")}
 
 
+TOO_LONG = ("This model's maximum context length is 10000 tokens. However, your messages resulted in 11000 tokens.",
+            {"code": "context_length_exceeded", "param": "messages"})
+
+
 class Stream(common.Stream):
     def __init__(self):
         super().__init__(chunk({"role": "assistant", "content": "", "refusal": None}))

@@ -222,6 +222,10 @@ KINDS = {400: ("invalid_request_error", None), 401: ("invalid_request_error", "i
          404: ("invalid_request_error", "model_not_found"), 429: ("requests", "rate_limit_exceeded")}
 
 
+TOO_LONG = ("Your input exceeds the context window of this model.",
+            {"code": "context_length_exceeded", "param": "input"})
+
+
 def error_body(status, text, **more):
     kind, code = KINDS.get(status, ("server_error", None))
     return {"error": {"message": text, "type": kind, "param": None, "code": code, **more}}

@@ -166,6 +166,27 @@ def once(first, fine):
     return lambda x: first(x) if x.count == 1 else x.stream(fine)
 
 
+def too_long(dialect, refuse, most=40_000, last=30):
+    """Work without end, refused as soon as a request has more than `most` bytes; who makes it shorter may go
+    on, and is asked at the end whether what was said at the beginning is still there."""
+    def answer(x):
+        text = json.dumps(x.request, ensure_ascii=False)
+        if not x.request.get("tools"):
+            need_summary = "seq 1000" in text or "SO FAR" in text
+            return x.stream(dialect.Stream().text("SO FAR: lines were counted").end()) if need_summary else (
+                x.violation("a summary of nothing is asked for"), x.error(401))
+        if len(text) > most:
+            return refuse(x)
+        if x.count < last:
+            step = dialect.Stream().shell(f"call_{x.count}", f"seq {x.count}000 {x.count}399")
+            return x.stream(step.end("tools"))
+        for part in ("SO FAR: lines were counted", "what is up?"):
+            if part not in text:
+                x.violation(f"after a summary there is no '{part}' any more")
+        return x.stream(dialect.Stream().text("All is wéll.").end())
+    return answer
+
+
 def redirect(x):
     port = x.handler.server.server_address[1]
     x.whole(307, b"", "text/plain", Location=f"http://localhost:{port}/stolen{x.path}")
@@ -179,6 +200,8 @@ def shared(dialect):
     note = str(new().shell().end("tools"))
     ran = json.dumps({"command": "echo ran-it >ran"})
     half = '{"command": "echo ran-it'
+    llama_full = json.dumps({"code": 400, "message": "exceeds the context", "type": "exceed_context_size_error",
+                             "n_prompt_tokens": 11000, "n_ctx": 10000})
 
     def two_calls(x):
         if not x.made:
@@ -270,6 +293,11 @@ def shared(dialect):
         "json-error": lambda x: x.whole(200, dialect.error_body(401, "no")),
         "llama-error": lambda x: x.stream(start + "event: error\ndata: " + json.dumps(
             {"code": 400, "message": "exceeds the context", "type": "exceed_context_size_error"}) + "\n\n"),
+        # A conversation that grows beyond the window.
+        "too-long": too_long(dialect, lambda x: x.error(400, *dialect.TOO_LONG)),
+        "too-long-unsaid": too_long(dialect, lambda x: x.whole(413, b"<html>too large</html>", "text/html")),
+        "too-long-llama": too_long(dialect, lambda x: x.stream(
+            str(new().text("void")) + f"event: error\ndata: {llama_full}\n\n")),
         "html": lambda x: x.whole(200, b"<html>welcome</html>", "text/html"),
         "redirect": redirect,
         "flood": lambda x: flood(x, 200),
