@@ -55,10 +55,6 @@ void fail(ModelReply& reply, const Problem& problem, int tried) {
 
 }  // namespace
 
-std::string model_origin(const ModelOptions& options) {
-    return std::string(dialect_name(options.dialect)) + "/" + options.model;
-}
-
 Model::Model(ModelOptions options) : options_(std::move(options)), http_(options_.http) {}
 
 ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, int cancel_fd) {

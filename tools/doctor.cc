@@ -14,6 +14,7 @@
 #include "image.h"
 #include "json.h"
 #include "model_route.h"
+#include "protocols/model_list.h"
 #include "qemu.h"
 #include "secrets.h"
 #include "spawn.h"
@@ -180,8 +181,13 @@ void find_model(Findings& findings, const MachineOptions& options) {
             choice.key == ModelChoice::Key::Stored        ? "key stored"
             : choice.key == ModelChoice::Key::Environment ? "key from " + key_variable(choice.server)
                                                           : "no key";
+        std::string found;
+        for (const ModelServer& server : model_servers())
+            if (choice.demo && server.quirks.local && answers(server))
+                found += (found.empty() ? "; on this machine answers " : ", ") + std::string(server.name);
         if (choice.demo)
-            findings.note("model", "the demo model, which is no model at all; set one up: peacrab setup" + note);
+            findings.note("model", "the demo model, which is no model at all; set one up: peacrab setup" +
+                                       found + note);
         else
             findings.good("model", choice.model + " at " + url_host(choice.url) + " (" +
                                      dialect_name(choice.server.dialect) + "), " + key + note);

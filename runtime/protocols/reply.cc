@@ -271,6 +271,10 @@ const DialectTable& dialect_table(ModelDialect dialect) {
     throw Error("model: no dialect was given");
 }
 
+std::string model_origin(const ModelOptions& options) {
+    return std::string(dialect_name(options.dialect)) + "/" + options.model;
+}
+
 json::Value content_for(const ModelOptions& options, const json::Value& message) {
     json::Value content = message.at("content");
     if (message.text("origin") == model_origin(options)) return content;

@@ -101,8 +101,6 @@ uint64_t window_in(const ApiError& error) {
 
 }  // namespace
 
-const char* const kTooLong = "the conversation no longer fits into the model's window";
-
 std::string in_words(Milliseconds span) {
     const auto seconds = std::max<int64_t>(1, (span.count() + 999) / 1000);
     if (seconds < 120) return std::to_string(seconds) + " s";

@@ -24,7 +24,7 @@ struct Problem {
 
 Problem judge(const ApiError& error, const ModelOptions& options);
 // A conversation that no longer fits, in the one sentence for it.
-extern const char* const kTooLong;
+constexpr const char* kTooLong = "the conversation no longer fits into the model's window";
 // A response that came whole and is no answer.
 Problem judge_status(const HttpResult& result, const ModelOptions& options);
 // No whole response came.

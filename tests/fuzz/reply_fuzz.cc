@@ -1,17 +1,19 @@
-// A model's stream, any bytes and any order of events, cut into pieces.
+// A model's stream in each dialect, any bytes and any order of events, cut into pieces.
 //
-// sources: runtime/protocols/anthropic.cc runtime/protocols/sse.cc runtime/json.cc runtime/os.cc
+// sources: runtime/protocols/anthropic.cc runtime/protocols/chat.cc runtime/protocols/responses.cc runtime/protocols/reply.cc runtime/protocols/servers.cc runtime/protocols/sse.cc runtime/json.cc runtime/os.cc
 // packages: simdjson
 //
 // Whatever comes out whole must be fit to be replayed: each call stands once in the content, ids are
-// well-formed and unique, inputs are objects, no text is blank, everything is UTF-8.
+// well-formed and unique, inputs are objects, no text is blank, everything is UTF-8; and every dialect can
+// write a request with it.
 #include <cstdint>
 #include <cstdlib>
 #include <set>
+#include <span>
 #include <string>
 
-#include "protocols/anthropic.h"
 #include "error.h"
+#include "protocols/reply.h"
 #include "protocols/sse.h"
 
 using namespace peacrab;
@@ -19,7 +21,7 @@ using namespace peacrab;
 namespace {
 
 // A byte of the input below the length of this list is the event; others are themselves.
-const char* const kEvents[] = {
+const char* const kAnthropic[] = {
     R"({"type":"message_start","message":{"model":"m","usage":{"input_tokens":5}}})",
     R"({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}})",
     R"({"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"shell","input":{}}})",
@@ -47,7 +49,58 @@ const char* const kEvents[] = {
     R"({"type":"error","error":{"type":"api_error","details":{"error_code":"x"}}})",
     R"({"type":"message_stop"})",
 };
-constexpr size_t kCount = sizeof kEvents / sizeof *kEvents;
+const char* const kChat[] = {
+    R"({"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":null}}]})",
+    R"({"choices":[{"index":0,"delta":{"content":"x\u0000 "}}]})",
+    R"({"choices":[{"index":0,"delta":{"content":" "}}]})",
+    R"({"choices":[{"index":1,"delta":{"content":"another"}}]})",
+    R"({"choices":[{"delta":{"content":[{"type":"text","text":"p"}]}}]})",
+    R"({"choices":[{"delta":{"refusal":"no"}}]})",
+    R"({"choices":[{"delta":{"reasoning_content":"r","reasoning_details":[{"type":"t","index":0,"text":"a"}]}}]})",
+    R"({"choices":[{"delta":{"reasoning_details":[{"type":"t","index":0,"text":"b"},7,{"type":"u"}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"shell","arguments":""}}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"id":"old","function":{"name":"../x","arguments":{"b":[2]}}}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"function":{"name":"y","arguments":"{}"},"extra_content":{"g":1}}]}}]})",
+    R"({"choices":[{"delta":{"tool_calls":[{"index":5,"id":7}]}}]})",
+    R"({"choices":[{"delta":{},"finish_reason":"tool_calls"}]})",
+    R"({"choices":[{"delta":{},"finish_reason":"stop"}]})",
+    R"({"choices":[{"delta":{},"finish_reason":"length"}],"usage":{"prompt_tokens":-1}})",
+    R"({"choices":[{"delta":{},"finish_reason":"content_filter"}]})",
+    R"({"choices":[],"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":99}}})",
+    R"({"error":{"code":"x","message":"m"}})",
+    "[DONE]",
+};
+const char* const kResponses[] = {
+    R"({"type":"response.created","response":{}})",
+    R"({"type":"response.output_item.added","output_index":0,"item":{"type":"message","content":[]}})",
+    R"({"type":"response.output_text.delta","output_index":0,"delta":"x\u0000 "})",
+    R"({"type":"response.output_text.delta","delta":" "})",
+    R"({"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"x"}]}})",
+    R"({"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","call_id":"a","name":"shell"}})",
+    R"({"type":"response.function_call_arguments.delta","output_index":1,"delta":"{\"a\":"})",
+    R"({"type":"response.function_call_arguments.delta","delta":"1}"})",
+    R"({"type":"response.function_call_arguments.done","output_index":1,"arguments":"{}"})",
+    R"({"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","call_id":"a","name":"shell","arguments":"{\"a\":1}"}})",
+    R"({"type":"response.output_item.done","item":{"type":"function_call","call_id":"old","name":"../x","arguments":{"b":1}}})",
+    R"({"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","call_id":"b","arguments":7,"status":"incomplete"}})",
+    R"({"type":"response.output_item.done","output_index":2,"item":{"type":"reasoning","id":"r","encrypted_content":"e"}})",
+    R"({"type":"response.output_item.done","output_index":-9,"item":{"type":"odd"}})",
+    R"({"type":"response.refusal.delta","delta":"no"})",
+    R"({"type":"response.completed","response":{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"y"}]}]}})",
+    R"({"type":"response.incomplete","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}})",
+    R"({"type":"response.failed","response":{"status":"failed","error":{"code":"server_error"}}})",
+    R"({"type":"error","code":"x"})",
+};
+
+struct Wire {
+    ModelDialect dialect;
+    std::span<const char* const> events;
+};
+const Wire kWires[] = {{ModelDialect::Anthropic, kAnthropic},
+                       {ModelDialect::Chat, kChat},
+                       {ModelDialect::Responses, kResponses}};
 
 void must(bool condition) {
     if (!condition) std::abort();
@@ -75,27 +128,49 @@ void check(const ModelReply& reply) {
     must(json::valid_utf8(text) == text);
 }
 
+// As the next request has it: own blocks and those another model would be told.
+void check_bodies(const Wire& wire, const ModelReply& reply) {
+    if (!reply.error.empty() || reply.content.items().empty()) return;
+    for (const Wire& to : kWires) {
+        ModelOptions options;
+        options.model = "m";
+        options.dialect = to.dialect;
+        ModelRequest request{json::Value::array(), json::Value::array(), json::Value::array()};
+        request.messages.push(json::Value::object(
+            {{"role", "assistant"},
+             {"content", reply.content},
+             {"origin", std::string(dialect_name(wire.dialect)) + "/m"}}));
+        const std::string body = dialect_table(to.dialect).body(options, request);
+        must(json::parse(body, json::kModelLimits).is_object());
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    if (size < 2) return 0;
-    const size_t step = 1 + data[0];
+    if (size < 3) return 0;
+    const Wire& wire = kWires[data[0] % 3];
+    const size_t step = 1 + data[1];
     std::string stream;
-    for (size_t i = 1; i < size; ++i) {
-        if (data[i] < kCount && data[i] != '\n' && data[i] != '\r')
-            stream += "\n\ndata: " + std::string(kEvents[data[i]]) + "\n\n";
+    for (size_t i = 2; i < size; ++i) {
+        if (data[i] < wire.events.size() && data[i] != '\n' && data[i] != '\r')
+            stream += "\n\ndata: " + std::string(wire.events[data[i]]) + "\n\n";
         else
             stream += static_cast<char>(data[i]);
     }
     static const json::Value messages = json::parse(
         R"([{"role":"assistant","content":[{"type":"tool_use","id":"old"}]}])");
-    anthropic::Reader reader;
-    SseParser parser([&](std::string_view name, std::string_view text) { reader.event(name, text); });
+    const auto reader = dialect_table(wire.dialect).reader({});
+    SseParser parser(
+        [&](std::string_view name, std::string_view text) { reader->event(name, text); });
     try {
         for (size_t at = 0; at < stream.size(); at += step)
             parser.feed(std::string_view(stream).substr(at, step));
         parser.finish();
-        check(reader.finish(messages));
+        reader->end_of_stream();
+        const ModelReply reply = reader->finish(messages);
+        check(reply);
+        check_bodies(wire, reply);
     } catch (const ProtocolError&) {
         // Refused, which is an answer too.
     }
