@@ -93,6 +93,7 @@ class Exchange:
 
 class Handler(socketserver.StreamRequestHandler):
     credential = ""
+    disable_nagle_algorithm = True  # or every answer waits for an acknowledgement
 
     def handle(self):
         self.close_connection = False
