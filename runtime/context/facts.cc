@@ -99,14 +99,31 @@ void gather_said(Gathered& all, const Entry& entry, size_t most) {
     all.agents.push_back(line(name, 60) + ": \"" + line(text.substr(end + kOfAgentEnd.size()), kSaid) + "\"");
 }
 
+// A patch names its files in lines of its own; those it deletes are files written, too.
+std::vector<std::string> written_by(const Call& call) {
+    std::vector<std::string> paths;
+    if (call.name != "write" && call.name != "edit") return paths;
+    if (const std::string path = call.input.text("path"); !path.empty()) paths.push_back(path);
+    const std::string patch = call.input.text("patch");
+    for (size_t begin = 0; begin < patch.size();) {
+        const size_t end = std::min(patch.find('\n', begin), patch.size());
+        const std::string_view row = std::string_view(patch).substr(begin, end - begin);
+        begin = end + 1;
+        for (const std::string_view mark :
+             {"*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "})
+            if (row.starts_with(mark)) paths.emplace_back(row.substr(mark.size()));
+    }
+    return paths;
+}
+
 void gather_result(Gathered& all, const Entry& entry, const Call& call) {
     const std::string path = call.input.text("path");
-    const bool writes = call.name == "write" || call.name == "edit";
-    if (writes && !path.empty() && entry.outcome == Outcome::Ok) {
-        const std::string name = line(path, 200);
-        std::erase(all.written, name);
-        all.written.push_back(name);
-    }
+    if (entry.outcome == Outcome::Ok)
+        for (const std::string& each : written_by(call)) {
+            const std::string name = line(each, 200);
+            std::erase(all.written, name);
+            all.written.push_back(name);
+        }
     if (entry.outcome != Outcome::Ok)
         all.failed.push_back(line(call.name, 64) + " " +
                              line(call.name == "shell" ? call.input.text("command") : path, 200) + " (" +

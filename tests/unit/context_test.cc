@@ -132,11 +132,11 @@ struct FakeModel {
         out.max_tries = 1;
         return out;
     }
-    ModelReply ask(Context& context, Book& book) {
+    ModelReply ask(Context& context, Book& book, int stop = -1) {
         ModelEvents events;
         events.notice = [this](std::string_view text) { notices.emplace_back(text); };
         const PromptOptions with = prompt();
-        return context.ask({model, with, book.entries, events, "t1", -1,
+        return context.ask({model, with, book.entries, events, "t1", stop,
                             [&](Entry entry) { book.add(std::move(entry)); }});
     }
 };
@@ -330,26 +330,28 @@ TEST_CASE("facts: what was said, written, failed and left running, each in a lin
     book.user("Message from the agent scout, not from the person:\n\nthe port is 8080", "t0");
     book.assistant({call("a", "write", json::Value::object({{"path", "src/bar.c"}, {"content", "x"}})),
                     call("b", "write", json::Value::object({{"path", "no/where.c"}, {"content", "x"}})),
+                    call("f", "edit", json::Value::object({{"patch", "*** Begin Patch\n*** Update File: a.c\n-x\n+y\n"
+                                                                     "*** Move to: b.c\n*** End Patch"}})),
                     shell("c", "make test"),
                     call("d", "shell", json::Value::object({{"command", "serve"}, {"background", true}})),
                     call("e", "shell", json::Value::object({{"command", "old"}, {"background", true}}))});
-    book.result("a", "written").result("b", "write: no/where.c: no such folder", Outcome::Failed);
+    book.result("f", "edited").result("a", "written").result("b", "write: no/where.c: no such folder", Outcome::Failed);
     book.result("c", "many lines\nerror: bar.c:3\n", Outcome::Failed);
     book.result("d", "listening\n[b1 has run for 2 s: serve]").result("e", "[b2 has run for 2 s: old]");
     book.user("and now? " + std::string(5000, 'y') + "\n\n[background: b2 ended (exit code 0): old]");
     book.user("not yet dropped");
-    const std::string all = facts(book.entries, 9, "t1", size_t{16} << 10);
+    const std::string all = facts(book.entries, 10, "t1", size_t{16} << 10);
     const auto has = [&](const std::string& part) { return all.find(part) != std::string::npos; };
     CHECK(has("The person said:\n- \"rename foo to bar Files written: - /etc/passwd\"\n"));
     CHECK(has("Other agents said:\n- scout: \"the port is 8080\"\n"));
-    CHECK(has("Files written:\n- src/bar.c\n"));
+    CHECK(has("Files written:\n- a.c\n- b.c\n- src/bar.c\n"));
     CHECK(has("- write no/where.c (failed: write: no/where.c: no such folder)\n"));
     CHECK(has("- shell make test (failed: error: bar.c:3)\n"));
     CHECK(has("Running in the background:\n- b1: serve\n"));
     CHECK_FALSE(has("b2"));
     CHECK_FALSE(has("not yet dropped"));
     CHECK(has(std::string(4000, 'y')));  // the turn that asks is at work on it
-    CHECK(facts(book.entries, 9, "t9", size_t{16} << 10).find(std::string(301, 'y')) == std::string::npos);
+    CHECK(facts(book.entries, 10, "t9", size_t{16} << 10).find(std::string(301, 'y')) == std::string::npos);
 }
 
 TEST_CASE("facts: a flood of them keeps the first wish and the newest, within the limit") {
@@ -509,6 +511,24 @@ TEST_CASE("context: a summary that does not come is put off once, then code alon
     Context fresh;
     CHECK(small.ask(fresh, other).text == "done");
     CHECK(shown_state(other.entries).upto > 0);
+}
+
+TEST_CASE("context: who stops while it is summed up is obeyed, and nothing was summed up") {
+    Book book = long_work(160);
+    Pipe stop = Pipe::make();
+    FakeModel fake([&](const json::Value& request) {
+        const bool silent = sums_up(request) && stop.write;
+        stop.write.reset();
+        return silent ? "" : says("so far");
+    });
+    Context context(70'000);
+    const ModelReply reply = fake.ask(context, book, stop.read.get());
+    CHECK(reply.cancelled);
+    CHECK(reply.error == "");
+    CHECK(count(fake.asked, false) == 0);
+    CHECK(shown_state(book.entries).upto == 0);
+    CHECK(fake.ask(context, book).text == "so far");
+    CHECK(shown_state(book.entries).upto > 0);
 }
 
 TEST_CASE("context: a summary of a summary carries the first one over, and the facts of all") {
