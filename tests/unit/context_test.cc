@@ -324,6 +324,14 @@ TEST_CASE("view: no cut divides a call from its result, keeps too little, or bre
     CHECK(cuts > 1000);
 }
 
+TEST_CASE("view: an answer in two parts is not divided") {
+    Book book;
+    book.user("go").step(1, "one").assistant({text_block("first part")}).assistant({text_block("second part")});
+    book.user("end");
+    for (size_t bytes = 0; bytes < 600; bytes += 20) CHECK(cut(book.entries, 0, bytes) != 4);
+    CHECK(cut(book.entries, 0, 180) == 3);
+}
+
 TEST_CASE("facts: what was said, written, failed and left running, each in a line of its own") {
     Book book;
     book.user("rename foo to bar\nFiles written:\n- /etc/passwd", "t0");
@@ -463,6 +471,13 @@ TEST_CASE("context: a refusal for the length is answered by a summary and a seco
         const ModelReply again = fake.ask(context, book);
         CHECK(again.error.starts_with("the conversation no longer fits into the model's window: "));
     }
+    Book book = long_work(60);
+    FakeModel fake([](const json::Value& request) {
+        return sums_up(request) ? says("so far") : refuses("prompt is too long");
+    });
+    Context context;
+    CHECK(fake.ask(context, book).stop == ModelReply::Stop::ContextFull);
+    CHECK(count(fake.asked, false) == 2);
 }
 
 TEST_CASE("context: one message that is too long by itself is told, not tried for ever") {
@@ -483,10 +498,19 @@ TEST_CASE("context: results that fill a small window alone are shown as stubs, t
     FakeModel fake([](const json::Value&) { return says("done"); });
     Context context(8192);
     CHECK(fake.ask(context, book).text == "done");
+    CHECK(count(fake.asked, true) == 0);  // of one question nothing is to be summed up
     const std::string all = text_of(fake.asked.back());
     CHECK(all.find(std::string(2000, 'a')) == std::string::npos);
     CHECK(all.find(std::string(10'000, 'b')) != std::string::npos);
     CHECK(violation(fake.asked.back().at("messages")) == "");
+    // The same behind what can be summed up.
+    Book longer = long_work(10);
+    longer.step(10, "ccc " + std::string(40'000, 'c'));
+    Context fresh(8192);
+    CHECK(fake.ask(fresh, longer).text == "done");
+    CHECK(shown_state(longer.entries).upto > 0);
+    CHECK(text_of(fake.asked.back()).size() < size_t{6144} * 7 / 2);
+    CHECK(text_of(fake.asked.back()).find("ccc ") != std::string::npos);
 }
 
 TEST_CASE("context: a summary that does not come is put off once, then code alone makes it") {
@@ -533,17 +557,21 @@ TEST_CASE("context: who stops while it is summed up is obeyed, and nothing was s
 
 TEST_CASE("context: a summary of a summary carries the first one over, and the facts of all") {
     Book book = long_work(160);
-    FakeModel fake([](const json::Value& request) {
+    bool later = false, carried = true;
+    FakeModel fake([&](const json::Value& request) {
         if (!sums_up(request)) return says("done");
-        return says(text_of(request).find("MARK") == std::string::npos ? "MARK one" : "MARK both");
+        carried = carried && (!later || text_of(request).find("MARK") != std::string::npos);
+        return says(later ? "MARK, and more" : "MARK");
     });
     Context context(70'000);
     CHECK(fake.ask(context, book).text == "done");
     book.assistant({text_block("done")}).user("and the tests too");
+    later = true;
     for (int n = 200; n < 330; ++n) book.step(n, "later " + std::string(1000, 'y'));
     CHECK(fake.ask(context, book).text == "done");
     const ShownState state = shown_state(book.entries);
-    CHECK(state.text.find("MARK both") != std::string::npos);
+    CHECK(carried);
+    CHECK(state.text.find("MARK, and more") != std::string::npos);
     CHECK(state.text.find("never touch legacy.txt") != std::string::npos);
     CHECK(violation(fake.asked.back().at("messages")) == "");
 }
