@@ -69,6 +69,8 @@ TalkOptions parse_talk(const Arguments& arguments) {
             options.local.base = value();
         else if (argument == "--plain")
             options.plain = true;
+        else if (argument == "--json")
+            options.terminal.json = true;
         else if (argument == "--continue" || argument == "-c")
             options.goes_on = true;
         else
@@ -151,6 +153,7 @@ int help() {
         "  --dialect NAME     anthropic, chat or responses, where the address does not tell\n"
         "  --base DIR         (root) the Debian of cells; else /usr/share/peacrab/base\n"
         "  -c, --continue     (ask) go on with the conversation of `chat`\n"
+        "  --json             (ask) what happens, as it happens: one JSON object a line\n"
         "  --plain            no colours, no cursor movement\n\n"
         "The key comes from ANTHROPIC_API_KEY, OPENAI_API_KEY or that of the server; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"
         "SSL_CERT_FILE, PROXY_CA_CERT_B64. The question may also be piped in.\n"

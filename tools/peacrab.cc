@@ -178,6 +178,7 @@ TerminalOptions terminal_options(const Arguments& arguments, const ChatConnectio
     options.wait_with = "peacrab wait";
     options.next_step = "run `peacrab up`, then `peacrab chat`: the conversation is kept";
     detect_style(options, arguments.has("plain"));
+    options.json = arguments.has("json");
     return options;
 }
 
@@ -450,16 +451,18 @@ const Command kCommands[] = {
      "and the flags of `peacrab up`.\n",
      chat},
     {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
-     "name cpus memory disk accel model model-url dialect agent session", "plain continue detach", SIZE_MAX,
+     "name cpus memory disk accel model model-url dialect agent session", "plain json continue detach", SIZE_MAX,
      "  --continue        go on with the conversation of `peacrab chat`; else each question is\n"
      "                    a session of its own\n"
+     "  --json            what happens, as it happens: one JSON object a line\n"
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
      "  --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
      "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
      "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
-     "name agent session", "plain", 1,
+     "name agent session", "plain json", 1,
+     "  --json            as for `peacrab ask`\n"
      "  --name NAME       the machine that was asked, unless it is the default one\n"
      "  --agent NAME, --session ID, --plain   as for `peacrab chat`\n",
      wait},

@@ -1,6 +1,6 @@
 // One turn, watched to its end. Whoever called may be a script: standard output carries the reply
-// and nothing else, and when it is no terminal only once nothing can make it void any more; how it
-// went is the exit code. The text of a reply is escaped only for a terminal, that of activity
+// and nothing else, and when it is no terminal only once nothing can make it void any more, or, with
+// --json, what happens as it happens; how it went is the exit code. The text of a reply is escaped only for a terminal, that of activity
 // always.
 #include <poll.h>
 #include <sys/stat.h>
@@ -78,8 +78,9 @@ void Watch::on_frame(const json::Value& frame) {
         turn_ = frame.text("turn");
         if (!detach_) return;
         exit_code_ = kExitReplied;
-        put_out(one_line(turn_) + "\n");
+        put_out((options_.json ? json::dump(frame) : one_line(turn_)) + "\n");
     } else if (type == "refused") {
+        if (options_.json) put_out(json::dump(frame) + "\n");
         view_.line("refused: " + one_line(frame.text("why"), 400), TurnView::Tone::Bad);
         exit_code_ = kExitTurnFailed;
     } else if (!turn_.empty() && frame.text("turn", turn_) == turn_) {
@@ -90,8 +91,9 @@ void Watch::on_frame(const json::Value& frame) {
 void Watch::on_turn_frame(const json::Value& frame) {
     const std::string& type = frame.at("type").as_string();
     if (type == "reply") reply_ = frame.at("text").as_string();
+    if (options_.json) put_out(json::dump(frame) + "\n");
     if (type == "turn_done") on_done(frame);
-    view_.show(frame);
+    if (!options_.json) view_.show(frame);
 }
 
 void Watch::on_done(const json::Value& frame) {
@@ -99,7 +101,7 @@ void Watch::on_done(const json::Value& frame) {
     exit_code_ = status == "done"      ? kExitReplied
                  : status == "stopped" ? kExitStopped
                                        : kExitTurnFailed;
-    if (streams_ || status != "done") return;
+    if (streams_ || options_.json || status != "done") return;
     if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
     put_out(reply_);
 }

@@ -28,6 +28,7 @@ struct TerminalOptions {
     // No cursor movement, ASCII only, no colours. Off only when out_fd is a terminal that can.
     bool plain = true;
     bool colour = false;
+    bool json = false;  // `ask` and `wait`: stdout carries the turn's frames, one JSON object a line
     int in_fd = 0;
     int out_fd = 1;
     int err_fd = 2;

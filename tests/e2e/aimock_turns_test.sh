@@ -62,6 +62,17 @@ assert 'third\nfirst\nsecond' in said['toolu_both'], said"
         sed -E 's/"kind":"(.).*"call":"toolu_(.).*/\1\2/' | tr '\n' ' ')
     [[ $order =~ ^'bo bt a'[ot]' a'[ot]' bb ab '$ ]] || say_failed "$dialect: the calls ran in this order: $order"
 
+    ask+=(--json)
+    question as_json 0 'say hello'
+    python3 -c "import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+kinds = [event['type'] for event in events]
+assert kinds[0] == 'turn_start' and kinds[-2:] == ['reply', 'turn_done'] and 'delta' in kinds, kinds
+assert ''.join(e['text'] for e in events if e['type'] == 'delta') == 'Hello from the scripted model.', events
+assert events[-1]['status'] == 'done' and len({e['turn'] for e in events}) == 1, events" "$folder/as_json.out" ||
+        say_failed "$dialect: --json told something else: $(<"$folder/as_json.out")"
+    unset 'ask[-1]'
+
     question denied 0 'try what is not allowed'
     wants denied.out 'I was told that there is no such tool.'
     [[ $(audit | grep -c '"decision":"denied') == 2 ]] || say_failed "$dialect: the refusals are not in the audit"
