@@ -3,7 +3,7 @@
 # timeout: 600
 # `peacrab ask` in the microVM against a scripted model on the host's loopback: streaming, two
 # chained tool calls that run in the guest, failures of the model. Then the same machine, which goes on
-# running, is told to speak the other two dialects. The machine is one of its own.
+# running, is told to speak the other two dialects, and of a window it outgrows. The machine is one of its own.
 . "$(dirname "$0")/../support/aimock_conversation.sh"
 
 peacrab=$build/tools/peacrab
@@ -16,8 +16,8 @@ secrets=$XDG_CONFIG_HOME/peacrab/secrets
 (umask 077 && mkdir -p "$secrets" && printf %s "$model_key" >"$secrets/anthropic")
 
 start_model
-speak() { # DIALECT ADDRESS
-    printf 'model: mock\nmodel-url: %s\ndialect: %s\n' "$2" "$1" >"$XDG_CONFIG_HOME/peacrab/config.yaml.new"
+speak() { # DIALECT ADDRESS [LINE]
+    printf 'model: mock\nmodel-url: %s\ndialect: %s\n%s\n' "$2" "$1" "${3-}" >"$XDG_CONFIG_HOME/peacrab/config.yaml.new"
     mv "$XDG_CONFIG_HOME/peacrab/config.yaml.new" "$XDG_CONFIG_HOME/peacrab/config.yaml"
 }
 speak anthropic "$url"
@@ -47,4 +47,10 @@ for dialect in chat responses; do
     grep -qx 'user=uid=0' "$folder/told" || say_failed "$dialect: not the agent: $(<"$folder/told")"
     failures_and_after
 done
+# How much the model can be told is taken up like that, too.
+speak responses "$url/v1" 'window: 4096'
+sleep 3
+question window 0 'please fill the window'
+wants window.out 'All of it was counted.'
+wants window.err 'the conversation was summarised: '
 echo "ok: two chained calls streamed, in the VM: $(tr '\n' ' ' <"$folder/told")"
