@@ -64,6 +64,7 @@ ToolSet tool_set(const json::Value& start) {
 struct End {
     std::string status;  // done, failed, stopped
     std::string error;
+    bool model_down = false;  // that was why
 };
 
 class Turn {
@@ -286,7 +287,7 @@ void Turn::reply(const std::string& text) {
 std::optional<End> Turn::settle(const ModelReply& answer) {
     using Stop = ModelReply::Stop;
     if (answer.cancelled || stop_wanted()) return End{"stopped", {}};
-    if (!answer.error.empty()) return End{"failed", answer.error};
+    if (!answer.error.empty()) return End{"failed", answer.error, answer.down};
     if (!answer.calls.empty()) {
         note_progress(answer.calls);
         run_calls(answer.calls);
@@ -337,6 +338,7 @@ End Turn::run() {
 json::Value done_frame(const End& end, const Usage& usage, const std::string& model) {
     json::Value frame = json::Value::object({{"type", "done"}, {"status", end.status}});
     if (!end.error.empty()) frame.set("error", json::valid_utf8(end.error.substr(0, 4000)));
+    if (end.model_down) frame.set("model_down", true);
     if (!model.empty()) frame.set("model", json::valid_utf8(model.substr(0, 200)));
     frame.set("input_tokens", usage.input_tokens + usage.cache_creation_input_tokens +
                                   usage.cache_read_input_tokens);

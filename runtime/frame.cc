@@ -44,7 +44,7 @@ constexpr Row kWardenToClient[] = {
     {"tool_done", "seq:i turn:s call:s outcome:s summary:s ms:i"},
     {"notice", "turn:s? text:s"},
     {"reply", "seq:i turn:s text:s"},
-    {"turn_done", "seq:i turn:s status:s error:s? model:s? input_tokens:i output_tokens:i ms:i"},
+    {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i ms:i"},
     {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s"},
 };
 constexpr Row kTurnToWarden[] = {
@@ -54,7 +54,7 @@ constexpr Row kTurnToWarden[] = {
     {"notice", "text:s"},
     {"took", "count:i"},
     {"reply", "text:s"},
-    {"done", "status:s error:s? model:s? input_tokens:i output_tokens:i"},
+    {"done", "status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i"},
 };
 constexpr Row kWardenToTurn[] = {
     {"start",

@@ -78,6 +78,7 @@ ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, in
             if (plain_) http.body = std::move(plain);
             if (plain_) continue;
         }
+        attempt.reply.down = problem.again;  // what trying again could have mended
         const Milliseconds wait = problem.wait.value_or(backoff(options_.retry_base, tried));
         if (problem.again && wait > options_.retry_limit) {
             problem.again = false;

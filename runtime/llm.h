@@ -65,6 +65,7 @@ struct [[nodiscard]] ModelReply {
     // Failure: empty when the reply is whole. One sentence for a person, with the next step.
     std::string error;
     bool another_may_do = false;  // of a failure: another model of the same server could answer
+    bool down = false;            // of a failure: nobody could be asked, or who was could not answer now
     uint64_t window = 0;          // of ContextFull: the tokens that fit, when the server said so
     // True when it was cancelled by `cancel_fd`: `stop` is Unknown, `error` empty, `text` is what
     // had been shown.

@@ -157,7 +157,8 @@ int help() {
         "  --plain            no colours, no cursor movement\n\n"
         "The key comes from ANTHROPIC_API_KEY, OPENAI_API_KEY or that of the server; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"
         "SSL_CERT_FILE, PROXY_CA_CERT_B64. The question may also be piped in.\n"
-        "Exit codes: 0 replied, 1 the turn failed, 2 usage, 3 no agent to talk to, 130 stopped.\n";
+        "Exit codes: 0 replied, 1 the turn failed, 2 usage, 3 no agent to talk to, 5 the model is down (out\n"
+        "of reach, overloaded, silent), 130 stopped.\n";
     std::fputs(text.c_str(), stdout);
     return 0;
 }

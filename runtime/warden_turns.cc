@@ -273,6 +273,7 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
     json::Value frame = json::Value::object(
         {{"type", "turn_done"}, {"turn", turn_name(turn.id)}, {"status", status}});
     if (!error.empty()) frame.set("error", error);
+    if (done.flag("model_down")) frame.set("model_down", true);
     if (const std::string model = done.text("model"); !model.empty())
         frame.set("model", shown_line(model, 200));
     frame.set("input_tokens", usage.input_tokens);

@@ -458,7 +458,8 @@ const Command kCommands[] = {
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
      "  --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
      "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
-     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 130 stopped.\n",
+     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 5 the model is down (out of reach,\n"
+     "overloaded, silent), 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
      "name agent session", "plain json", 1,

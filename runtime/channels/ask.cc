@@ -98,9 +98,10 @@ void Watch::on_turn_frame(const json::Value& frame) {
 
 void Watch::on_done(const json::Value& frame) {
     const std::string& status = frame.at("status").as_string();
-    exit_code_ = status == "done"      ? kExitReplied
-                 : status == "stopped" ? kExitStopped
-                                       : kExitTurnFailed;
+    exit_code_ = status == "done"            ? kExitReplied
+                 : status == "stopped"       ? kExitStopped
+                 : frame.flag("model_down") ? kExitModelDown
+                                             : kExitTurnFailed;
     if (streams_ || options_.json || status != "done") return;
     if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
     put_out(reply_);

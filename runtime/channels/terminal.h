@@ -19,6 +19,7 @@ constexpr int kExitReplied = 0;
 constexpr int kExitTurnFailed = 1;  // the sentence is on stderr
 constexpr int kExitUsage = 2;
 constexpr int kExitUnreachable = 3;  // no machine, or it ended under us
+constexpr int kExitModelDown = 5;    // nobody could be asked, or who was could not answer now
 constexpr int kExitStopped = 130;    // Ctrl-C
 
 struct TerminalOptions {

@@ -104,7 +104,7 @@ each_row judge_row
 
 # Nobody there at all, and the wrong kind of address.
 ask nobody http://127.0.0.1:1
-verdict nobody 1 err 'cannot reach http://127.0.0.1:1: Connection refused (4 tries): check the network'
+verdict nobody 5 err 'cannot reach http://127.0.0.1:1: Connection refused (4 tries): check the network'
 ask scheme ftp://127.0.0.1/
 verdict scheme 3 err 'it must begin with https:// or http://'
 

@@ -56,11 +56,11 @@ two_chained_calls() {
         say_failed "$(<"$folder/journal.err")"
 }
 
-# A failure is one sentence and exit code 1, and the next question is answered.
+# A failure is one sentence and an exit code, and the next question is answered.
 failures_and_after() {
     question refused 1 'please refuse the key'
     wants refused.err '401'
-    question broken 1 'please break off'
+    question broken 5 'please break off'
     wants broken.err 'in the middle of its answer'
     question after 0 'now say hello'
     wants after.out 'Hello from the scripted model.'
