@@ -19,6 +19,7 @@ using Type = ToolKey::Type;
 // A frame is at most 1 MiB, so no argument can be longer than this in any case.
 constexpr int64_t kMaxText = int64_t{1} << 20;
 constexpr int64_t kMaxPath = 4095;
+constexpr int64_t kMaxPattern = 4096;
 constexpr int64_t kMaxCommand = 64 << 10;
 constexpr int64_t kMaxPatch = 256 << 10;
 constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another
@@ -47,6 +48,12 @@ const std::vector<ToolSchema>& table() {
          {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},
           {"offset", Type::Integer, false, "First line, from 1", 1, kMaxLine},
           {"limit", Type::Integer, false, "Number of lines", 1, 2000}}},
+        {"search",
+         "Search text files by regular expression; with glob alone, files by name, newest first.",
+         {{"pattern", Type::Text, false, "", 1, kMaxPattern},
+          {"path", Type::Text, false, "", 1, kMaxPath},
+          {"glob", Type::Text, false, "*.c, src/**", 1, kMaxPattern},
+          {"limit", Type::Integer, false, "", 1, 1000}}},
         {"shell",
          "Run a command with sh -c in the workspace. No terminal. Files stay; processes end with "
          "the call. Long output is cut in the middle and kept in a file.",
@@ -135,6 +142,8 @@ std::string complaint(const ToolKey& key, const json::Value& value, const ToolSe
 std::string combination(const std::string& tool, const json::Value& arguments) {
     if (tool == "background" && arguments.text("action") != "list" && !arguments.find("id"))
         return "id is missing; the action list shows the ids";
+    if (tool == "search" && !arguments.find("pattern") && !arguments.find("glob"))
+        return "pattern or glob is missing";
     if (tool == "edit" && arguments.find("patch"))
         return arguments.members().size() == 1 ? "" : "patch goes alone, without path, old and new";
     if (tool == "edit")

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "builtins/edit.h"
+#include "builtins/search.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -412,6 +413,7 @@ std::string describe_call(const ToolCall& call) {
         return one_line(name + ": " + arguments.text("action") + " " + arguments.text("id"));
     if (call.name == "message")
         return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
+    if (call.name == "search") return one_line(name + ": " + shown_search(arguments));
     if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
     std::string line = name + ": " + arguments.text("path");
     if (call.name == "write")

@@ -1,4 +1,4 @@
-// What the model may call: `shell`, `background`, `read`, `write`, `edit` (`message` is the
+// What the model may call: `shell`, `background`, `read`, `write`, `edit`, `search` (`message` is the
 // warden's). Each call is prepare (policy) → execute (a child in the cell) → finalise (clip, describe).
 // A failure is a value, never an exception.
 #pragma once
@@ -54,7 +54,7 @@ std::string describe_call(const ToolCall& call);
 // Any text on one line: no control bytes, at most `limit` bytes, cut between characters.
 std::string shown_line(std::string_view text, size_t limit);
 
-// The child behind `read`, `write` and `edit`: reads one request from stdin, answers on stdout. Runs in
+// The child behind the file tools: reads one request from stdin, answers on stdout. Runs in
 // jail class file; the working directory is the workspace. Gives the exit code.
 int tool_file_main();
 

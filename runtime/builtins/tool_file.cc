@@ -1,4 +1,4 @@
-// The child behind the tools `read`, `write` and `edit`: one request on stdin, one answer on stdout.
+// The child behind the tools `read`, `write`, `edit` and `search`: one request on stdin, one answer on stdout.
 //
 // It has more rights in the cell than the agent it works for (what the shell made as another user
 // must be readable), so what it may touch is decided here and in workspace.cc, by which every path is
@@ -10,6 +10,7 @@
 #include <array>
 
 #include "builtins/edit.h"
+#include "builtins/search.h"
 #include "builtins/workspace.h"
 #include "cells/mechanism.h"
 #include "error.h"
@@ -204,6 +205,7 @@ json::Value answer_to(const std::string& text) {
     if (op == "read") return read_text(request);
     if (op == "write") return write_text(request);
     if (op == "edit") return edit_files(request);
+    if (op == "search") return search_files(request);
     throw Error("request: unknown operation");
 }
 

@@ -41,6 +41,8 @@ class Frames:
                      "/state/warden.db", "/run/cgroup", "x" * 5000, "~/outside-file", "$HOME/outside-file"):
             said = self.alpha.call("read", {"path": path})
             need(said.failed, f"read {path[:60]!r} worked: {said}")
+            said = self.alpha.call("search", {"pattern": ".", "path": path})
+            need(said.failed, f"search {path[:60]!r} worked: {said}")
             if path in ("..%2foutside-file", "%2e%2e/outside-file", "\u2025/outside-file", "..\\outside-file", "~/outside-file",
                         "$HOME/outside-file"):
                 continue  # to be written these are names like others
@@ -67,8 +69,13 @@ class Frames:
         for name in ("top/etc/passwd", "out/f", "up/f", "magic/etc/passwd", "cwd/../../outside/f", "file", "chain1", "chain50", "loop",
                      "passwd", "top/home/agent/outside/f", "up/../../../etc/passwd"):
             bad(self.alpha.call("read", {"path": "l/" + name}))
+            bad(self.alpha.call("search", {"path": "l/" + name, "pattern": "."}))
             for call in edits("l/" + name):
                 bad(self.alpha.call(*call))
+        for name in ("top", "top/etc", "out", "up", "magic", "cwd/../../outside"):
+            bad(self.alpha.call("search", {"path": "l/" + name, "pattern": "."}))
+        said = ok(self.alpha.call("search", {"path": "l", "pattern": "."}), "l/w\n1: within")
+        need("outside" not in said.text and "root:" not in said.text, f"a search followed a link: {said}")
         for name in ("out/new", "up/new", "magic/tmp/new", "top/tmp/new", "dangling/x", "output/new", "out/deep/er/new"):
             bad(self.alpha.call("write", {"path": "l/" + name, "content": "planted"}))
             for call in additions("l/" + name):
@@ -100,7 +107,8 @@ class Frames:
         while time.monotonic() < end:
             results = self.alpha.many([("read", {"path": f"race{'-folder' if reads % 2 else ''}/f"}),
                                        ("write", {"path": f"race{'-folder' if reads % 2 else ''}/f", "content": f"planted {reads}\n"}),
-                                       ("edit", {"path": f"race{'-folder' if reads % 2 else ''}/f", "old": "outside", "new": f"planted {reads}"})])
+                                       ("edit", {"path": f"race{'-folder' if reads % 2 else ''}/f", "old": "outside", "new": f"planted {reads}"}),
+                                       ("search", {"path": f"race{'-folder' if reads % 2 else ''}", "pattern": f"outside-|{reads}$"})])
             reads += 1
             writes += 1
             worked += sum(not r.failed for r in results)
@@ -149,6 +157,7 @@ class Frames:
         """F2 for files of the system, where no path of the helper's leads."""
         ok(self.alpha.shell("ln -sf /etc/passwd to-system"))
         bad(self.alpha.call("read", {"path": "to-system"}))
+        bad(self.alpha.call("search", {"path": "to-system", "pattern": "."}))
 
     def git(self):
         """F12: nothing of ours runs git outside of the cell: what a repository would start never starts."""

@@ -39,7 +39,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("background, edit, read, shell, write") != std::string::npos);
+    CHECK(why.find("background, edit, read, search, shell, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -141,6 +141,15 @@ TEST_CASE("policy: an edit names what goes and what comes, or is a patch alone")
     CHECK(!allowed("edit", "{\"patch\":\"" + std::string((256 << 10) + 1, 'x') + "\"}"));
 }
 
+TEST_CASE("policy: a search says for what") {
+    CHECK(allowed("search", R"({"pattern":"x"})"));
+    CHECK(allowed("search", R"({"glob":"*.c","path":"src","limit":5})"));
+    CHECK(denied("search", R"({"path":"src"})") == "search: pattern or glob is missing");
+    CHECK(!allowed("search", R"({"pattern":""})"));
+    CHECK(!allowed("search", R"({"pattern":"x","limit":1001})"));
+    CHECK(!allowed("search", "{\"pattern\":\"" + std::string(4097, 'x') + "\"}"));
+}
+
 TEST_CASE("policy: without a cell there is neither its root nor a throw-away one") {
     for (const char* key : {R"("user":"agent")", R"("throwaway":true)"}) {
         const std::string text = std::string(R"({"command":"ls",)") + key + "}";
@@ -168,7 +177,7 @@ TEST_CASE("policy: the schema shown to the model is the one that is checked") {
         const json::Value tools = tools_for_model(has);
         const std::vector<ToolSchema> table = tool_table(has);
         REQUIRE(tools.items().size() == table.size());
-        CHECK(table.size() == (has.may_message.empty() ? 5 : 6));
+        CHECK(table.size() == (has.may_message.empty() ? 6 : 7));
         for (size_t i = 0; i < table.size(); ++i) {
             const ToolSchema& row = table[i];
             const json::Value& tool = tools.items()[i];

@@ -58,6 +58,11 @@ class Bench {
         return call("edit", json::Value::object(
                                 {{"patch", "*** Begin Patch\n" + inside + "*** End Patch"}}));
     }
+    ToolResult search(const std::string& pattern, const std::string& path = ".",
+                      const std::string& glob = "*", int limit = 100) {
+        return call("search", json::Value::object(
+                                  {{"pattern", pattern}, {"path", path}, {"glob", glob}, {"limit", limit}}));
+    }
     std::string workspace() const { return test_.options.workspace; }  // as a tool sees it
     std::string at(const std::string& name) const { return test_.workspace + "/" + name; }
 
@@ -116,6 +121,7 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
         refused(bench.read(path), "outside of the workspace");
         refused(bench.write(path, "x"), "outside of the workspace");
         refused(bench.edit(path, "x", "y"), "outside of the workspace");
+        refused(bench.search(".", path), "outside of the workspace");
         for (const char* kind : {"Add", "Update", "Delete"})
             refused(bench.patch("*** " + std::string(kind) + " File: " + path + "\n+x\n"),
                     kind[0] == 'D' ? "line 3" : "outside of the workspace");
@@ -128,6 +134,7 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
         refused(bench.read(path), "leads out of the workspace: use shell");
         refused(bench.write(path, "x"), "leads out of the workspace: use shell");
         refused(bench.edit(path, "x", "y"), "leads out of the workspace: use shell");
+        refused(bench.search(".", path), "leads out of the workspace: use shell");
         refused(bench.patch("*** Update File: " + path + "\n-x\n"), "leads out of the workspace");
     }
     CHECK(bench.read("slash/etc/passwd").outcome == Outcome::Failed);
@@ -138,6 +145,11 @@ TEST_CASE("file: no path leads out, and the answer names the tool that may") {
     // %2e and an overlong dot are names like others.
     refused(bench.read("%2e%2e/x"), "No such file");
     CHECK(bench.write("..x/...", "fine").outcome == Outcome::Ok);
+    for (const char* path : {"root", "up", "..", "slash", "magic", "slash/etc"})
+        CHECK(bench.search(".", path).outcome == Outcome::Failed);
+    const ToolResult searched = bench.search("root:|fine");
+    CHECK_MESSAGE(searched.text == "..x/...\n1: fine\n\n[1 match in 1 file of 1; skipped: 5 links]",
+                  searched.text);
     bench.must("echo x > from");
     for (const std::string& path : {std::string("/etc/peacrab"), std::string("../x/y"),
                                     std::string("root/tmp/new/file"), full + "/../z"}) {
@@ -184,6 +196,7 @@ TEST_CASE("file: a folder that is swapped for a link all the time lets nothing o
             (void)bench.write("d/new/peacrab-race", "escaped");
             const ToolResult edited = bench.edit("d/passwd", "inside", "inside.");
             CHECK_FALSE(holds(edited.text, "root:"));
+            CHECK_FALSE(holds(bench.search("root:", i % 2 ? "." : "d").text, "root:x"));
             if (i % 4 == 0)
                 (void)bench.patch("*** Update File: d/passwd\n*** Move to: d/peacrab-race2\n"
                                   "*** Add File: d/more/peacrab-race\n+x\n");
@@ -218,11 +231,13 @@ TEST_CASE("file: pipes, sockets and devices are refused without a wait") {
         refused(bench.read(path), "named pipe");
         refused(bench.write(path, "x"), "named pipe");
         refused(bench.edit(path, "x", "y"), "named pipe");
+        refused(bench.search("x", path), "named pipe");
         refused(bench.patch("*** Update File: " + std::string(path) + "\n-x\n"), "named pipe");
     }
     refused(bench.read("sock"), "a socket");
     refused(bench.write("sock", "x"), "a socket");
     refused(bench.write("pipe/x", "x"), "Not a directory");
+    CHECK(bench.search("x").text == "[no match in 0 files; skipped: 1 link]");
 }
 
 TEST_CASE("file: one line of ten gigabytes, and offsets into it, are answered within bounds") {
@@ -238,6 +253,7 @@ TEST_CASE("file: one line of ten gigabytes, and offsets into it, are answered wi
     CHECK(beyond.text.size() < 1000);
     refused(bench.write("sparse", "x"), "too much to be replaced");
     refused(bench.edit("sparse", "x", "y"), "longer than 1 MiB");
+    CHECK(bench.search("x").text == "[no match in 2 files; skipped: 2 larger than 16 MiB]");
     refused(bench.patch("*** Update File: sparse\n-x\n"), "longer than 1 MiB");
     bench.must("test $(stat -c %s sparse) = 10737418240");
     bench.must("head -c 9000000 /dev/zero | tr '\\0' 'x' > long");
@@ -260,6 +276,10 @@ TEST_CASE("file: names with newlines, escapes and bytes that are no text stay na
         CHECK(bench.read(name).text == "x\n");
         refused(bench.read(name + "/x"), "Not a directory");
     }
+    const ToolResult searched = bench.search("x");
+    CHECK(holds(searched.text, "[8 matches in 8 files of 8"));
+    CHECK_FALSE(holds(searched.text, "\x1b"));
+    CHECK_FALSE(holds(searched.text, "\xe2\x80\xae"));
     CHECK(bench.shell("ls -A | grep -vx output | wc -l").text == "9\n");  // one has two lines
     refused(bench.write(std::string(300, 'n'), "x"), "File name too long");
     CHECK(bench.write("d/" + std::string(5000, 'n'), "x").outcome != Outcome::Ok);
@@ -377,6 +397,61 @@ TEST_CASE("file: a patch does all of it or, when something does not fit, nothing
     }
     refused(bench.patch("*** Add File: t/four\n+x\n"), "t/four: is there already");
     refused(bench.patch("*** Update File: s/one\n a\n-zzz\n"), "s/one: hunk 1: ");
+}
+
+TEST_CASE("file: a search gives lines with their numbers, by file, and says what it left out") {
+    Bench bench;
+    bench.must("mkdir -p src/deep .git node_modules/x; echo needle > .git/a; echo needle > node_modules/x/a; "
+               "printf 'one\\nneedle 1\\r\\nx\\nneedle 2' > src/b.txt; echo 'a needle' > src/deep/c.md; "
+               "printf 'needle\\0' > src/binary; ln -s src/b.txt l; echo nothing > empty");
+    CHECK(bench.search("needle").text ==
+          "src/b.txt\n2: needle 1\n4: needle 2\n\nsrc/deep/c.md\n1: a needle\n\n"
+          "[3 matches in 2 files of 4; skipped: 1 binary, 1 link, .git, node_modules]");
+    CHECK(bench.search("needle$", "src").text ==
+          "src/deep/c.md\n1: a needle\n\n[1 match in 1 file of 3; skipped: 1 binary]");
+    CHECK(bench.search("needle", ".git").text == ".git/a\n1: needle\n\n[1 match in 1 file of 1]");
+    CHECK(bench.search("needle", bench.workspace() + "/src/b.txt", "*", 1).text ==
+          bench.workspace() + "/src/b.txt\n2: needle 1\n\n"
+          "[1 match in 1 file of 1; ended at 1 match: narrow it by path, glob or pattern]");
+    CHECK(bench.search("needle", ".", "*.md").text == "src/deep/c.md\n1: a needle\n\n[1 match in 1 file of 1; skipped: 1 link, .git, node_modules]");
+    CHECK(bench.search("needle", ".", "src/*").text.starts_with("src/b.txt\n2: needle 1\n4: needle 2\n\n[2"));
+    CHECK(bench.search("needle", "l").text.starts_with("l\n2: needle 1\n"));  // named, so meant
+    CHECK(bench.search("absent", "src/deep").text == "[no match in 1 file]");
+    refused(bench.search("needle", "none"), "No such file");
+    refused(bench.search("(x"), "pattern: a ( is not closed");
+    refused(bench.search("x", ".", "{x"), "glob: ");
+    bench.must("head -c 3000 /dev/zero | tr '\\0' x > long; echo needle >> long; head -c 3000 /dev/zero | tr '\\0' y >> long");
+    const ToolResult clipped = bench.search("xneedle|needle", "long");
+    CHECK(clipped.text.size() < 400);
+    bench.must("(head -c 3000 /dev/zero | tr '\\0' x; echo needle) > long");
+    CHECK(holds(bench.search("xneedle", "long").text, "xneedle\n"));
+}
+
+TEST_CASE("file: a search by name alone lists files, the newest first") {
+    Bench bench;
+    bench.must("mkdir -p d/e; touch -d 2020-01-01 a.c; touch -d 2022-01-01 d/e/b.c; touch -d 2021-01-01 d/c.h d/x.o");
+    const auto list = [&](const std::string& glob, int limit = 100) {
+        return bench.call("search", json::Value::object({{"glob", glob}, {"limit", limit}})).text;
+    };
+    CHECK(list("*.{c,h}") == "d/e/b.c\nd/c.h\na.c\n\n[3 files]");
+    CHECK(list("d/**/*.c") == "d/e/b.c\n\n[1 file]");
+    CHECK(list("*.c", 1) == "d/e/b.c\n\n[1 file of 2; the newest are shown]");
+    CHECK(list("*.py") == "[no such file]");
+}
+
+TEST_CASE("file: a search ends within bounds, however much there is") {
+    Bench bench;
+    bench.must("d=.; for i in $(seq 1 80); do d=$d/d; done; mkdir -p $d; echo x > $d/f; ln -s . d/loop; "
+               "yes needle | head -c 1000000 > many; mkdir w; cd w; seq 1 3000 | xargs touch");
+    const ToolResult many = bench.search("needle", ".", "*", 1000);
+    CHECK(many.text.size() < 50'000);
+    CHECK(holds(many.text, "[1000 matches in 1 file"));
+    CHECK(holds(bench.search("x", "d").text, "1 folder too deep"));
+    CHECK(holds(bench.search("x", "w").text, "[no match in 3000 files]"));
+    bench.must("head -c 12000000 /dev/urandom | tr -dc 'ab\\n' | tr '\\n' a | head -c 90000 > noise; "
+               "for i in $(seq 1 7); do cat noise noise > n2; mv n2 noise; done");
+    const ToolResult slow = bench.search("a[ab]{40}a[ab]{40}a[ab]{400}c", "noise");
+    refused(slow, "it takes too long on this text");
 }
 
 TEST_CASE("file: on a full disk the old file stays whole and no rest is left" *

@@ -233,6 +233,8 @@ TEST_CASE("tools: a description is one line without control bytes, however hosti
     CHECK(describe_call({"1", "edit",
                          R"({"patch":"*** Begin Patch\n*** Update File: a\n*** Add File: b\n+x\n"})"}) ==
           "edit: a, b");
+    CHECK(describe_call({"1", "search", R"({"pattern":"x+","glob":"*.c","path":"src"})"}) ==
+          "search: x+ in *.c below src");
     for (const ToolCall& call :
          {ToolCall{"1", "shell", R"({"command":"a\nb\u001b]0;x\u0007\u202e"})"},
           ToolCall{"1", "shell", "{\"command\":\"" + std::string(100'000, 'x') + "\"}"},
