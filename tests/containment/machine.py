@@ -60,7 +60,8 @@ class Machine:
             file.write(self.key)
         self.config = os.path.join(config, "config.yaml")
         with open(self.config, "w") as file:
-            file.write(f"model: hostile-1\nmodel-url: {self.server.url}\n{agents}")
+            # A local server's window is taken to be small; what the script says must not be summed up.
+            file.write(f"model: hostile-1\nmodel-url: {self.server.url}\nwindow: 100000000\n{agents}")
 
     def up(self):
         began = time.monotonic()
