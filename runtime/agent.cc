@@ -24,7 +24,8 @@ namespace peacrab {
 namespace {
 
 constexpr size_t kTogether = 4;    // calls that only read; the warden takes no more
-constexpr int kSameCallLimit = 5;  // the same call with the same arguments, in a row
+constexpr int kSameCallWarning = 3;  // the same call with the same arguments, in a row: told so
+constexpr int kSameCallLimit = 5;    // ended
 constexpr int kPauseLimit = 5;     // continuations of a server-side pause
 constexpr size_t kMaxDelta = size_t{64} << 10;
 
@@ -236,7 +237,11 @@ std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
 // Journaled as they come; context/prompt puts them into the order of the calls.
 void Turn::run_together(std::span<const ToolCall> calls) {
     const auto keep = [this](const std::string& id, const std::string& text, Outcome outcome) {
-        record({{Entry::Kind::Result, id_, id, text, {}, outcome}});
+        std::string told = text;
+        if (same_calls_ >= kSameCallWarning)
+            told += "\n\n[the same call " + std::to_string(same_calls_) +
+                    " times in a row: it will not help; do something else, or say what is missing]";
+        record({{Entry::Kind::Result, id_, id, told, {}, outcome}});
     };
     std::vector<std::string> asked;
     for (const ToolCall& call : calls) {

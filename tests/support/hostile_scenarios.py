@@ -211,6 +211,12 @@ def shared(dialect):
         else:
             x.answer()
 
+    def loop(x):
+        """The same call for ever: from the third on its result says so."""
+        if x.results and ("times in a row" in x.results[-1]) != (x.made >= 3):
+            x.violation(f"after {x.made} calls the result is: {x.results[-1][-200:]}")
+        x.stream(new().shell(f"call_{x.made}").end("tools"))
+
     def id_again(x):
         """A server that begins to count its ids anew with each answer."""
         if x.made < 2:
@@ -267,6 +273,7 @@ def shared(dialect):
         "error-after-tool": lambda x: x.stream(new().call("call_a", ran).broken()),
         "cut-after-tool": lambda x: x.cut(new().call("call_a", ran)),
         "unknown-stop": lambda x: x.stream(new().call("call_a", ran).end("because")),
+        "loop": loop,
         # Failures that pass.
         "529-once": once(lambda x: x.error(529), hello),
         "429-once": once(lambda x: x.error(429, retry_after="1"), hello),
