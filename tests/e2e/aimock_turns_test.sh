@@ -2,7 +2,8 @@
 # timeout: 300
 # Turns against the scripted model, in each of the three dialects, without a VM: calls that only read run
 # beside each other and every call has its result; what is not allowed is denied and told; a turn that was
-# killed under its call goes on in the next, which is told of it, and nothing runs a second time.
+# killed under its call goes on in the next, which is told of it, and nothing runs a second time. Then one
+# conversation goes through all three.
 . "$(dirname "$0")/../support/aimock_conversation.sh"
 
 [[ -x $build/runtime/peacrabd ]] || say_failed "$build/runtime/peacrabd is not built"
@@ -39,17 +40,24 @@ kill_all() {
     kill -KILL $pids 2>/dev/null
 }
 
-for dialect in anthropic chat responses; do
-    mkdir "$folder/$dialect" "$folder/$dialect/home" "$folder/$dialect/work"
-    echo first >"$folder/$dialect/work/one.txt"
-    echo second >"$folder/$dialect/work/two.txt"
-    if ((EUID == 0)); then chown -R 65534:65534 "$folder/$dialect"; fi
+# place NAME DIALECT: a home and a folder to work in, if there are none of that name; `ask` asks from there.
+place() {
+    dialect=$2
+    if [[ ! -d $folder/$1 ]]; then
+        mkdir "$folder/$1" "$folder/$1/home" "$folder/$1/work"
+        echo first >"$folder/$1/work/one.txt"
+        echo second >"$folder/$1/work/two.txt"
+        if ((EUID == 0)); then chown -R 65534:65534 "$folder/$1"; fi
+    fi
     key=OPENAI_API_KEY address=$url/v1
-    if [[ $dialect == anthropic ]]; then key=ANTHROPIC_API_KEY address=$url; fi
-    ask=("${as[@]}" env -i PATH="$PATH" HOME="$folder/$dialect/home" LANG=C.UTF-8 work="$folder/$dialect/work"
-        "$key=$model_key"
-        bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect $dialect
+    if [[ $2 == anthropic ]]; then key=ANTHROPIC_API_KEY address=$url; fi
+    ask=("${as[@]}" env -i PATH="$PATH" HOME="$folder/$1/home" LANG=C.UTF-8 work="$folder/$1/work" "$key=$model_key"
+        bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect "$2"
         --model-url "$address" --continue)
+}
+
+for dialect in anthropic chat responses; do
+    place $dialect $dialect
     forget_journal
 
     question parallel 0 'read both files'
@@ -93,3 +101,15 @@ assert len(said) == 7, said"
     [[ $(<"$folder/$dialect/work/ran") == started ]] || say_failed "$dialect: ran: $(<"$folder/$dialect/work/ran")"
     echo "ok: $dialect: together ($order), denied, resumed after a kill"
 done
+
+# One conversation, in one dialect after the other: what was called in the first is paired in the others.
+forget_journal
+place switch anthropic
+question switch_1 0 'read both files'
+for dialect in chat responses anthropic; do
+    place switch $dialect
+    question switch_$dialect 0 'say hello'
+    wants switch_$dialect.out 'Hello from the scripted model.'
+    asked "assert list(results(bodies[-1])) == ['toolu_one', 'toolu_two', 'toolu_both'], bodies[-1]"
+done
+echo 'ok: one conversation in three dialects'
