@@ -321,10 +321,19 @@ std::vector<MessageRow> WardenStore::messages_before(int64_t turn) {
         "SELECT inbox.id, inbox.text, inbox.turn FROM inbox JOIN turns ON turns.id = inbox.turn "
         "WHERE turns.session = (SELECT id FROM session_of) AND turns.id < ?1 AND turns.id > "
         "(SELECT coalesce(max(id), 0) FROM turns WHERE session = (SELECT id FROM session_of) "
-        "AND id < ?1 AND status = 'done') ORDER BY inbox.turn, inbox.arrival");
+        "AND id < ?1 AND status = 'done') AND turns.status <> 'stopped' "
+        "ORDER BY inbox.turn DESC, inbox.arrival DESC LIMIT 100");
     query.bind(turn);
     std::vector<MessageRow> rows;
-    while (query.step()) rows.push_back({query.text(0), query.text(1), query.integer(2)});
+    size_t size = 0;
+    while (query.step()) {
+        rows.push_back({query.text(0), query.text(1), query.integer(2)});
+        size += rows.back().text.size();
+        if (size <= kMaxEarlier) continue;
+        rows.pop_back();
+        break;
+    }
+    std::reverse(rows.begin(), rows.end());
     return rows;
 }
 

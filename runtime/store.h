@@ -123,7 +123,9 @@ class WardenStore {
     void add_message(int64_t turn, const std::string& channel, const std::string& id,
                      const std::string& text);
     std::vector<MessageRow> messages(int64_t turn);  // in order of arrival
-    // Of the turns before it in its session, back to the last that ended well: a journal may lack them.
+    // Of the turns before it in its session that nobody stopped, back to the last that ended well: a journal
+    // may lack them. The newest, 100 and kMaxEarlier bytes at most, in order of arrival.
+    static constexpr size_t kMaxEarlier = size_t{64} << 10;
     std::vector<MessageRow> messages_before(int64_t turn);
     void move_message(const std::string& id, int64_t from_turn, int64_t to_turn);
     std::optional<TurnRow> turn(int64_t id);

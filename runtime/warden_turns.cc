@@ -19,7 +19,6 @@ constexpr Seconds kStopGrace{10};                 // from "stop" to SIGKILL of t
 constexpr Milliseconds kDeafGrace{500};           // of one that has closed its ears: its last words
 // Said to a turn and not yet taken by it; in JSON it may be six times as much, and must fit its port.
 constexpr size_t kMaxWaiting = 100, kMaxWaitingBytes = size_t{1} << 20;
-constexpr size_t kMaxEarlier = size_t{64} << 10;  // of turns that were cut off; in JSON six times as much
 constexpr size_t kMostCalls = 4;  // at once, of those that only read
 constexpr size_t kMaxReply = kMaxFrame - KiB(4).count;  // as written in JSON
 
@@ -95,10 +94,7 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
         frame.find("may_message")->push(name);
     }
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
-    size_t left = kMaxEarlier;
     for (const MessageRow& row : store.messages_before(turn.id)) {
-        if (row.text.size() > left) break;
-        left -= row.text.size();
         if (!frame.find("earlier")) frame.set("earlier", json::Value::array());
         frame.find("earlier")->push(
             json::Value::object({{"turn", turn_name(row.turn)}, {"text", row.text}}));
@@ -429,6 +425,7 @@ void Warden::State::show_call_done(const RunningTurn& turn, const RunningCall& c
 void Warden::State::finish_call(RunningTurn& turn, uint64_t number, const ToolResult& result) {
     const auto call = std::find_if(turn.calls.begin(), turn.calls.end(),
                                    [&](const RunningCall& one) { return one.number == number; });
+    if (call == turn.calls.end()) return;
     show_call_done(turn, *call, result);
     const std::string id = call->id;
     turn.calls.erase(call);

@@ -55,7 +55,7 @@ std::string variable_of(const ModelRouteOptions& options, const ModelServer& ser
 Target find_target(const ModelRouteOptions& options) {
     Target target{choose_model_here(options), {}};
     if (target.choice.key == ModelChoice::Key::Stored) {
-        auto key = store_of(options).read(key_name(target.choice.server));
+        auto key = store_of(options).read(key_name(target.choice.server, target.choice.url));
         if (!key) throw Error("secrets: the key was removed at this moment");
         target.key = std::move(*key);
     } else if (target.choice.key == ModelChoice::Key::Environment) {
@@ -286,9 +286,9 @@ int Route::run() {
 }  // namespace
 
 ModelChoice choose_model_here(const ModelRouteOptions& options) {
-    ModelChoice choice = choose_model(options.config, [&](const ModelServer& server) {
+    ModelChoice choice = choose_model(options.config, [&](const ModelServer& server, const std::string& url) {
         const std::string variable = variable_of(options, server);
-        return KeysPresent{store_of(options).exists(key_name(server)),
+        return KeysPresent{store_of(options).exists(key_name(server, url)),
                            !variable.empty() && !env(variable.c_str()).empty()};
     });
     if (choice.model.empty()) choice.model = first_model(choice.url, choice.server.dialect);

@@ -2,8 +2,7 @@
 // argument list. So it comes from a terminal with its echo off, put back on every way out, or from
 // a pipe; never from a flag.
 //
-// The one trap here: a stored key goes to whatever address the configuration names. Naming another
-// address without its key is therefore refused, or asked about, while an old key is in the store.
+// A key is stored under the server it is for, and no other server is ever sent it.
 #include "setup_model.h"
 
 #include <poll.h>
@@ -129,7 +128,6 @@ class Dialogue {
 struct Plan {
     Config config;              // with the model and the address put in
     std::optional<Secret> key;  // nothing: the store stays as it is
-    bool forget_key = false;
 };
 
 std::string goes_to(const Config& config) {
@@ -145,7 +143,8 @@ ModelServer server_of(const Config& config) {
 
 // Each server that is known has a key of its own.
 std::string key_of(const Config& config) {
-    return key_name(server_of(config));
+    const ModelServer server = server_of(config);
+    return key_name(server, config.model_url.empty() ? server.base : config.model_url);
 }
 
 Secret read_key(int fd) {
@@ -192,15 +191,12 @@ void ask_address(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
     }
 }
 
-void ask_key(Dialogue& dialogue, const SecretStore& store, const Config& before, Plan& plan) {
+void ask_key(Dialogue& dialogue, const SecretStore& store, Plan& plan) {
     const ModelServer server = server_of(plan.config);
     if (server.quirks.local) return;
     const bool needed = *server.name;
     const bool stored = store.exists(key_of(plan.config));
-    const bool moved = plan.config.model_url != before.model_url;
-    const char* empty = stored && !moved ? ", Enter keeps the stored one"
-                        : needed         ? ""
-                                         : ", Enter for none";
+    const char* empty = stored ? ", Enter keeps the stored one" : needed ? "" : ", Enter for none";
     for (;;) {
         Secret key = dialogue.ask_hidden(std::string("the key (it is not shown") + empty + "): ");
         if (!key.empty()) {
@@ -212,12 +208,7 @@ void ask_key(Dialogue& dialogue, const SecretStore& store, const Config& before,
             dialogue.say("that is no key: " + fault);
             continue;
         }
-        if (stored && !moved) return;
-        if (stored &&
-            dialogue.yes("A key is stored. Send that one to " + goes_to(plan.config) + "?"))
-            return;
-        plan.forget_key = stored && !needed;
-        if (!needed) return;
+        if (stored || !needed) return;
     }
 }
 
@@ -237,18 +228,13 @@ void ask_model(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {
 }
 
 // Without a terminal: flags and a pipe. Gives why not, or nothing.
-std::string plan_from_flags(const SetupOptions& options, const SecretStore& store,
-                            const std::string& address_before, Plan& plan) {
+std::string plan_from_flags(const SetupOptions& options, Plan& plan) {
     if (options.key == SetupOptions::Key::Stdin) {
         Secret key = read_key(options.in_fd);
         const std::string fault = secret_fault(key.reveal());
         if (!fault.empty()) return "the key on standard input: " + fault;
         plan.key = std::move(key);
     }
-    if (!plan.key && plan.config.model_url != address_before && store.exists(key_of(plan.config)))
-        return "a key is stored; it would be sent to " + goes_to(plan.config) +
-               ": give the key of that server by --key-stdin, or first remove " +
-               store.directory() + "/" + key_of(plan.config);
     if (plan.key && plan.config.model == kDemoModel && options.model.model.empty())
         plan.config.model.clear();
     return {};
@@ -257,15 +243,15 @@ std::string plan_from_flags(const SetupOptions& options, const SecretStore& stor
 // One call of one token, by the code that makes all later ones. Gives why it failed, or nothing.
 std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd) {
     Secret key = plan.key ? plan.key->clone() : Secret();
-    if (!plan.key && !plan.forget_key)
+    if (!plan.key)
         if (std::optional<Secret> stored = store.read(key_of(plan.config))) key = std::move(*stored);
     KeysPresent keys;
     keys.stored = !key.empty();
     const std::string name = key_of(plan.config);
     const ModelChoice choice =
         choose_model({plan.config.model, plan.config.model_url, plan.config.dialect},
-                     [&](const ModelServer& server) {
-                         return key_name(server) == name ? keys : KeysPresent{};
+                     [&](const ModelServer& server, const std::string& url) {
+                         return key_name(server, url) == name ? keys : KeysPresent{};
                      });
     if (choice.demo) return "without a key and without an address only the demo model answers";
     if (!choice.note.empty()) return choice.note;
@@ -293,8 +279,6 @@ std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd)
 }
 
 void keep(const Plan& plan, const Config& before, const SecretStore& store) {
-    // A message may be on its way meanwhile: at no moment stands a key beside an address it is not
-    // for.
     const bool moved = plan.config.model_url != before.model_url;
     ConfigEdit edit(config_file());
     const auto put = [&edit](const char* key, const std::string& value) {
@@ -304,7 +288,6 @@ void keep(const Plan& plan, const Config& before, const SecretStore& store) {
     if (plan.config.model != before.model) put("model", plan.config.model);
     if (moved) put("model-url", plan.config.model_url);
     if (plan.config.dialect != before.dialect) put("dialect", plan.config.dialect);
-    if (plan.forget_key || (plan.key && moved)) store.remove(key_of(plan.config));
     if (moved || plan.config.model != before.model || plan.config.dialect != before.dialect)
         edit.save();
     if (plan.key) store.write(key_of(plan.config), *plan.key);
@@ -327,10 +310,10 @@ int run_setup(const SetupOptions& options, Dialogue& dialogue) {
     if (!plan.config.model_url.empty()) (void)url_host(plan.config.model_url);
     if (person) {
         ask_address(dialogue, options, plan);
-        ask_key(dialogue, store, before, plan);
+        ask_key(dialogue, store, plan);
         ask_model(dialogue, options, plan);
     } else {
-        const std::string why = plan_from_flags(options, store, before.model_url, plan);
+        const std::string why = plan_from_flags(options, plan);
         if (!why.empty()) {
             dialogue.say("not stored: " + why);
             return kNotStored;
@@ -356,7 +339,7 @@ bool is_chosen(const ModelConfig& flags) {
     if (!flags.model.empty() || !flags.model_url.empty()) return true;
     const SecretStore store;
     for (const ModelServer& server : model_servers())
-        if (store.exists(key_name(server)) ||
+        if (store.exists(key_name(server, server.base)) ||
             (*server.key_variable && !env(server.key_variable).empty()))
             return true;
     const Config config = load_config(config_file());

@@ -299,8 +299,8 @@ void AgentGroup::look() noexcept {
     const std::string_view said(text.data(), n > 0 ? static_cast<size_t>(n) : 0);
     now.hits = field_of(agent + "/memory.events", "max");
     now.refaults = field(said, "workingset_refault_file");
-    const uint64_t spare =
-        field(said, "file") - field(said, "shmem") + field(said, "slab_reclaimable");
+    const uint64_t file = field(said, "file"), shared = field(said, "shmem");
+    const uint64_t spare = file - std::min(file, shared) + field(said, "slab_reclaimable");
     const uint64_t again = (now.refaults - last_.refaults) * 4096;
     const bool stall = now.hits > last_.hits && spare <= limits_.memory.count / 20 &&
                        (again >= spare / 8 || spare <= limits_.memory.count / 100);
@@ -308,15 +308,26 @@ void AgentGroup::look() noexcept {
     last_ = now;
 }
 
-bool AgentGroup::stalled(Call& call) noexcept {
+// Of the calls that live the one that holds most, as the kernel itself would choose.
+bool AgentGroup::stalled(Call& call) noexcept try {
     if (!on(Mechanism::MemoryStall)) return false;
     look();
-    uint64_t held = 0;
-    const std::string text =
-        read_file_if_exists(path_of(call) + "/memory.current", KiB(1)).value_or("");
-    std::from_chars(text.data(), text.data() + text.size(), held);
-    call.stalled = last_.stalls >= kStalls && held >= limits_.memory.count / 16;
-    return call.stalled;
+    if (last_.stalls < kStalls) return false;
+    const auto held = [](const std::string& group) {
+        uint64_t bytes = 0;
+        if (field_of(group + "/cgroup.events", "populated") == 0) return bytes;
+        const std::string text = read_file_if_exists(group + "/memory.current", KiB(1)).value_or("");
+        std::from_chars(text.data(), text.data() + text.size(), bytes);
+        return bytes;
+    };
+    const uint64_t own = held(path_of(call));
+    for (const std::string& name : list_folder(path_ + "/shell"))
+        if (held(path_ + "/shell/" + name) > own) return false;
+    last_.stalls = 0;  // what this frees is looked at first
+    call.stalled = true;
+    return true;
+} catch (const std::exception&) {  // too many open files: asked again in a second
+    return false;
 }
 
 std::string AgentGroup::limit_hit(Call& call) noexcept {

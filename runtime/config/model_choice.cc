@@ -4,6 +4,8 @@
 // the person did not ask for it: no url means the vendor's own, clear text means no key.
 #include "config/model_choice.h"
 
+#include <cstdio>
+
 #include "error.h"
 
 namespace peacrab {
@@ -59,8 +61,20 @@ std::string url_host(const std::string& url) {
     return parse_url(url).host;
 }
 
-std::string key_name(const ModelServer& server) {
-    return *server.name ? server.name : model_servers().front().name;
+std::string key_name(const ModelServer& server, const std::string& url) {
+    if (*server.name) return server.name;
+    // Readable, and no two hosts the same.
+    std::string host = url_host(url), name = "at-";
+    uint32_t hash = 2166136261u;  // FNV-1a, 32 bits
+    for (char& c : host) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+        hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (name.size() < 40) name += plain ? c : '-';
+    }
+    char number[10];
+    std::snprintf(number, sizeof number, "-%08x", hash);
+    return name + number;
 }
 
 std::string key_variable(const ModelServer& server) {
@@ -72,10 +86,11 @@ namespace {
 
 // Without an address: the first in the table whose key is there, a stored one before one that the
 // environment happens to have.
-const ModelServer* first_with_key(const std::function<KeysPresent(const ModelServer&)>& keys) {
+const ModelServer* first_with_key(
+    const std::function<KeysPresent(const ModelServer&, const std::string&)>& keys) {
     const auto first = [&](bool KeysPresent::*where) -> const ModelServer* {
         for (const ModelServer& server : model_servers())
-            if (!server.quirks.local && keys(server).*where) return &server;
+            if (!server.quirks.local && keys(server, server.base).*where) return &server;
         return nullptr;
     };
     if (const ModelServer* server = first(&KeysPresent::stored)) return server;
@@ -85,7 +100,7 @@ const ModelServer* first_with_key(const std::function<KeysPresent(const ModelSer
 }  // namespace
 
 ModelChoice choose_model(const ModelConfig& config,
-                         const std::function<KeysPresent(const ModelServer&)>& keys) {
+                         const std::function<KeysPresent(const ModelServer&, const std::string&)>& keys) {
     ModelChoice choice;
     choice.model = kDemoModel;
     choice.server.dialect = ModelDialect::Anthropic;  // the demo model's
@@ -108,7 +123,7 @@ ModelChoice choose_model(const ModelConfig& config,
     choice.model = config.model.empty() ? choice.server.default_model : config.model;
     if (choice.model.empty() && choice.server.dialect == ModelDialect::Anthropic)
         choice.model = model_servers().front().default_model;
-    choice.key = choose_key(keys(choice.server));
+    choice.key = choose_key(keys(choice.server, choice.url));
     if (choice.key != ModelChoice::Key::None && !url.https && !this_machine(url.host)) {
         choice.key = ModelChoice::Key::None;
         choice.note = "the key is not sent to " + url.host +

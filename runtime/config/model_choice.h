@@ -34,9 +34,9 @@ struct ModelChoice {
 
 constexpr const char* kDemoModel = "demo";  // also a name to ask for
 
-// The name of a server's key in the secret store, and the variable it may be in. A server that is not
-// known has the key that was stored for "the model", by its old name.
-std::string key_name(const ModelServer& server);
+// The name of a server's key in the secret store, and the variable it may be in. `url`: of a server that is
+// not known, which has a name for each host and port.
+std::string key_name(const ModelServer& server, const std::string& url);
 std::string key_variable(const ModelServer& server);
 
 // The config wins over the environment, the store over the variable. Without a url it is the first server
@@ -44,7 +44,7 @@ std::string key_variable(const ModelServer& server);
 // A key never goes out in clear text: over plain http only to this machine. Throws Error for a url that is
 // no http or https one, and for a dialect that is none.
 ModelChoice choose_model(const ModelConfig& config,
-                         const std::function<KeysPresent(const ModelServer&)>& keys);
+                         const std::function<KeysPresent(const ModelServer&, const std::string& url)>& keys);
 // "api.anthropic.com": who is spoken to, for messages. Port kept, user part and path not.
 std::string url_host(const std::string& url);
 

@@ -166,19 +166,25 @@ std::string facts(const std::vector<Entry>& entries, int64_t upto, const std::st
 std::vector<std::string> transcript(const std::vector<Entry>& entries, int64_t from, int64_t upto) {
     constexpr size_t kText = size_t{4} << 10, kInput = 1500;
     std::vector<std::string> out;
+    // No line of a text can pass for the beginning of another's words.
+    const auto add = [&out](const std::string& whose, const std::string& text) {
+        std::string said = "[" + whose + "] ";
+        for (const char c : text) said += c == '\n' || c == '\r' ? std::string("\n| ") : std::string(1, c);
+        out.push_back(std::move(said));
+    };
     for (const Entry& entry : entries) {
         if (entry.seq < from || entry.seq > upto) continue;
-        if (entry.kind == Entry::Kind::User) out.push_back("[said to the agent] " + cut_to(entry.text, kText));
+        if (entry.kind == Entry::Kind::User) add("said to the agent", cut_to(entry.text, kText));
         if (entry.kind == Entry::Kind::Result)
-            out.push_back(std::string("[result, ") + outcome_name(entry.outcome) + "] " + stub(entry.text));
+            add(std::string("result, ") + outcome_name(entry.outcome), stub(entry.text));
         if (entry.kind != Entry::Kind::Assistant || !entry.content.is_array()) continue;
         for (const json::Value& block : entry.content.items()) {
             const std::string type = block.text("type");
             const json::Value* input = block.find("input");
-            if (type == "text") out.push_back("[the agent] " + cut_to(block.text("text"), kText));
+            if (type == "text") add("the agent", cut_to(block.text("text"), kText));
             if (type == "tool_use")
-                out.push_back("[call] " + line(block.text("name"), 64) + " " +
-                              (input ? cut_to(json::dump(*input), kInput) : ""));
+                add("call", line(block.text("name"), 64) + " " +
+                                             (input ? cut_to(json::dump(*input), kInput) : ""));
         }
     }
     return out;

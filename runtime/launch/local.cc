@@ -55,24 +55,23 @@ ModelConfig with_config(const LocalOptions& options, const Config& config) {
             first(options.dialect, config.dialect)};
 }
 
-// Where neither a key nor an address says which: a server that runs on this machine.
+// A server that runs on this machine is named, never taken: whoever listens there would get the conversation
+// and drive the tools.
 ModelChoice choose_model_here(const LocalOptions& options, const Config& config) {
-    ModelConfig wanted = with_config(options, config);
-    const auto keys = [](const ModelServer& server) {
+    const auto keys = [](const ModelServer& server, const std::string&) {
         const std::string variable = key_variable(server);
         return KeysPresent{false, !variable.empty() && !env(variable.c_str()).empty()};
     };
-    ModelChoice choice = choose_model(wanted, keys);
+    ModelChoice choice = choose_model(with_config(options, config), keys);
+    std::string found;
     for (const ModelServer& server : model_servers())
-        if (choice.demo && server.quirks.local && answers(server)) {
-            wanted.model_url = server.base;
-            choice = choose_model(wanted, keys);
-        }
+        if (choice.demo && server.quirks.local && answers(server))
+            found += std::string("; on this machine one answers as ") + server.name +
+                     " does: --model-url " + server.base;
     if (choice.demo)
         throw Error(
-            "no model: set ANTHROPIC_API_KEY or OPENAI_API_KEY, start a local server (Ollama, llama.cpp, "
-            "Docker Model Runner), or name one with --model-url (the demo model is only there in the "
-            "microVM: `peacrab ask`)");
+            "no model: set ANTHROPIC_API_KEY or OPENAI_API_KEY, or name a server with --model-url (the "
+            "demo model is only there in the microVM: `peacrab ask`)" + found);
     if (choice.model.empty()) choice.model = first_model(choice.url, choice.server.dialect);
     return choice;
 }

@@ -2,6 +2,8 @@
 // short clocks and small bounds, and whatever else listens there is left alone.
 #include "protocols/model_list.h"
 
+#include <sys/timerfd.h>
+
 #include "error.h"
 #include "http.h"
 #include "json.h"
@@ -28,12 +30,16 @@ std::vector<std::string> models_at(const std::string& base, ModelDialect dialect
                                                                      : "responses";
     request.url = url.substr(0, url.size() - tail.size()) + "models";
     std::vector<std::string> names;
+    // Whoever answers a byte at a time is no server of models: all of it is over after two seconds.
+    const UniqueFd end(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+    const itimerspec span{{0, 0}, {2, 0}};
+    if (!end || ::timerfd_settime(end.get(), 0, &span, nullptr) < 0) return names;
     try {
         HttpClient client(options);
         std::string body;
         const HttpResult result = client.send(
             request, [](const HttpResult& head) { return head.status == 200; },
-            [&body](std::string_view piece) { body += piece; });
+            [&body](std::string_view piece) { body += piece; }, end.get());
         if (result.failure != HttpResult::Failure::None || result.status != 200) return names;
         const json::Value list = json::parse(json::valid_utf8(body), json::kModelLimits);
         const json::Value* data = list.find("data");

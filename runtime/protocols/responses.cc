@@ -159,8 +159,9 @@ void ResponsesReader::item(const json::Value& item, const json::Value* index, bo
     const bool numbered = index && index->is_integer();
     const bool call = type == "function_call", message = type == "message";
     if (!call && !message) {
-        // Of no use later: what is not yet whole, and reasoning that only this server could read.
-        if (!done || (type == "reasoning" && item.text("encrypted_content").empty())) return;
+        // Of no use later: what is not yet whole, reasoning that only this server could read, and what the
+        // provider did by itself, which nobody asked it to and the model route would not let through.
+        if (!done || type != "reasoning" || item.text("encrypted_content").empty()) return;
         const int64_t at = numbered ? std::clamp<int64_t>(index->as_integer(), 0, 1 << 30) : next_;
         next_ = std::max(next_, at + 1);
         add_block(at, json::Value::object({{"type", kItem}, {"item", item}})).closed = true;

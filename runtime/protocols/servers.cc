@@ -36,6 +36,9 @@ Address split(const std::string& url) {
         address.port = rest.substr(colon);
         rest.resize(colon);
     }
+    for (char& c : rest)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    while (rest.ends_with('.')) rest.pop_back();  // the same name, written as absolute
     address.host = std::move(rest);
     return address;
 }

@@ -13,9 +13,12 @@ export XDG_STATE_HOME=$folder/state XDG_CONFIG_HOME=$folder/config
 mkdir "$XDG_STATE_HOME" "$XDG_CONFIG_HOME"
 unset ANTHROPIC_API_KEY
 secrets=$XDG_CONFIG_HOME/peacrab/secrets
-(umask 077 && mkdir -p "$secrets" && printf %s "$model_key" >"$secrets/anthropic")
+mkdir -p "$XDG_CONFIG_HOME/peacrab"
 
 start_model
+"$peacrab" setup --model mock --model-url "$url" --key-stdin --no-check <<<"$model_key" >"$folder/setup.out" ||
+    say_failed "$(<"$folder/setup.out")"
+key_file=$(echo "$secrets"/*)
 speak() { # DIALECT ADDRESS [LINE]
     printf 'model: mock\nmodel-url: %s\ndialect: %s\n%s\n' "$2" "$1" "${3-}" >"$XDG_CONFIG_HOME/peacrab/config.yaml.new"
     mv "$XDG_CONFIG_HOME/peacrab/config.yaml.new" "$XDG_CONFIG_HOME/peacrab/config.yaml"
@@ -32,10 +35,10 @@ if grep -q "^boot=$(</proc/sys/kernel/random/boot_id)$" "$folder/told"; then
 fi
 grep -qx 'user=uid=0' "$folder/told" || say_failed "not the agent: $(<"$folder/told")"
 # The key is looked up at each message: another one is refused, the right one works again.
-printf sk-ant-not-the-one >"$secrets/anthropic"
+printf sk-ant-not-the-one >"$key_file"
 question other_key 1 'is this the key?'
 wants other_key.err '401'
-printf %s "$model_key" >"$secrets/anthropic"
+printf %s "$model_key" >"$key_file"
 failures_and_after
 for dialect in chat responses; do
     path=/v1/responses

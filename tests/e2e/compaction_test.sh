@@ -63,7 +63,7 @@ for dialect in anthropic chat responses; do
     for window in known said; do
         home=$folder/$dialect.$window
         mkdir -p "$home/work" "$home/.config/peacrab"
-        if [[ $window == known ]]; then echo 'window: 4096' >"$home/.config/peacrab/config.yaml"; fi
+        if [[ $window == known ]]; then echo 'window: 4400' >"$home/.config/peacrab/config.yaml"; fi
         if ((EUID == 0)); then chown -R 65534:65534 "$home"; fi
         ask=("${as[@]}" env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 work="$home/work" "$key=$model_key"
             bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect $dialect

@@ -61,4 +61,4 @@ equal 0 "$(search "$qemu" "${key#sk-ant-}")" "copies of its distinctive part"
 if grep -qF "$key" "$XDG_STATE_HOME/peacrab/default/state.img"; then fail "the key is on the guest's disk"; fi
 if ! grep -qF "$marker" "$XDG_STATE_HOME/peacrab/default/state.img"; then fail "the disk was not searched"; fi
 if grep -rqF "$key" "$XDG_STATE_HOME/peacrab"; then fail "the key is in a log"; fi
-equal 600 "$(stat -c %a "$XDG_CONFIG_HOME/peacrab/secrets/anthropic")" "the mode of the key's file"
+equal 600 "$(stat -c %a "$XDG_CONFIG_HOME"/peacrab/secrets/*)" "the mode of the key's file"

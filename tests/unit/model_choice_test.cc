@@ -11,7 +11,7 @@ namespace {
 
 // As if every server had its key there, or, with a name, that one alone.
 auto all(KeysPresent keys, const std::string& name = {}) {
-    return [keys, name](const ModelServer& server) {
+    return [keys, name](const ModelServer& server, const std::string&) {
         return name.empty() || server.name == name ? keys : KeysPresent{};
     };
 }
@@ -87,7 +87,7 @@ TEST_CASE("model choice: without an address the first server of the table whose 
     CHECK(openai.url == "https://api.openai.com/v1");
     CHECK(openai.server.dialect == ModelDialect::Responses);
     CHECK(openai.model == openai.server.default_model);
-    const ModelChoice stored = choose_model({}, [](const ModelServer& server) {
+    const ModelChoice stored = choose_model({}, [](const ModelServer& server, const std::string&) {
         return KeysPresent{server.name == std::string("mistral"), server.name == std::string("anthropic")};
     });
     CHECK(stored.server.name == std::string("mistral"));
@@ -98,7 +98,14 @@ TEST_CASE("model choice: a key goes to the server it is for, and to no other") {
     CHECK(choose_model({"m", "https://api.openai.com/v1"}, anthropic_alone).key == Key::None);
     CHECK(choose_model({"m", "https://openrouter.ai/api/v1"}, anthropic_alone).key == Key::None);
     CHECK(choose_model({"m", "https://api.anthropic.com"}, anthropic_alone).key == Key::Stored);
-    CHECK(key_name(server_at("https://api.openai.com/v1")) == "openai");
+    const auto name = [](const std::string& url) { return key_name(server_at(url), url); };
+    CHECK(name("https://api.openai.com/v1") == "openai");
+    CHECK(name("https://API.OpenAI.com./v1") == "openai");
+    CHECK(name("https://some.example/v1").starts_with("at-some-example-"));
+    CHECK(name("https://some.example/v1") == name("https://SOME.example/other"));
+    CHECK(name("https://some.example") != name("https://some-example"));
+    CHECK(name("https://some.example") != name("https://some.example:8443"));
+    CHECK(name("https://" + std::string(300, 'a') + ".example").size() < 60);
     CHECK(key_variable(server_at("https://some.example/v1")) == "OPENAI_API_KEY");
     CHECK(key_variable(server_at("https://some.example")) == "ANTHROPIC_API_KEY");
     CHECK(key_variable(server_at("http://127.0.0.1:11434")) == "");

@@ -50,5 +50,13 @@ TEST_CASE("model list: what is no server of models has none, however it answers"
     }
     LoopbackServer silent({[](Connection& connection) { connection.hang(); }});
     CHECK(models_at(silent.url(), D::Chat).empty());
+    LoopbackServer slow({[](Connection& connection) {
+        (void)connection.request();
+        connection.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n");
+        while (connection.send(" ")) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }});
+    const auto began = std::chrono::steady_clock::now();
+    CHECK(models_at(slow.url(), D::Chat).empty());
+    CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(10));
     CHECK(first_model("http://127.0.0.1:1", D::Chat) == "default");
 }

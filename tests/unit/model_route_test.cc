@@ -140,7 +140,7 @@ struct Guest {
         set_log_level(LogLevel::Error);
         char name[] = "/tmp/peacrab-route-XXXXXX";
         folder = mkdtemp(name);
-        if (!key.empty()) SecretStore(folder).write("anthropic", Secret(key));
+        if (!key.empty()) SecretStore(folder).write(slot = key_name(server_at(url), url), Secret(key));
         auto pair = SocketPair::stream();
         fd = std::move(pair.ours);
         options.config = {"the-model", url};
@@ -158,7 +158,7 @@ struct Guest {
     ~Guest() {
         fd.reset();
         thread.join();
-        SecretStore(folder).remove("anthropic");
+        if (!slot.empty()) SecretStore(folder).remove(slot);
         rmdir(folder.c_str());
     }
     void send(std::string_view bytes) { write_all(fd.get(), bytes); }
@@ -174,6 +174,7 @@ struct Guest {
     std::string streamed() { return receive_until(fd.get(), "\r\n0\r\n\r\n"); }
 
     std::string folder;
+    std::string slot;  // of the key, in the store
     ModelRouteOptions options;
     UniqueFd fd;
     int exit_code = -1;
@@ -623,8 +624,9 @@ TEST_CASE("model route: the key is looked up anew at each request") {
     guest.send(request(kAsk));
     CHECK(has(guest.answer(), kDemoFooter));
     // A file others can read is refused in words that show no path of the host.
-    SecretStore(guest.folder).write("anthropic", Secret("short"));
-    REQUIRE(chmod((guest.folder + "/anthropic").c_str(), 0644) == 0);
+    guest.slot = "anthropic";  // whose key it is when no address is given
+    SecretStore(guest.folder).write(guest.slot, Secret("short"));
+    REQUIRE(chmod((guest.folder + "/" + guest.slot).c_str(), 0644) == 0);
     set_log_level(LogLevel::Error);
     guest.send(request(kAsk));
     const std::string answer = guest.answer();
