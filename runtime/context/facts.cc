@@ -88,15 +88,23 @@ struct Gathered {
     std::map<std::string, std::string> running;
 };
 
+// What the warden puts behind what was said: which background processes have ended. Their command lines are
+// the model's words and no part of the person's.
+std::string_view news_in(std::string_view text) {
+    const size_t at = text.find("\n\n[background: b");
+    return at == std::string_view::npos ? std::string_view() : text.substr(at);
+}
+
 void gather_said(Gathered& all, const Entry& entry, size_t most) {
-    const std::string_view text = entry.text;
+    const std::string_view text =
+        std::string_view(entry.text).substr(0, entry.text.size() - news_in(entry.text).size());
     const size_t end = text.find(kOfAgentEnd);
     if (!text.starts_with(kOfAgent) || end == std::string_view::npos || end > 100) {
-        all.said.push_back("\"" + line(text, most) + "\"");
+        all.said.push_back(json::dump(line(text, most)));
         return;
     }
     const std::string_view name = text.substr(kOfAgent.size(), end - kOfAgent.size());
-    all.agents.push_back(line(name, 60) + ": \"" + line(text.substr(end + kOfAgentEnd.size()), kSaid) + "\"");
+    all.agents.push_back(line(name, 60) + ": " + json::dump(line(text.substr(end + kOfAgentEnd.size()), kSaid)));
 }
 
 // A patch names its files in lines of its own; those it deletes are files written, too.
@@ -137,7 +145,8 @@ Gathered gather(const std::vector<Entry>& entries, int64_t upto, const std::stri
         const bool counts = entry.seq <= upto;
         if (entry.kind == Entry::Kind::Assistant) calls = calls_of(entry);
         if (entry.kind == Entry::Kind::User) {
-            note_background(all.running, entry.text);
+            // Another agent's message may say anything.
+            if (!entry.text.starts_with(kOfAgent)) note_background(all.running, news_in(entry.text));
             if (counts) gather_said(all, entry, entry.turn == turn ? std::max(kSaid, said_now) : kSaid);
         }
         if (entry.kind != Entry::Kind::Result) continue;

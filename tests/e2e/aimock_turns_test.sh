@@ -34,10 +34,13 @@ audit() { cat "$folder/$dialect"/home/.local/state/peacrab/local/audit/*; }
 
 # Kills all of it at one moment, as a crash does: the one who asks, the warden, the turn, the command.
 kill_all() {
-    local pids
-    pids=$(pgrep -f "$folder/peacrabd" | sort -u) || true
-    kill -STOP $pids 2>/dev/null
-    kill -KILL $pids 2>/dev/null
+    local process pids=()
+    for process in /proc/[0-9]*; do
+        if grep -qa "$folder/peacrabd" "$process/cmdline" 2>/dev/null; then pids+=("${process#/proc/}"); fi
+    done
+    ((${#pids[@]})) || say_failed "$dialect: there is nobody to kill"
+    kill -STOP "${pids[@]}" 2>/dev/null
+    kill -KILL "${pids[@]}" 2>/dev/null
 }
 
 # place NAME DIALECT: a home and a folder to work in, if there are none of that name; `ask` asks from there.
