@@ -6,20 +6,13 @@
 # conversation goes through all three.
 . "$(dirname "$0")/../support/aimock_conversation.sh"
 
-[[ -x $build/runtime/peacrabd ]] || say_failed "$build/runtime/peacrabd is not built"
-cp "$build/runtime/peacrabd" "$folder/peacrabd"
+without_vm
 start_model
-as=()
-if ((EUID == 0)); then
-    chmod 755 "$folder"
-    as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-fi
 
 # asked PYTHON: looks at the requests so far (`bodies`, as the model's server understood them).
 asked() {
-    curl -sf --noproxy '*' -H "x-api-key: $model_key" "$url/__aimock/journal" >"$folder/journal.json" &&
-        python3 -c "import json, sys
-bodies = [entry['body'] for entry in json.load(open(sys.argv[1]))]
+    requests_so_far >"$folder/requests.json" && python3 -c "import json, sys
+bodies = json.load(open(sys.argv[1]))
 def results(body):
     texts = {}
     for m in body['messages']:
@@ -27,10 +20,10 @@ def results(body):
             c = m['content']
             texts[m['tool_call_id']] = c if isinstance(c, str) else ''.join(p.get('text', '') for p in c)
     return texts
-$1" "$folder/journal.json" || say_failed "$dialect: the requests are not as they should be: $1"
+$1" "$folder/requests.json" || say_failed "$dialect: the requests are not as they should be: $1"
 }
 
-audit() { cat "$folder/$dialect"/home/.local/state/peacrab/local/audit/*; }
+audit() { cat "$folder/$dialect"/.local/state/peacrab/local/audit/*; }
 
 # Kills all of it at one moment, as a crash does: the one who asks, the warden, the turn, the command.
 kill_all() {
@@ -43,24 +36,16 @@ kill_all() {
     kill -KILL "${pids[@]}" 2>/dev/null
 }
 
-# place NAME DIALECT: a home and a folder to work in, if there are none of that name; `ask` asks from there.
-place() {
+# conversation NAME DIALECT: one that goes on, with two files to read.
+conversation() {
     dialect=$2
-    if [[ ! -d $folder/$1 ]]; then
-        mkdir "$folder/$1" "$folder/$1/home" "$folder/$1/work"
-        echo first >"$folder/$1/work/one.txt"
-        echo second >"$folder/$1/work/two.txt"
-        if ((EUID == 0)); then chown -R 65534:65534 "$folder/$1"; fi
-    fi
-    key=OPENAI_API_KEY address=$url/v1
-    if [[ $2 == anthropic ]]; then key=ANTHROPIC_API_KEY address=$url; fi
-    ask=("${as[@]}" env -i PATH="$PATH" HOME="$folder/$1/home" LANG=C.UTF-8 work="$folder/$1/work" "$key=$model_key"
-        bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect "$2"
-        --model-url "$address" --continue)
+    place "$1" "$2" --continue
+    echo first >"$folder/$1/work/one.txt"
+    echo second >"$folder/$1/work/two.txt"
 }
 
 for dialect in anthropic chat responses; do
-    place $dialect $dialect
+    conversation $dialect $dialect
     forget_journal
 
     question parallel 0 'read both files'
@@ -107,10 +92,10 @@ done
 
 # One conversation, in one dialect after the other: what was called in the first is paired in the others.
 forget_journal
-place switch anthropic
+conversation switch anthropic
 question switch_1 0 'read both files'
 for dialect in chat responses anthropic; do
-    place switch $dialect
+    conversation switch $dialect
     question switch_$dialect 0 'say hello'
     wants switch_$dialect.out 'Hello from the scripted model.'
     asked "assert list(results(bodies[-1])) == ['toolu_one', 'toolu_two', 'toolu_both'], bodies[-1]"

@@ -4,17 +4,9 @@
 # it stays in the journal.
 . "$(dirname "$0")/../support/aimock_conversation.sh"
 
-[[ -x $build/runtime/peacrabd ]] || say_failed "$build/runtime/peacrabd is not built"
 command -v python3 >/dev/null || { echo 'no python3'; exit 77; }
-cp "$build/runtime/peacrabd" "$folder/peacrabd"
+without_vm
 start_model
-
-# As root it would make cells, or refuse: then somebody without rights runs it.
-as=()
-if ((EUID == 0)); then
-    chmod 755 "$folder"
-    as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-fi
 
 # journal_of HOME: what is kept of the one session there, as "KIND COUNT" lines, and whether it is whole.
 journal_of() {
@@ -35,8 +27,7 @@ EOF
 
 # last_request: the messages that were sent last, as one line.
 last_request() {
-    curl -sf --noproxy '*' -H "x-api-key: $model_key" "$url/__aimock/journal" |
-        python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)[-1]["body"]["messages"]))'
+    requests_so_far | python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)[-1]["messages"]))'
 }
 
 # summed_up NAME QUESTION REPLY CALLS: asks, and wants exactly one summary on the way.
@@ -58,16 +49,11 @@ summed_up() {
 }
 
 for dialect in anthropic chat responses; do
-    key=OPENAI_API_KEY address=$url/v1
-    if [[ $dialect == anthropic ]]; then key=ANTHROPIC_API_KEY address=$url; fi
     for window in known said; do
         home=$folder/$dialect.$window
-        mkdir -p "$home/work" "$home/.config/peacrab"
+        mkdir -p "$home/.config/peacrab"
         if [[ $window == known ]]; then echo 'window: 4400' >"$home/.config/peacrab/config.yaml"; fi
-        if ((EUID == 0)); then chown -R 65534:65534 "$home"; fi
-        ask=("${as[@]}" env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 work="$home/work" "$key=$model_key"
-            bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect $dialect
-            --model-url "$address")
+        place $dialect.$window $dialect
         if [[ $window == known ]]; then
             summed_up $dialect.known 'please fill the window' 'All of it was counted.' 5
         else

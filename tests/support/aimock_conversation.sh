@@ -30,6 +30,35 @@ start_model() {
     url=$(<"$folder/aimock.url")
 }
 
+# `peacrabd ask` without a VM: as root it would make cells, or refuse, and then somebody without rights runs it.
+as=()
+without_vm() {
+    [[ -x $build/runtime/peacrabd ]] || say_failed "$build/runtime/peacrabd is not built"
+    cp "$build/runtime/peacrabd" "$folder/peacrabd"
+    if ((EUID == 0)); then
+        chmod 755 "$folder"
+        as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+    fi
+}
+
+# place NAME DIALECT FLAGS...: `ask` asks in that dialect, with $folder/NAME as its home and the folder work in
+# it to work in; made when missing.
+place() {
+    local home=$folder/$1 variable=OPENAI_API_KEY address=$url/v1
+    mkdir -p "$home/work"
+    if ((EUID == 0)); then chown -R 65534:65534 "$home"; fi
+    if [[ $2 == anthropic ]]; then variable=ANTHROPIC_API_KEY address=$url; fi
+    ask=("${as[@]}" env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 work="$home/work" "$variable=$model_key"
+        bash -c 'cd "$work" && exec "$@"' sh "$folder/peacrabd" ask --plain --model mock --dialect "$2"
+        --model-url "$address" "${@:3}")
+}
+
+# requests_so_far: the bodies of what was asked, one JSON list, as the model's server understood them.
+requests_so_far() {
+    curl -sf --noproxy '*' -H "x-api-key: $model_key" "$url/__aimock/journal" |
+        python3 -c 'import json, sys; print(json.dumps([entry["body"] for entry in json.load(sys.stdin)]))'
+}
+
 # What was asked before is another conversation's.
 forget_journal() {
     curl -sf --noproxy '*' -H "x-api-key: $model_key" -X POST -o "$folder/forgotten" "$url/__aimock/reset/journal" ||
