@@ -9,20 +9,6 @@ namespace peacrab::anthropic {
 
 namespace {
 
-struct StopReason {
-    const char* name;
-    ModelReply::Stop stop;
-};
-constexpr std::array kStopReasons = {
-    StopReason{"end_turn", ModelReply::Stop::EndTurn},
-    StopReason{"stop_sequence", ModelReply::Stop::EndTurn},
-    StopReason{"tool_use", ModelReply::Stop::ToolUse},
-    StopReason{"max_tokens", ModelReply::Stop::MaxTokens},
-    StopReason{"pause_turn", ModelReply::Stop::PauseTurn},
-    StopReason{"refusal", ModelReply::Stop::Refusal},
-    StopReason{"model_context_window_exceeded", ModelReply::Stop::ContextFull},
-};
-
 bool blank(std::string_view text) {
     return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
 }
@@ -54,13 +40,9 @@ std::vector<std::string> headers(const std::string& key) {
     return {"anthropic-version: 2023-06-01", "x-api-key: " + key};
 }
 
-std::unique_ptr<ReplyReader> reader(std::function<void(std::string_view)> delta) {
-    return std::make_unique<Reader>(std::move(delta));
-}
-
 }  // namespace
 
-const DialectTable kTable{request_body, headers, reader};
+const DialectTable kTable{request_body, headers, make_reader<Reader>};
 
 void Reader::event(std::string_view name, std::string_view data) {
     if (ended_ || blank(data) || data == "[DONE]") return;
@@ -100,9 +82,16 @@ void Reader::whole(std::string_view body) {
 void Reader::settle(const json::Value* from) {
     if (!from) return;
     model_ = from->text("model", model_);
-    stop_word_ = from->text("stop_reason", stop_word_);
-    for (const StopReason& known : kStopReasons)
-        if (stop_word_ == known.name) stop_ = known.stop;
+    static constexpr std::array kReasons = {
+        StopReason{"end_turn", ModelReply::Stop::EndTurn},
+        StopReason{"stop_sequence", ModelReply::Stop::EndTurn},
+        StopReason{"tool_use", ModelReply::Stop::ToolUse},
+        StopReason{"max_tokens", ModelReply::Stop::MaxTokens},
+        StopReason{"pause_turn", ModelReply::Stop::PauseTurn},
+        StopReason{"refusal", ModelReply::Stop::Refusal},
+        StopReason{"model_context_window_exceeded", ModelReply::Stop::ContextFull},
+    };
+    stopped(from->text("stop_reason", stop_word_), kReasons);
     if (const json::Value* details = from->find("stop_details"))
         refusal_reason_ = details->text("category");
     count(from->find("usage"));

@@ -11,20 +11,6 @@
 namespace peacrab::openai {
 namespace {
 
-struct StopReason {
-    const char* name;
-    ModelReply::Stop stop;
-};
-constexpr std::array kStopReasons = {
-    StopReason{"stop", ModelReply::Stop::EndTurn},
-    StopReason{"end_turn", ModelReply::Stop::EndTurn},
-    StopReason{"tool_calls", ModelReply::Stop::ToolUse},
-    StopReason{"function_call", ModelReply::Stop::ToolUse},
-    StopReason{"length", ModelReply::Stop::MaxTokens},
-    StopReason{"model_length", ModelReply::Stop::MaxTokens},  // Mistral
-    StopReason{"content_filter", ModelReply::Stop::Refusal},
-};
-
 constexpr const char* kDetails = "reasoning_details";
 constexpr const char* kReasoning = "reasoning_content";
 constexpr const char* kExtra = "extra_content";
@@ -44,11 +30,6 @@ std::string id_for(const ModelOptions& options, const std::string& id) {
     std::string out;
     for (; out.size() < 9; hash /= kLetters.size()) out += kLetters[hash % kLetters.size()];
     return out;
-}
-
-std::string data_url(const json::Value& image) {
-    const json::Value* source = image.find("source");
-    return source ? "data:" + source->text("media_type") + ";base64," + source->text("data") : "";
 }
 
 json::Value assistant_message(const ModelOptions& options, const json::Value& message) {
@@ -120,10 +101,6 @@ json::Value tools_for(const json::Value& tools) {
     return out;
 }
 
-std::vector<std::string> headers(const std::string& key) {
-    return {"authorization: Bearer " + key};
-}
-
 // Text, or parts of which some are text.
 std::string text_of(const json::Value* content) {
     if (!content) return {};
@@ -168,6 +145,15 @@ bool is_whole_object(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::string> bearer(const std::string& key) {
+    return {"authorization: Bearer " + key};
+}
+
+std::string data_url(const json::Value& image) {
+    const json::Value* source = image.find("source");
+    return source ? "data:" + source->text("media_type") + ";base64," + source->text("data") : "";
+}
 
 std::string chat_body(const ModelOptions& options, const ModelRequest& request) {
     json::Value messages = json::Value::array();
@@ -237,7 +223,7 @@ void ChatReader::choice(const json::Value& choice, const json::Value& message) {
     if (const json::Value* calls = message.find("tool_calls"); filled(calls))
         for (const json::Value& part : calls->items()) add_part(part);
     count(choice.find("usage"));
-    if (const std::string reason = choice.text("finish_reason"); !reason.empty()) stopped(reason);
+    if (const std::string reason = choice.text("finish_reason"); !reason.empty()) finished(reason);
 }
 
 void ChatReader::add_reasoning(const json::Value& message) {
@@ -293,11 +279,18 @@ void ChatReader::count(const json::Value* usage) {
     if (out >= 0) usage_.output_tokens = static_cast<uint64_t>(out);
 }
 
-void ChatReader::stopped(const std::string& reason) {
+void ChatReader::finished(const std::string& reason) {
+    static constexpr std::array kReasons = {
+        StopReason{"stop", ModelReply::Stop::EndTurn},
+        StopReason{"end_turn", ModelReply::Stop::EndTurn},
+        StopReason{"tool_calls", ModelReply::Stop::ToolUse},
+        StopReason{"function_call", ModelReply::Stop::ToolUse},
+        StopReason{"length", ModelReply::Stop::MaxTokens},
+        StopReason{"model_length", ModelReply::Stop::MaxTokens},  // Mistral
+        StopReason{"content_filter", ModelReply::Stop::Refusal},
+    };
     if (reason == "error") refuse(json::Value::object({}));
-    stop_word_ = reason;
-    for (const StopReason& known : kStopReasons)
-        if (reason == known.name) stop_ = known.stop;
+    stopped(reason, kReasons);
     if (stop_ == ModelReply::Stop::Refusal) refusal_reason_ = reason;
 }
 
@@ -318,9 +311,6 @@ void ChatReader::end() {
         add_block(-1, json::Value::object({{"type", kDetails}, {kDetails, details_}}));
 }
 
-const DialectTable kChat{chat_body, headers, [](std::function<void(std::string_view)> delta) {
-                             return std::unique_ptr<ReplyReader>(
-                                 std::make_unique<ChatReader>(std::move(delta)));
-                         }};
+const DialectTable kChat{chat_body, bearer, make_reader<ChatReader>};
 
 }  // namespace peacrab::openai

@@ -14,6 +14,10 @@ extern const DialectTable kResponses;
 std::string chat_body(const ModelOptions& options, const ModelRequest& request);
 std::string responses_body(const ModelOptions& options, const ModelRequest& request);
 
+// What both have in common.
+std::vector<std::string> bearer(const std::string& key);  // the header of the key
+std::string data_url(const json::Value& image);            // a block of the conversation as an address
+
 class ChatReader : public ReplyReader {
   public:
     using ReplyReader::ReplyReader;
@@ -26,7 +30,7 @@ class ChatReader : public ReplyReader {
     void add_reasoning(const json::Value& message);
     void add_part(const json::Value& part);
     void count(const json::Value* usage);
-    void stopped(const std::string& reason);
+    void finished(const std::string& reason);
     void end();
     int64_t next_ = 0;            // index of the next block
     std::string refusal_;         // what it said instead of an answer

@@ -167,6 +167,12 @@ void ReplyReader::add_input(Block& block, std::string_view part) {
     block.has_input = block.has_input || !part.empty();
 }
 
+void ReplyReader::stopped(const std::string& word, std::span<const StopReason> known) {
+    stop_word_ = word;
+    for (const StopReason& reason : known)
+        if (word == reason.name) stop_ = reason.stop;
+}
+
 void ReplyReader::add_call(ModelReply& reply, Block& block, bool cut,
                            std::vector<std::string>& taken) {
     json::Value input = json::Value::object();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,12 @@ class ReplyReader {
     void show(std::string_view text);
     void add_text(Block& block, std::string_view text);
     void add_input(Block& block, std::string_view part);
+    // Why it stopped, by the dialect's own words; one that is in no row stays Unknown.
+    struct StopReason {
+        const char* name;
+        ModelReply::Stop stop;
+    };
+    void stopped(const std::string& word, std::span<const StopReason> known);
 
   private:
     std::function<void(std::string_view)> delta_;
@@ -88,6 +95,10 @@ struct DialectTable {
     std::vector<std::string> (*headers)(const std::string& key);
     std::unique_ptr<ReplyReader> (*reader)(std::function<void(std::string_view)> delta);
 };
+template <class Reader>
+std::unique_ptr<ReplyReader> make_reader(std::function<void(std::string_view)> delta) {
+    return std::make_unique<Reader>(std::move(delta));
+}
 // Throws Error for Unknown.
 const DialectTable& dialect_table(ModelDialect dialect);
 

@@ -20,12 +20,8 @@ void add_part(json::Value& parts, const json::Value& block) {
     const std::string type = block.text("type");
     if (type == "text")
         parts.push(json::Value::object({{"type", "input_text"}, {"text", block.at("text")}}));
-    const json::Value* source = type == "image" ? block.find("source") : nullptr;
-    if (source)
-        parts.push(json::Value::object(
-            {{"type", "input_image"},
-             {"image_url",
-              "data:" + source->text("media_type") + ";base64," + source->text("data")}}));
+    if (type == "image" && block.find("source"))
+        parts.push(json::Value::object({{"type", "input_image"}, {"image_url", data_url(block)}}));
 }
 
 void add_user(json::Value& input, const json::Value& content) {
@@ -70,10 +66,6 @@ void add_assistant(const ModelOptions& options, json::Value& input, const json::
                                             {"arguments", json::dump(block.at("input"))}}));
         if (type == kItem) kept.push(block.at("item"));
     }
-}
-
-std::vector<std::string> headers(const std::string& key) {
-    return {"authorization: Bearer " + key};
 }
 
 }  // namespace
@@ -240,10 +232,6 @@ void ResponsesReader::settle(const json::Value& response) {
     ended_ = true;
 }
 
-const DialectTable kResponses{responses_body, headers,
-                              [](std::function<void(std::string_view)> delta) {
-                                  return std::unique_ptr<ReplyReader>(
-                                      std::make_unique<ResponsesReader>(std::move(delta)));
-                              }};
+const DialectTable kResponses{responses_body, bearer, make_reader<ResponsesReader>};
 
 }  // namespace peacrab::openai
