@@ -12,6 +12,7 @@
 #include <map>
 #include <span>
 
+#include "agents.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
 #include "error.h"
@@ -37,12 +38,13 @@ UniqueFd next_model_connection() {
     return fd;
 }
 
-ModelOptions model_options(const json::Value& start, TurnNetwork network) {
+ModelOptions model_options(const json::Value& start, const ModelSettings& settings,
+                           TurnNetwork network) {
     ModelOptions options;
-    options.model = start.text("model");
+    options.model = settings.name;
     options.base_url = start.text("base_url");
-    options.dialect = dialect_from(start.text("dialect"));
-    if (const ModelServer* server = server_named(start.text("server")))
+    options.dialect = dialect_from(settings.dialect);
+    if (const ModelServer* server = server_named(settings.server))
         options.quirks = server->quirks;
     if (options.quirks.local) options.http.first_byte_limit = Seconds(600);
     options.key = Secret(start.text("key"));
@@ -70,17 +72,17 @@ struct End {
 
 class Turn {
   public:
-    Turn(FrameSocket& warden, const json::Value& start, TurnNetwork network)
+    Turn(FrameSocket& warden, const json::Value& start, const ModelSettings& settings,
+         TurnNetwork network)
         : warden_(warden),
           id_(start.text("turn")),
           prompt_{start.text("agent"), start.text("workspace"), tool_set(start)},
           journal_(start.text("journal"), network == TurnNetwork::ModelRoute ? Durability::PowerLoss
                                                                              : Durability::Scratch),
-          model_(model_options(start, network)),
-          context_(static_cast<uint64_t>(std::max<int64_t>(0, start.integer("window")))) {
+          model_(model_options(start, settings, network)),
+          context_(settings.window),
+          fallback_(settings.fallback) {
         prompt_.rules = start.text("rules");
-        if (const json::Value* names = start.find("fallback"))
-            for (const json::Value& name : names->items()) fallback_.push_back(name.as_string());
         entries_ = journal_.entries();
         std::vector<Entry> said = not_journaled(start.find("earlier"));
         const size_t before = said.size();
@@ -387,7 +389,7 @@ int turn_main(TurnNetwork network, const std::string& journals) {
         confine(network, journals);
         const std::optional<json::Value> start = warden.receive(Deadline::never());
         if (!start || start->text("type") != "start") throw Error("turn: no start frame");
-        Turn turn(warden, *start, network);
+        Turn turn(warden, *start, model_from(*start), network);
         const End end = turn.run();
         warden.send(done_frame(end, turn.usage(), turn.model_name()));
         return end.status == "failed" ? 1 : 0;

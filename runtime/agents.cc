@@ -117,6 +117,25 @@ Agents agents_from(const json::Value& frame) {
     return out;
 }
 
+void put_model(json::Value& frame, const ModelSettings& model) {
+    frame.set("model", model.name);
+    frame.set("dialect", model.dialect);
+    frame.set("server", model.server);
+    frame.set("window", model.window);
+    if (model.fallback.empty()) return;
+    json::Value fallback = json::Value::array();
+    for (const std::string& name : model.fallback) fallback.push(name);
+    frame.set("fallback", std::move(fallback));
+}
+
+ModelSettings model_from(const json::Value& frame) {
+    ModelSettings model{frame.text("model"), frame.text("dialect"), frame.text("server"), {},
+                        static_cast<uint64_t>(std::max<int64_t>(0, frame.integer("window")))};
+    if (const json::Value* fallback = frame.find("fallback"))
+        for (const json::Value& name : fallback->items()) model.fallback.push_back(name.as_string());
+    return model;
+}
+
 std::variant<Denied, Delivery> route(const Agents& agents, const RouteAsked& asked) {
     const std::vector<std::string> reachable = agents.reachable_from(asked.from);
     if (std::find(reachable.begin(), reachable.end(), asked.to) == reachable.end()) {

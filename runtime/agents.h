@@ -49,6 +49,11 @@ bool is_agent_name(std::string_view text);  // [a-z][a-z0-9-]{0,31}
 void put_agents(json::Value& frame, const Agents& agents);
 Agents agents_from(const json::Value& frame);
 
+// The keys of the model in a frame: `model`, `dialect`, `server`, `fallback`, `window`. model_from takes
+// what is absent as "" or none: `model` the frame's own table asks for.
+void put_model(json::Value& frame, const ModelSettings& model);
+ModelSettings model_from(const json::Value& frame);
+
 // Leave to hand one message of an agent to another. Only route() can mint one.
 class Delivery {
   public:

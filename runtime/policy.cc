@@ -1,5 +1,4 @@
-// What the model may call and with which arguments: one table, from which both the check and the
-// schema the model is shown are made, so that the two cannot differ.
+// Whether a call may run: its tool and its arguments against their row of builtins/tool_table.
 //
 // Pure: no clock, no file, no state. The arguments are the model's own text and hostile until they
 // have passed. A refusal is written for the model: it says what to do differently.
@@ -16,60 +15,7 @@ namespace {
 
 using Type = ToolKey::Type;
 
-// A frame is at most 1 MiB, so no argument can be longer than this in any case.
-constexpr int64_t kMaxText = int64_t{1} << 20;
-constexpr int64_t kMaxPath = 4095;
-constexpr int64_t kMaxPattern = 4096;
-constexpr int64_t kMaxCommand = 64 << 10;
-constexpr int64_t kMaxPatch = 256 << 10;
-constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another
-constexpr int64_t kMaxLine = int64_t{1} << 40;
 constexpr json::Limits kArgumentLimits{size_t{1} << 20, 4};
-
-const std::vector<ToolSchema>& table() {
-    using Needs = ToolKey::Needs;
-    static const std::vector<ToolSchema> kTable = {
-        {"background",
-         "Look after what shell started with background.",
-         {{"action", Type::Choice, true, "", 0, 0, {"list", "read", "stop"}},
-          {"id", Type::Text, false, "For read (what is new) and stop", 1, 16}}},
-        {"edit",
-         "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
-         {{"path", Type::Text, false, "", 1, kMaxPath},
-          {"old", Type::Text, false, "", 1, kMaxText},
-          {"new", Type::Text, false, "", 0, kMaxText},
-          {"all", Type::Flag, false, ""},
-          {"patch", Type::Text, false, "*** Begin Patch ... for several files", 1, kMaxPatch}}},
-        {"message",
-         "Send a message to another agent. An answer, if any, comes later, as a message.",
-         {{"agent", Type::Choice, true, ""}, {"text", Type::Text, true, "", 1, kMaxMessage}}},
-        {"read",
-         "Read a text file. At most 2000 lines or 48 KiB a call; the end says how to go on.",
-         {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},
-          {"offset", Type::Integer, false, "First line, from 1", 1, kMaxLine},
-          {"limit", Type::Integer, false, "Number of lines", 1, 2000}}},
-        {"search",
-         "Search text files by regular expression; with glob alone, files by name, newest first.",
-         {{"pattern", Type::Text, false, "", 1, kMaxPattern},
-          {"path", Type::Text, false, "", 1, kMaxPath},
-          {"glob", Type::Text, false, "*.c, src/**", 1, kMaxPattern},
-          {"limit", Type::Integer, false, "", 1, 1000}}},
-        {"shell",
-         "Run a command with sh -c in the workspace. No terminal. Files stay; processes end with "
-         "the call. Long output is cut in the middle and kept in a file.",
-         {{"command", Type::Text, true, "", 1, kMaxCommand},
-          {"timeout", Type::Integer, false, "Seconds, default 120", 1, 3600},
-          {"background", Type::Flag, false, "For servers: keeps running, gives an id"},
-          {"user", Type::Choice, false, "Not root", 0, 0, {"agent"}, Needs::Cell},
-          {"throwaway", Type::Flag, false,
-           "In a fresh container without your files; nothing stays", 0, 0, {}, Needs::Cell}}},
-        {"write",
-         "Write a whole text file, replacing it; makes missing folders. At most 1 MiB.",
-         {{"path", Type::Text, true, "In the workspace", 1, kMaxPath},
-          {"content", Type::Text, true, "", 0, kMaxText}}},
-    };
-    return kTable;
-}
 
 bool there(const ToolSchema& tool, const ToolSet& has) {
     return std::string_view(tool.name) != "message" || !has.may_message.empty();
@@ -138,23 +84,6 @@ std::string complaint(const ToolKey& key, const json::Value& value, const ToolSe
     return {};
 }
 
-// What the schema of a tool cannot say.
-std::string combination(const std::string& tool, const json::Value& arguments) {
-    if (tool == "background" && arguments.text("action") != "list" && !arguments.find("id"))
-        return "id is missing; the action list shows the ids";
-    if (tool == "search" && !arguments.find("pattern") && !arguments.find("glob"))
-        return "pattern or glob is missing";
-    if (tool == "edit" && arguments.find("patch"))
-        return arguments.members().size() == 1 ? "" : "patch goes alone, without path, old and new";
-    if (tool == "edit")
-        for (const char* name : {"path", "old", "new"})
-            if (!arguments.find(name)) return std::string(name) + " is missing (or give a patch)";
-    if (tool != "shell" || !arguments.flag("background")) return {};
-    if (arguments.find("timeout")) return "timeout and background do not go together";
-    if (arguments.flag("throwaway")) return "throwaway and background do not go together";
-    return {};
-}
-
 std::string complaint(const ToolSchema& tool, const json::Value& arguments, const ToolSet& has) {
     if (!arguments.is_object()) return "the arguments must be one JSON object";
     for (const auto& [name, value] : arguments.members()) {
@@ -164,7 +93,7 @@ std::string complaint(const ToolSchema& tool, const json::Value& arguments, cons
     }
     for (const ToolKey& key : tool.keys)
         if (key.required && !arguments.find(key.name)) return std::string(key.name) + " is missing";
-    return combination(tool.name, arguments);
+    return tool.combination ? tool.combination(arguments) : std::string();
 }
 
 }  // namespace
@@ -172,7 +101,7 @@ std::string complaint(const ToolSchema& tool, const json::Value& arguments, cons
 std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has) {
     const ToolSchema* tool = nullptr;
     std::string known;
-    for (const ToolSchema& row : table()) {
+    for (const ToolSchema& row : every_tool()) {
         if (!there(row, has)) continue;
         if (call.name == row.name) tool = &row;
         known += (known.empty() ? "" : ", ") + std::string(row.name);
@@ -193,12 +122,13 @@ std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has)
 }
 
 bool reads_only(std::string_view tool) {
-    return tool == "read" || tool == "search";
+    const ToolSchema* const row = find_tool(tool);
+    return row && row->effect == ToolSchema::Effect::Reads;
 }
 
 std::vector<ToolSchema> tool_table(const ToolSet& has) {
     std::vector<ToolSchema> tools;
-    for (ToolSchema tool : table()) {
+    for (ToolSchema tool : every_tool()) {
         if (!there(tool, has)) continue;
         std::erase_if(tool.keys, [&](const ToolKey& key) { return !there(key, has); });
         for (ToolKey& key : tool.keys)

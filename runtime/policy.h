@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "builtins/tool_table.h"
 #include "json.h"
 #include "types.h"
 
@@ -41,31 +42,14 @@ struct ToolSet {
     std::vector<std::string> may_message;  // agents it has a route to
 };
 
-// Opens the arguments against the tool's schema (tool_table in this layer's policy.cc): a tool or
+// Opens the arguments against the tool's schema (builtins/tool_table): a tool or
 // key this agent has not, bad JSON, a missing or wrong-typed key, over-long text are denied.
 std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has = {});
 
 // Whether a call of this tool changes nothing: such calls may run beside each other.
 bool reads_only(std::string_view tool);
 
-// The argument schema of each tool: name, and its keys. The same table makes the `input_schema`
-// the model is shown, so that the two cannot differ.
-struct ToolKey {
-    const char* name;
-    enum class Type { Text, Integer, Flag, Choice } type;
-    bool required;
-    const char* description;
-    int64_t least = 0;  // Text: length in bytes; Integer: value
-    int64_t most = 0;
-    std::vector<std::string> choices = {};  // of a Choice
-    enum class Needs { Nothing, Cell } needs = Needs::Nothing;
-};
-struct ToolSchema {
-    const char* name;
-    const char* description;
-    std::vector<ToolKey> keys;
-};
-std::vector<ToolSchema> tool_table(const ToolSet& has);  // sorted by name
+std::vector<ToolSchema> tool_table(const ToolSet& has);  // what this agent has, sorted by name
 json::Value tools_for_model(const ToolSet& has);         // the `tools` array of a request
 
 }  // namespace peacrab

@@ -76,17 +76,12 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
          {"session", session_name(turn.session)},
          {"journal", agent_folder(turn.agent) + "/sessions/" + session_name(turn.session) + ".db"},
          {"workspace", options.cell.workspace},
-         {"model", model_of(turn.agent)},
-         {"base_url", options.base_url},
-         {"dialect", options.model.dialect},
-         {"server", options.model.server}});
+         {"base_url", options.base_url}});
+    ModelSettings model = options.model;
+    model.name = model_of(turn.agent);
+    put_model(frame, model);
     if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
         frame.set("rules", agent->rules);
-    for (const std::string& name : options.model.fallback) {
-        if (!frame.find("fallback")) frame.set("fallback", json::Value::array());
-        frame.find("fallback")->push(name);
-    }
-    frame.set("window", options.model.window);
     const ToolSet tools = tools_of(turn.agent);
     frame.set("cell", tools.cell);
     for (const std::string& name : tools.may_message) {
@@ -382,9 +377,9 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     if (denied && call.name == "message") note_refused(turn, call, denied->why);
     if (denied) return finish({Outcome::Denied, denied->why, running.summary});
     Permit& permit = std::get<Permit>(decision);
-    if (permit.tool() != "message") return run_call(turn, running, std::move(permit));
-    finish(send_message(turn, permit.arguments().text("agent"),
-                                   permit.arguments().text("text")));
+    if (find_tool(permit.tool())->by == ToolSchema::By::Cell)
+        return run_call(turn, running, std::move(permit));
+    finish(send_message(turn, permit.arguments().text("agent"), permit.arguments().text("text")));
 }
 
 void Warden::State::run_call(RunningTurn& turn, RunningCall& call, Permit permit) {

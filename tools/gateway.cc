@@ -77,7 +77,6 @@ class Gateway : GatewayClients::Owner {
     GatewayStreams::Options stream_options(const GatewayOptions& options);
     void stream_opened(StreamId stream, const std::string& kind, const std::string& meta);
     void from_guest(const json::Value& frame);
-    void put_model(json::Value& frame) const;
     void send_settings();
     void process_ended();
     void link_broken(const std::string& why);
@@ -101,8 +100,7 @@ class Gateway : GatewayClients::Owner {
     Verdict verdict_;
     AcceleratorOptions accelerator_;
     ModelChoice choice_;
-    std::vector<std::string> fallback_;
-    uint64_t window_ = 0;
+    ModelSettings model_;  // what the guest has to know of it: how to speak, and nothing of where it is
     Agents agents_;
     MachineSpec spec_;
     BootAttempt attempt_;
@@ -178,7 +176,7 @@ void Gateway::watch_signals() {
 void Gateway::config_changed() {
     const auto said = [this] {
         json::Value frame = json::Value::object({});
-        put_model(frame);
+        put_model(frame, model_);
         put_agents(frame, agents_);
         return json::dump(frame);
     };
@@ -194,11 +192,11 @@ void Gateway::choose() {
         streams_.configure(config);
         const MachineOptions now = with_config(flags_, config);
         agents_ = config.agents;
-        fallback_ = config.fallback;
-        window_ = config.window;
         ModelRouteOptions route;
         route.config = {now.model, now.model_url, now.dialect};
         choice_ = choose_model_here(route);
+        model_ = {choice_.model, dialect_name(choice_.server.dialect), choice_.server.name,
+                  config.fallback, config.window};
         prepared_.options.model = now.model;
         prepared_.options.model_url = now.model_url;
         prepared_.options.dialect = now.dialect;
@@ -400,24 +398,13 @@ void Gateway::attached(const std::string& hello) {
     progress();
 }
 
-// The guest has to know how to speak to the server, and nothing of where it is.
-void Gateway::put_model(json::Value& frame) const {
-    frame.set("model", choice_.model);
-    frame.set("dialect", dialect_name(choice_.server.dialect));
-    frame.set("server", choice_.server.name);
-    frame.set("window", window_);
-    if (fallback_.empty()) return;
-    frame.set("fallback", json::Value::array());
-    for (const std::string& name : fallback_) frame.find("fallback")->push(name);
-}
-
 void Gateway::send_settings() {
     const auto now = std::chrono::duration_cast<Milliseconds>(
         std::chrono::system_clock::now().time_since_epoch());
     json::Value settings = json::Value::object({{"type", "settings"},
                                                 {"clock", now.count()},
                                                 {"time_factor", time_factor()}});
-    put_model(settings);
+    put_model(settings, model_);
     put_agents(settings, agents_);
     control_->send(settings);
 }

@@ -241,12 +241,7 @@ class Guest {
 
     void settings(const json::Value& frame) {
         set_clock(frame.integer("clock"));
-        ModelSettings model{frame.text("model"), frame.text("dialect"), frame.text("server"), {},
-                            static_cast<uint64_t>(std::max<int64_t>(0, frame.integer("window")))};
-        if (const json::Value* fallback = frame.find("fallback"))
-            for (const json::Value& name : fallback->items())
-                if (name.is_string()) model.fallback.push_back(name.as_string());
-        warden_.set_model(std::move(model));
+        warden_.set_model(model_from(frame));
         warden_.set_agents(agents_from(frame));
         warden_.set_time_factor(
             static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));

@@ -1,0 +1,105 @@
+// The rows. Must not decide anything: what fits a row is `policy`'s to say.
+#include "builtins/tool_table.h"
+
+namespace peacrab {
+namespace {
+
+using Type = ToolKey::Type;
+
+// A frame is at most 1 MiB, so no argument can be longer than this in any case.
+constexpr int64_t kMaxText = int64_t{1} << 20;
+constexpr int64_t kMaxPath = 4095;
+constexpr int64_t kMaxPattern = 4096;
+constexpr int64_t kMaxCommand = 64 << 10;
+constexpr int64_t kMaxPatch = 256 << 10;
+constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another
+constexpr int64_t kMaxLine = int64_t{1} << 40;
+
+std::string background_goes(const json::Value& arguments) {
+    if (arguments.text("action") != "list" && !arguments.find("id"))
+        return "id is missing; the action list shows the ids";
+    return {};
+}
+
+std::string edit_goes(const json::Value& arguments) {
+    if (arguments.find("patch"))
+        return arguments.members().size() == 1 ? "" : "patch goes alone, without path, old and new";
+    for (const char* name : {"path", "old", "new"})
+        if (!arguments.find(name)) return std::string(name) + " is missing (or give a patch)";
+    return {};
+}
+
+std::string search_goes(const json::Value& arguments) {
+    if (!arguments.find("pattern") && !arguments.find("glob")) return "pattern or glob is missing";
+    return {};
+}
+
+std::string shell_goes(const json::Value& arguments) {
+    if (!arguments.flag("background")) return {};
+    if (arguments.find("timeout")) return "timeout and background do not go together";
+    if (arguments.flag("throwaway")) return "throwaway and background do not go together";
+    return {};
+}
+
+}  // namespace
+
+const std::vector<ToolSchema>& every_tool() {
+    using Needs = ToolKey::Needs;
+    using Effect = ToolSchema::Effect;
+    using By = ToolSchema::By;
+    static const std::vector<ToolSchema> kTable = {
+        {"background",
+         "Look after what shell started with background.",
+         {{"action", Type::Choice, true, "", 0, 0, {"list", "read", "stop"}},
+          {"id", Type::Text, false, "For read (what is new) and stop", 1, 16}},
+         background_goes},
+        {"edit",
+         "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
+         {{"path", Type::Text, false, "", 1, kMaxPath},
+          {"old", Type::Text, false, "", 1, kMaxText},
+          {"new", Type::Text, false, "", 0, kMaxText},
+          {"all", Type::Flag, false, ""},
+          {"patch", Type::Text, false, "*** Begin Patch ... for several files", 1, kMaxPatch}},
+         edit_goes},
+        {"message",
+         "Send a message to another agent. An answer, if any, comes later, as a message.",
+         {{"agent", Type::Choice, true, ""}, {"text", Type::Text, true, "", 1, kMaxMessage}},
+         nullptr, Effect::Writes, By::Warden},
+        {"read",
+         "Read a text file. At most 2000 lines or 48 KiB a call; the end says how to go on.",
+         {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},
+          {"offset", Type::Integer, false, "First line, from 1", 1, kMaxLine},
+          {"limit", Type::Integer, false, "Number of lines", 1, 2000}},
+         nullptr, Effect::Reads},
+        {"search",
+         "Search text files by regular expression; with glob alone, files by name, newest first.",
+         {{"pattern", Type::Text, false, "", 1, kMaxPattern},
+          {"path", Type::Text, false, "", 1, kMaxPath},
+          {"glob", Type::Text, false, "*.c, src/**", 1, kMaxPattern},
+          {"limit", Type::Integer, false, "", 1, 1000}},
+         search_goes, Effect::Reads},
+        {"shell",
+         "Run a command with sh -c in the workspace. No terminal. Files stay; processes end with "
+         "the call. Long output is cut in the middle and kept in a file.",
+         {{"command", Type::Text, true, "", 1, kMaxCommand},
+          {"timeout", Type::Integer, false, "Seconds, default 120", 1, 3600},
+          {"background", Type::Flag, false, "For servers: keeps running, gives an id"},
+          {"user", Type::Choice, false, "Not root", 0, 0, {"agent"}, Needs::Cell},
+          {"throwaway", Type::Flag, false,
+           "In a fresh container without your files; nothing stays", 0, 0, {}, Needs::Cell}},
+         shell_goes},
+        {"write",
+         "Write a whole text file, replacing it; makes missing folders. At most 1 MiB.",
+         {{"path", Type::Text, true, "In the workspace", 1, kMaxPath},
+          {"content", Type::Text, true, "", 0, kMaxText}}},
+    };
+    return kTable;
+}
+
+const ToolSchema* find_tool(std::string_view name) {
+    for (const ToolSchema& tool : every_tool())
+        if (name == tool.name) return &tool;
+    return nullptr;
+}
+
+}  // namespace peacrab
