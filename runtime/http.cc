@@ -36,13 +36,6 @@ void set_option(CURL* easy, CURLoption option, auto value) {
         throw Error(std::string("http: option: ") + curl_easy_strerror(code));
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-    return out;
-}
-
 std::string_view trimmed(std::string_view text) {
     const size_t first = text.find_first_not_of(" \t\r\n");
     if (first == std::string_view::npos) return {};

@@ -141,6 +141,7 @@ std::string printable(std::string_view text);
 // Bytes of the valid UTF-8 sequence (RFC 3629) at the front of `text`; 0 when there is none.
 size_t utf8_length(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
+std::string lower(std::string_view text);  // ASCII letters; no locale
 
 // One line on stderr: `peacrabd: text`. Hostile bytes are escaped. Level comes from set_log_level.
 enum class LogLevel { Error, Info, Debug };

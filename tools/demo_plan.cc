@@ -87,13 +87,6 @@ std::string_view trim(std::string_view text, std::string_view what = kBlanks) {
     return text.substr(first, text.find_last_not_of(what) - first + 1);
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
-}
-
 // Case-blind; gives what follows `word` and a blank.
 std::optional<std::string_view> after_word(std::string_view text, std::string_view word) {
     if (text.size() <= word.size() || lower(text.substr(0, word.size())) != word) return {};

@@ -158,8 +158,7 @@ bool excepts(std::string item, const EgressAsk& ask) {
     }
     if (item.starts_with("*.")) item.erase(0, 1);
     if (item.starts_with('.')) item.erase(0, 1);
-    for (char& c : item)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    item = lower(item);
     return !item.empty() && (ask.host == item || ask.host.ends_with("." + item));
 }
 

@@ -26,12 +26,6 @@ std::string trimmed(const std::string& text) {
     return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
 }
 
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
-}
-
 std::vector<std::string> words_of(const std::string& text) {
     std::vector<std::string> words;
     for (const std::string& part : split(text, ' '))

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "os.h"
+
 namespace peacrab {
 namespace {
 
@@ -18,13 +20,6 @@ bool is_token_byte(char c) {
 }
 bool is_token(std::string_view text) {
     return !text.empty() && std::all_of(text.begin(), text.end(), is_token_byte);
-}
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
 }
 
 std::string_view trim(std::string_view text) {

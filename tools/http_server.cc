@@ -14,6 +14,8 @@
 #include <boost/beast/http/status.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include "os.h"
+
 namespace peacrab {
 namespace {
 
@@ -25,13 +27,6 @@ constexpr size_t kReadBytes = size_t{64} << 10;
 constexpr size_t kMaxUnparsed = size_t{16} << 10;
 constexpr Milliseconds kLinger{2'000};
 constexpr size_t kMaxLinger = size_t{64} << 20;
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
-}
 
 // `head` ends with the empty line. RFC 9112 lets a server refuse all of these.
 void check_head(std::string_view head) {

@@ -16,6 +16,7 @@
 #include "demo_model.h"
 #include "json.h"
 #include "model_body.h"
+#include "os.h"
 #include "protocols/model_list.h"
 #include "scrub.h"
 #include "secrets.h"
@@ -71,9 +72,7 @@ bool is_json(const ServedRequest& request) {
     std::string type = request.header("content-type").value_or("");
     type.resize(std::min(type.find(';'), type.size()));
     while (type.ends_with(' ')) type.pop_back();
-    for (char& c : type)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return type == "application/json";
+    return lower(type) == "application/json";
 }
 
 bool only(std::string_view text, std::string_view more, size_t limit) {

@@ -2,7 +2,7 @@
 // program and every web page of this machine can connect to it.
 #include "port_gate.h"
 
-#include <algorithm>
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -99,10 +99,7 @@ bool GatedRequests::take_head(std::string& pass) {
     const size_t size = held_.find("\r\n\r\n") + 4;
     const RequestHead head = parse_request_head(std::string_view(held_).substr(0, size));
     body_ = BodyEnd::of_request(head);
-    std::string upgrade = head.header("upgrade").value_or("");
-    std::transform(upgrade.begin(), upgrade.end(), upgrade.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    free_ = upgrade == "websocket" && body_.done() &&
+    free_ = lower(head.header("upgrade").value_or("")) == "websocket" && body_.done() &&
             lists(head.header("connection").value_or(""), "upgrade");
     pass.append(held_, 0, size);
     held_.erase(0, size);

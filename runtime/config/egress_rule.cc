@@ -92,9 +92,7 @@ std::optional<std::string> canonical_host(std::string_view text) {
         return address;
     }
     if (text.ends_with('.')) text.remove_suffix(1);
-    std::string host(text);
-    for (char& c : host)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    const std::string host = lower(text);
     if (!is_host(host)) return std::nullopt;
     return host;
 }

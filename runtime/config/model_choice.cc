@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "error.h"
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -64,10 +65,10 @@ std::string url_host(const std::string& url) {
 std::string key_name(const ModelServer& server, const std::string& url) {
     if (*server.name) return server.name;
     // Readable, and no two hosts the same.
-    std::string host = url_host(url), name = "at-";
+    const std::string host = lower(url_host(url));
+    std::string name = "at-";
     uint32_t hash = 2166136261u;  // FNV-1a, 32 bits
-    for (char& c : host) {
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    for (const char c : host) {
         hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
         const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
         if (name.size() < 40) name += plain ? c : '-';

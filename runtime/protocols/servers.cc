@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "os.h"
+
 namespace peacrab {
 namespace {
 
@@ -36,8 +38,7 @@ Address split(const std::string& url) {
         address.port = rest.substr(colon);
         rest.resize(colon);
     }
-    for (char& c : rest)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    rest = lower(rest);
     while (rest.ends_with('.')) rest.pop_back();  // the same name, written as absolute
     address.host = std::move(rest);
     return address;

@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
+
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -53,16 +54,12 @@ std::optional<Milliseconds> server_wait(const HttpResult& result) {
     return Milliseconds(std::max<int64_t>(0, *date - std::time(nullptr)) * 1000);
 }
 
+constexpr size_t kLookedAt = 4096;  // of what a server says
+
 bool spent(const ApiError& error) {
     return error.code == "enforced_spend_limit_reached" ||
            error.code == "contract_spend_limit_reached" || error.code == "insufficient_quota" ||
            error.type == "insufficient_quota";
-}
-
-std::string lower(std::string text) {
-    text.resize(std::min<size_t>(text.size(), 4096));
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
 }
 
 // Sources: the error texts of Anthropic, OpenAI, llama.cpp, Ollama, vLLM, Gemini, Mistral, Bedrock.
@@ -80,7 +77,7 @@ bool too_long(const ApiError& error) {
         "exceed_context_size_error",  "exceeds the maximum number of tokens",
         "reduce the length of the messages", "greater than the context length",
         "too large for model with"};
-    const std::string said = lower(error.message);
+    const std::string said = lower(std::string_view(error.message).substr(0, kLookedAt));
     for (const char* phrase : kPhrases)
         if (said.find(phrase) != std::string::npos) return true;
     return false;
@@ -89,7 +86,7 @@ bool too_long(const ApiError& error) {
 // How many tokens fit: a field of its own, or "maximum context length is N", "N tokens > N maximum".
 uint64_t window_in(const ApiError& error) {
     int64_t window = error.window;
-    const std::string said = lower(error.message);
+    const std::string said = lower(std::string_view(error.message).substr(0, kLookedAt));
     for (const char* before : {"maximum context length is ", " > ", "maximum number of tokens allowed ("}) {
         const size_t at = said.find(before);
         if (window > 0 || at == std::string::npos) continue;
