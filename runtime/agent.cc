@@ -296,8 +296,10 @@ std::optional<End> Turn::settle(const ModelReply& answer) {
     if (answer.cancelled || stop_wanted()) return End{"stopped", {}};
     if (!answer.error.empty()) return End{"failed", answer.error, answer.down};
     if (!answer.calls.empty()) {
-        note_progress(answer.calls);
-        run_calls(answer.calls);
+        std::vector<ToolCall> calls;
+        for (const ToolCall& call : answer.calls) calls.push_back(unwrapped(call));
+        note_progress(calls);
+        run_calls(calls);
         if (stop_wanted()) return End{"stopped", {}};
         if (same_calls_ >= kSameCallLimit)
             return End{"failed", "the model repeated the same call " +

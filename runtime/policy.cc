@@ -17,35 +17,17 @@ using Type = ToolKey::Type;
 
 constexpr json::Limits kArgumentLimits{size_t{1} << 20, 4};
 
-bool there(const ToolSchema& tool, const ToolSet& has) {
-    return std::string_view(tool.name) != "message" || !has.may_message.empty();
-}
-
-bool there(const ToolKey& key, const ToolSet& has) {
-    return key.needs == ToolKey::Needs::Nothing || has.cell;
-}
-
-// Whom it may message is the agent's own; every other choice stands in the table.
-const std::vector<std::string>& choices_of(const ToolKey& key, const ToolSet& has) {
-    return key.choices.empty() ? has.may_message : key.choices;
-}
-
-const ToolKey* find_key(const ToolSchema& tool, std::string_view name, const ToolSet& has) {
+const ToolKey* find_key(const ToolSchema& tool, std::string_view name) {
     for (const ToolKey& key : tool.keys)
-        if (name == key.name && there(key, has)) return &key;
+        if (name == key.name) return &key;
     return nullptr;
 }
 
-std::string names_of(const ToolSchema& tool, const ToolSet& has) {
+std::string names_of(const ToolSchema& tool) {
     std::string names;
     for (const ToolKey& key : tool.keys)
-        if (there(key, has)) names += (names.empty() ? "" : ", ") + std::string(key.name);
+        names += (names.empty() ? "" : ", ") + std::string(key.name);
     return names;
-}
-
-const char* type_name(Type type) {
-    if (type == Type::Integer) return "integer";
-    return type == Type::Flag ? "boolean" : "string";
 }
 
 // What the model said, cut short: it is told back what it got wrong, not all of it.
@@ -54,7 +36,7 @@ std::string quoted(std::string_view text) {
 }
 
 // Empty when the value fits its key.
-std::string complaint(const ToolKey& key, const json::Value& value, const ToolSet& has) {
+std::string complaint(const ToolKey& key, const json::Value& value) {
     const std::string name = key.name;
     if (key.type == Type::Integer) {
         if (!value.is_integer()) return name + " must be a whole number";
@@ -67,7 +49,7 @@ std::string complaint(const ToolKey& key, const json::Value& value, const ToolSe
     if (!value.is_string()) return name + " must be a string";
     if (key.type == Type::Choice) {
         std::string known;
-        for (const std::string& choice : choices_of(key, has)) {
+        for (const std::string& choice : key.choices) {
             if (value.as_string() == choice) return {};
             known += (known.empty() ? "" : ", ") + choice;
         }
@@ -84,12 +66,12 @@ std::string complaint(const ToolKey& key, const json::Value& value, const ToolSe
     return {};
 }
 
-std::string complaint(const ToolSchema& tool, const json::Value& arguments, const ToolSet& has) {
+std::string complaint(const ToolSchema& tool, const json::Value& arguments) {
     if (!arguments.is_object()) return "the arguments must be one JSON object";
     for (const auto& [name, value] : arguments.members()) {
-        const ToolKey* key = find_key(tool, name, has);
-        if (!key) return "unknown key " + quoted(name) + "; known: " + names_of(tool, has);
-        if (std::string why = complaint(*key, value, has); !why.empty()) return why;
+        const ToolKey* key = find_key(tool, name);
+        if (!key) return "unknown key " + quoted(name) + "; known: " + names_of(tool);
+        if (std::string why = complaint(*key, value); !why.empty()) return why;
     }
     for (const ToolKey& key : tool.keys)
         if (key.required && !arguments.find(key.name)) return std::string(key.name) + " is missing";
@@ -98,11 +80,24 @@ std::string complaint(const ToolSchema& tool, const json::Value& arguments, cons
 
 }  // namespace
 
+ToolCall unwrapped(ToolCall call) try {
+    if (call.name != "more") return call;
+    const json::Value said = json::parse(call.arguments, kArgumentLimits);
+    const json::Value* const inner = said.find("arguments");
+    const std::string tool = said.text("tool");
+    if (!inner || said.members().size() != 2 || tool.empty() || tool == "more") return call;
+    if (!inner->is_string() && !inner->is_object()) return call;
+    // Some models write the object itself.
+    return {call.id, tool, inner->is_string() ? inner->as_string() : json::dump(*inner)};
+} catch (const Error&) {
+    return call;
+}
+
 std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has) {
     const ToolSchema* tool = nullptr;
     std::string known;
-    for (const ToolSchema& row : every_tool()) {
-        if (!there(row, has)) continue;
+    const std::vector<ToolSchema> table = tool_table(has);
+    for (const ToolSchema& row : table) {
         if (call.name == row.name) tool = &row;
         known += (known.empty() ? "" : ", ") + std::string(row.name);
     }
@@ -115,7 +110,7 @@ std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has)
         return Denied{call.name + ": the arguments are not valid: " +
                       json::valid_utf8(std::string_view(error.what()).substr(0, 200))};
     }
-    if (std::string why = complaint(*tool, arguments, has);
+    if (std::string why = complaint(*tool, arguments);
         !why.empty() && on(Mechanism::PolicySchema))
         return Denied{call.name + ": " + why};
     return Permit(call.id, call.name, std::move(arguments));
@@ -124,44 +119,6 @@ std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has)
 bool reads_only(std::string_view tool) {
     const ToolSchema* const row = find_tool(tool);
     return row && row->effect == ToolSchema::Effect::Reads;
-}
-
-std::vector<ToolSchema> tool_table(const ToolSet& has) {
-    std::vector<ToolSchema> tools;
-    for (ToolSchema tool : every_tool()) {
-        if (!there(tool, has)) continue;
-        std::erase_if(tool.keys, [&](const ToolKey& key) { return !there(key, has); });
-        for (ToolKey& key : tool.keys)
-            if (key.type == Type::Choice) key.choices = std::vector(choices_of(key, has));
-        tools.push_back(std::move(tool));
-    }
-    return tools;
-}
-
-json::Value tools_for_model(const ToolSet& has) {
-    json::Value tools = json::Value::array();
-    for (const ToolSchema& tool : tool_table(has)) {
-        json::Value properties = json::Value::object();
-        json::Value required = json::Value::array();
-        for (const ToolKey& key : tool.keys) {
-            json::Value property = json::Value::object({{"type", type_name(key.type)}});
-            if (*key.description) property.set("description", key.description);
-            for (const std::string& choice : key.choices) {
-                if (!property.find("enum")) property.set("enum", json::Value::array());
-                property.find("enum")->push(choice);
-            }
-            properties.set(key.name, std::move(property));
-            if (key.required) required.push(key.name);
-        }
-        tools.push(json::Value::object(
-            {{"name", tool.name},
-             {"description", tool.description},
-             {"input_schema", json::Value::object({{"type", "object"},
-                                                   {"properties", std::move(properties)},
-                                                   {"required", std::move(required)},
-                                                   {"additionalProperties", false}})}}));
-    }
-    return tools;
 }
 
 }  // namespace peacrab

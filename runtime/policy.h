@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "builtins/tool_table.h"
+#include "builtins/tool_set.h"
 #include "json.h"
 #include "types.h"
 
@@ -23,8 +23,7 @@ class Permit {
     const json::Value& arguments() const { return arguments_; }  // checked against the schema
 
   private:
-    friend std::variant<Permit, struct Denied> authorise(const ToolCall& call,
-                                                         const struct ToolSet& has);
+    friend std::variant<Permit, struct Denied> authorise(const ToolCall& call, const ToolSet& has);
     Permit(std::string call_id, std::string tool, json::Value arguments)
         : call_id_(std::move(call_id)), tool_(std::move(tool)), arguments_(std::move(arguments)) {}
     std::string call_id_;
@@ -36,11 +35,9 @@ struct Denied {
     std::string why;  // for the model: what to do differently
 };
 
-// What an agent has, and with it which tools and keys there are for it. The zero value has least.
-struct ToolSet {
-    bool cell = false;                     // a container of its own
-    std::vector<std::string> may_message;  // agents it has a route to
-};
+// A call of `more` with arguments is one of the tool it names: from here on nothing else is seen of it. Any
+// other call, and one of `more` that cannot be taken apart or names itself, stays as it is.
+ToolCall unwrapped(ToolCall call);
 
 // Opens the arguments against the tool's schema (builtins/tool_table): a tool or
 // key this agent has not, bad JSON, a missing or wrong-typed key, over-long text are denied.
@@ -48,8 +45,5 @@ std::variant<Permit, Denied> authorise(const ToolCall& call, const ToolSet& has 
 
 // Whether a call of this tool changes nothing: such calls may run beside each other.
 bool reads_only(std::string_view tool);
-
-std::vector<ToolSchema> tool_table(const ToolSet& has);  // what this agent has, sorted by name
-json::Value tools_for_model(const ToolSet& has);         // the `tools` array of a request
 
 }  // namespace peacrab

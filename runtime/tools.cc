@@ -8,8 +8,6 @@
 
 #include <algorithm>
 
-#include "builtins/edit.h"
-#include "builtins/search.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -393,33 +391,6 @@ std::string shown_line(std::string_view text, size_t limit) {
         line.pop_back();
     if (!line.empty() && static_cast<unsigned char>(line.back()) >= 0xc0) line.pop_back();
     return line + "...";
-}
-
-std::string describe_call(const ToolCall& call) {
-    const std::string name = call.name.substr(0, 40);
-    json::Value arguments;
-    try {
-        arguments = json::parse(call.arguments, {size_t{1} << 20, 4});
-    } catch (const Error&) {
-        return one_line(name + ": (arguments that cannot be read)");
-    }
-    if (call.name == "shell") {
-        const char* where = arguments.flag("background")  ? " (background)"
-                            : arguments.flag("throwaway") ? " (throw-away)"
-                                                          : "";
-        return one_line(name + where + ": " + arguments.text("command"));
-    }
-    if (call.name == "background")
-        return one_line(name + ": " + arguments.text("action") + " " + arguments.text("id"));
-    if (call.name == "message")
-        return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
-    if (call.name == "search") return one_line(name + ": " + shown_search(arguments));
-    if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
-    std::string line = name + ": " + arguments.text("path");
-    if (call.name == "write")
-        line = name + ": " + arguments.text("path").substr(0, 150) + " (" +
-               std::to_string(arguments.text("content").size()) + " bytes)";
-    return one_line(line);
 }
 
 }  // namespace peacrab

@@ -96,8 +96,9 @@ class Warden {
     static constexpr size_t kMaxClients = 64;
     static constexpr size_t kMaxMessage = size_t{256} << 10;  // as written in JSON
 
+    struct State;  // warden_state.h
+
   private:
-    struct State;
     std::unique_ptr<State> state_;
 };
 

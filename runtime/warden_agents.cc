@@ -17,8 +17,6 @@
 namespace peacrab {
 namespace {
 
-constexpr const char* kDelivered = "delivered";
-
 std::string removed_folder(const std::string& state) {
     return state + "/removed";
 }
@@ -144,73 +142,6 @@ void Warden::State::end_sweep(size_t count, const std::string& why) {
     waiting.pop_back();
     swept = std::move(waiting);
     sweep(std::move(last));
-}
-
-bool Warden::State::note_route(const RunningTurn& turn, const std::string& to,
-                               const std::string& text, const std::string& verdict) {
-    return recorded(json::Value::object({{"kind", "route"},
-                                         {"from", turn.agent},
-                                         {"to", shown_line(to, 40)},
-                                         {"turn", turn_name(turn.id)},
-                                         {"call", turn.calls.back().id},
-                                         {"hop", store.hops(turn.id) + 1},
-                                         {"bytes", text.size()},
-                                         {"sha256", sha256_hex(text)},
-                                         {"verdict", verdict}}),
-                    verdict == kDelivered ? Audit::Until::Disk : Audit::Until::Page);
-}
-
-// By policy, which may have found no message in it.
-void Warden::State::note_refused(const RunningTurn& turn, const ToolCall& call,
-                                 const std::string& why) try {
-    const json::Value said = json::parse(call.arguments, {size_t{1} << 20, 4});
-    note_route(turn, said.text("agent"), said.text("text"), "refused: " + why);
-} catch (const Error&) {
-    note_route(turn, {}, call.arguments, "refused: " + why);
-}
-
-ToolResult Warden::State::send_message(const RunningTurn& turn, const std::string& to,
-                                       const std::string& text) {
-    const std::string summary = "message: to " + shown_line(to, 40);
-    auto decision = route(options.agents, {turn.agent, to, store.hops(turn.id),
-                                           store.sent_in_the_last_hour(turn.agent, to)});
-    if (json::dump(text).size() > kMaxMessage / 2 && std::holds_alternative<Delivery>(decision))
-        decision = Denied{"message: too long: 64 KiB is safe; send the essence"};
-    if (const Denied* denied = std::get_if<Denied>(&decision)) {
-        note_route(turn, to, text, "refused: " + denied->why);
-        return {Outcome::Denied, denied->why, summary};
-    }
-    try {
-        if (!note_route(turn, to, text, kDelivered))
-            throw Error("message: the audit cannot be written");
-        deliver(std::get<Delivery>(decision), text);
-    } catch (const Error& error) {
-        log(LogLevel::Error, error.what());
-        note_route(turn, to, text, std::string("not delivered: ") + error.what());
-        return {Outcome::Failed, "message: not delivered; try again later", summary};
-    }
-    return {Outcome::Ok, "delivered. An answer comes only if " + to + " sends one.", summary};
-}
-
-void Warden::State::deliver(const Delivery& delivery, const std::string& text) {
-    const std::string channel = "agent:" + delivery.from();
-    const std::string id = random_hex(16);
-    const std::string marked = "Message from the agent " + delivery.from() +
-                               ", not from the person:\n\n" + text;
-    const SessionRow session = store.current_session(delivery.to(), channel);
-    bury(session.id);
-    const auto running = turns.find(session.id);
-    const bool steers = running != turns.end();
-    if (!steers && turns.size() >= kMaxTurns) throw Error("message: too many turns run at once");
-    if (steers && !takes_more(running->second, marked)) throw Error("message: too much waits there");
-    int64_t turn = steers ? running->second.id : 0;
-    store.together([&] {
-        if (!steers) turn = store.begin_turn(session.id);
-        store.add_message(turn, channel, id, marked);
-        store.add_sent(delivery.from(), delivery.to(), id, delivery.hops());
-    });
-    if (steers) return steer(running->second, {id, marked, turn});
-    start_turn(session.id, delivery.to(), turn);
 }
 
 }  // namespace peacrab

@@ -75,13 +75,6 @@ struct Warden::State {
     std::optional<Ids> turn_ids(const std::string& agent);
     std::string model_of(const std::string& agent) const;
     void stop_turns(const std::string& agent, const std::string& why);
-    // The tool `message`: decides, stores, delivers. What the agent is answered.
-    ToolResult send_message(const RunningTurn& turn, const std::string& to, const std::string& text);
-    void deliver(const Delivery& delivery, const std::string& text);
-    // Into the audit: who said how much to whom, never what; and what became of it.
-    bool note_route(const RunningTurn& turn, const std::string& to, const std::string& text,
-                    const std::string& verdict);
-    void note_refused(const RunningTurn& turn, const ToolCall& call, const std::string& why);
     // What was moved to `removed`: deleted by a child of ours. `done`: "" or why not.
     void sweep(std::function<void(const std::string& why)> done);
     void end_sweep(size_t count, const std::string& why);

@@ -9,6 +9,7 @@
 #include "cells/mechanism.h"
 #include "turn_process.h"
 #include "warden_state.h"
+#include "wardens/tools.h"
 
 namespace peacrab {
 namespace {
@@ -351,16 +352,15 @@ bool Warden::State::begin_call(RunningTurn& turn, RunningCall& running, const To
 }
 
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
-    const std::string name = frame.text("name");
-    const bool alone = !reads_only(name) || std::any_of(turn.calls.begin(), turn.calls.end(),
-                                                        [](const RunningCall& call) {
-                                                            return !reads_only(call.name);
+    const ToolCall call = unwrapped({frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
+                                     frame.text("arguments")});
+    const bool alone = !reads_only(call.name) || std::any_of(turn.calls.begin(), turn.calls.end(),
+                                                        [](const RunningCall& one) {
+                                                            return !reads_only(one.name);
                                                         });
     if (turn.calls.size() >= (alone ? 1 : kMostCalls)) throw Error("frame: tool: one call at a time");
     use_mechanisms_of(turn.agent);
     count_stored(turn, kCallStored + frame.text("arguments").size());
-    const ToolCall call{frame.text("id").substr(0, 128), name.substr(0, 128),
-                        frame.text("arguments")};
     turn.partial.clear();
     RunningCall& running = turn.calls.emplace_back();
     running.number = next_call++;
@@ -374,12 +374,13 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
         return finish({Outcome::Failed,
                        "not run: it could not be written down first; the disk may be full",
                        running.summary});
-    if (denied && call.name == "message") note_refused(turn, call, denied->why);
+    if (denied) own_tool_refused(*this, turn, call, denied->why);
     if (denied) return finish({Outcome::Denied, denied->why, running.summary});
     Permit& permit = std::get<Permit>(decision);
     if (find_tool(permit.tool())->by == ToolSchema::By::Cell)
         return run_call(turn, running, std::move(permit));
-    finish(send_message(turn, permit.arguments().text("agent"), permit.arguments().text("text")));
+    if (const std::optional<ToolResult> result = run_own_tool(*this, turn, running, permit))
+        finish(*result);
 }
 
 void Warden::State::run_call(RunningTurn& turn, RunningCall& call, Permit permit) {

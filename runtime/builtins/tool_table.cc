@@ -29,6 +29,12 @@ std::string edit_goes(const json::Value& arguments) {
     return {};
 }
 
+// Arguments that policy could not take apart, or of `more` itself.
+std::string more_goes(const json::Value& arguments) {
+    if (!arguments.find("arguments")) return {};
+    return "arguments must be a JSON object as text, for another tool than more";
+}
+
 std::string search_goes(const json::Value& arguments) {
     if (!arguments.find("pattern") && !arguments.find("glob")) return "pattern or glob is missing";
     return {};
@@ -52,7 +58,7 @@ const std::vector<ToolSchema>& every_tool() {
          "Look after what shell started with background.",
          {{"action", Type::Choice, true, "", 0, 0, {"list", "read", "stop"}},
           {"id", Type::Text, false, "For read (what is new) and stop", 1, 16}},
-         background_goes},
+         background_goes, Effect::Writes, By::Cell, "after shell's background: list, read, stop"},
         {"edit",
          "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
          {{"path", Type::Text, false, "", 1, kMaxPath},
@@ -64,7 +70,12 @@ const std::vector<ToolSchema>& every_tool() {
         {"message",
          "Send a message to another agent. An answer, if any, comes later, as a message.",
          {{"agent", Type::Choice, true, ""}, {"text", Type::Text, true, "", 1, kMaxMessage}},
-         nullptr, Effect::Writes, By::Warden},
+         nullptr, Effect::Writes, By::Warden, "to another agent"},
+        {"more",
+         "Rarely used tools. Without arguments: how to use one; with: it runs. There are: ",
+         {{"tool", Type::Text, true, "", 1, 64},
+          {"arguments", Type::Text, false, "A JSON object", 1, kMaxText}},
+         more_goes, Effect::Reads, By::Warden},
         {"read",
          "Read a text file. At most 2000 lines or 48 KiB a call; the end says how to go on.",
          {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},

@@ -29,6 +29,9 @@ struct ToolSchema {
     std::string (*combination)(const json::Value& arguments) = nullptr;
     enum class Effect { Writes, Reads } effect = Effect::Writes;  // Reads: may run beside others that read
     enum class By { Cell, Warden } by = By::Cell;                 // who runs it: a child in the cell, or the warden
+    // Rarely used: the model is told of it only this, in a few words, within the tool `more`. Null: it is
+    // always shown whole.
+    const char* rarely = nullptr;
 };
 
 const std::vector<ToolSchema>& every_tool();  // sorted by name

@@ -6,6 +6,8 @@
 #include <map>
 
 #include "context/view.h"
+#include "error.h"
+#include "policy.h"
 
 namespace peacrab {
 namespace {
@@ -31,13 +33,21 @@ struct Call {
     json::Value input;
 };
 
+json::Value json_of(const std::string& text) try {
+    return json::parse(text);
+} catch (const Error&) {
+    return {};
+}
+
 std::map<std::string, Call> calls_of(const Entry& entry) {
     std::map<std::string, Call> calls;
     if (!entry.content.is_array()) return calls;
     for (const json::Value& block : entry.content.items()) {
         const json::Value* input = block.find("input");
-        if (block.text("type") == "tool_use")
-            calls[block.text("id")] = {block.text("name"), input ? *input : json::Value()};
+        if (block.text("type") != "tool_use") continue;
+        const ToolCall call = unwrapped({{}, block.text("name"), input ? json::dump(*input) : ""});
+        const bool inner = call.name != block.text("name");
+        calls[block.text("id")] = {call.name, inner ? json_of(call.arguments) : input ? *input : json::Value()};
     }
     return calls;
 }

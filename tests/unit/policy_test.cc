@@ -39,7 +39,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("background, edit, read, search, shell, write") != std::string::npos);
+    CHECK(why.find("background, edit, more, read, search, shell, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -172,15 +172,13 @@ TEST_CASE("policy: only an agent with a route has the tool message, and only alo
                    routed));
 }
 
-TEST_CASE("policy: the schema shown to the model is the one that is checked") {
+TEST_CASE("policy: the schema shown to the model, at once or on request, is the one that is checked") {
     for (const ToolSet& has : {ToolSet{}, kCell, ToolSet{true, {"scout"}}}) {
         const json::Value tools = tools_for_model(has);
-        const std::vector<ToolSchema> table = tool_table(has);
-        REQUIRE(tools.items().size() == table.size());
-        CHECK(table.size() == (has.may_message.empty() ? 6 : 7));
-        for (size_t i = 0; i < table.size(); ++i) {
-            const ToolSchema& row = table[i];
-            const json::Value& tool = tools.items()[i];
+        size_t always = 0;
+        for (const ToolSchema& row : tool_table(has)) {
+            if (!row.rarely) CHECK(tools.items().at(always++).text("name") == row.name);
+            const json::Value tool = tool_for_model(has, row.name);
             CHECK(tool.text("name") == row.name);
             const json::Value& schema = tool.at("input_schema");
             CHECK_FALSE(schema.at("additionalProperties").as_bool());
@@ -195,8 +193,60 @@ TEST_CASE("policy: the schema shown to the model is the one that is checked") {
                     CHECK(choices[n].as_string() == key.choices[n]);
             }
         }
+        CHECK(tools.items().size() == always);
         CHECK(json::dump(tools).size() <= 2700);  // the first request must stay within 4 KB
     }
+}
+
+TEST_CASE("policy: a rarely used tool is named in more, and runs by its own name, too") {
+    const ToolSet routed{true, {"scout"}};
+    for (const ToolSet& has : {ToolSet{}, kCell, routed}) {
+        const json::Value tools = tools_for_model(has);
+        std::string names;
+        for (const json::Value& tool : tools.items())
+            if (tool.text("name") == "more") names = tool.text("description");
+        for (const ToolSchema& row : every_tool()) {
+            const bool there = !tool_for_model(has, row.name).is_null();
+            const bool named = names.find(std::string(row.name) + " (") != std::string::npos;
+            CHECK_MESSAGE(named == (there && row.rarely), row.name);
+        }
+    }
+    CHECK(allowed("background", R"({"action":"list"})"));
+}
+
+TEST_CASE("policy: a call of more is one of the tool it names, for all that looks at it") {
+    const auto inner = [](const std::string& arguments) { return unwrapped({"c", "more", arguments}); };
+    for (const char* text : {R"({"tool":"background","arguments":"{\"action\":\"list\"}"})",
+                             R"({"arguments":{"action":"list"},"tool":"background"})"}) {
+        const ToolCall call = inner(text);
+        CHECK(call.id == "c");
+        CHECK(call.name == "background");
+        CHECK(call.arguments == R"({"action":"list"})");
+    }
+    CHECK(inner(R"({"tool":"shell","arguments":"{"})").arguments == "{");
+    const auto run = [&](const std::string& arguments) {
+        const auto decision = authorise(inner(arguments));
+        const Denied* why = std::get_if<Denied>(&decision);
+        return why ? why->why : "";
+    };
+    CHECK(run(R"({"tool":"shell","arguments":"{}"})") == "shell: command is missing");
+    CHECK(run(R"({"tool":"rm","arguments":"{}"})").find("there is no tool") != std::string::npos);
+    CHECK(run(R"({"tool":"message","arguments":"{}"})").find("there is no tool") != std::string::npos);
+}
+
+TEST_CASE("policy: more within more, and what cannot be taken apart, is denied as a call of more") {
+    for (const char* text : {R"({"tool":"more","arguments":"{\"tool\":\"background\"}"})",
+                             R"({"tool":"background","arguments":7})", R"({"tool":7,"arguments":"{}"})",
+                             R"({"arguments":"{}"})", R"({"tool":"background","arguments":"{}","x":1})",
+                             R"({"tool":"background","arguments":null})", "{", ""}) {
+        CAPTURE(text);
+        const ToolCall call = unwrapped({"c", "more", text});
+        CHECK(call.name == "more");
+        CHECK(call.arguments == text);
+        CHECK(std::holds_alternative<Denied>(authorise(call)));
+    }
+    CHECK(allowed("more", R"({"tool":"background"})"));
+    CHECK(unwrapped({"c", "shell", R"({"tool":"background","arguments":"{}"})"}).name == "shell");
 }
 
 TEST_CASE("policy: the table is sorted, so that the prompt's bytes are stable") {
