@@ -19,7 +19,7 @@
 #include "jail.h"
 #include "landlock.h"
 #include "llm.h"
-#include "store.h"
+#include "sessions/journal.h"
 
 namespace peacrab {
 namespace {

@@ -6,7 +6,6 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-#include "error.h"
 #include "os.h"
 
 namespace peacrab {
@@ -15,11 +14,13 @@ namespace {
 [[noreturn]] void fail(sqlite3* handle, const char* what) {
     if (handle && sqlite3_system_errno(handle) == EDQUOT)
         throw Error("the disk is full, or this turn has written down all it may: make room, then say it again");
-    throw Error(std::string("store: ") + what + ": " +
-                (handle ? sqlite3_errmsg(handle) : "out of memory"));
+    const std::string why = std::string("store: ") + what + ": " + (handle ? sqlite3_errmsg(handle) : "out of memory");
+    const int code = handle ? sqlite3_errcode(handle) & 0xff : SQLITE_NOMEM;
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) throw DamagedError(why);
+    throw Error(why);
 }
 
-constexpr int64_t kWardenVersion = 2, kJournalVersion = 2;
+constexpr int64_t kWardenVersion = 2;
 
 // Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
@@ -51,13 +52,6 @@ CREATE INDEX IF NOT EXISTS events_of_turn ON events(turn, seq);
 PRAGMA user_version = 2;
 )";
 
-const char* kJournalSchema = R"(
-CREATE TABLE IF NOT EXISTS entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL,
-    kind TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, body TEXT NOT NULL,
-    at INTEGER NOT NULL DEFAULT (unixepoch()));
-PRAGMA user_version = 2;
-)";
-
 const char* synchronous(Durability durability) {
     switch (durability) {
         case Durability::PowerLoss:
@@ -70,7 +64,8 @@ const char* synchronous(Durability durability) {
     return "PRAGMA synchronous=FULL";
 }
 
-// Creates the tables once; a file of a later version is refused, never "upgraded" downwards.
+}  // namespace
+
 void prepare_schema(Database& database, const char* schema, int64_t newest) {
     Statement version = database.prepare("PRAGMA user_version");
     version.step();
@@ -79,8 +74,6 @@ void prepare_schema(Database& database, const char* schema, int64_t newest) {
     if (found > newest) throw Error("store: written by a newer version of peacrab");
     if (found < newest) database.transaction([&] { database.run(schema); });
 }
-
-}  // namespace
 
 Statement::Statement(Statement&& other) noexcept
     : statement_(std::exchange(other.statement_, nullptr)), next_(other.next_) {}
@@ -144,8 +137,13 @@ Database::Database(const std::string& path, Durability durability) {
     // Closing would otherwise copy the log back and sync, which costs more than a short turn does.
     if (durability != Durability::PowerLoss)
         sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    run(synchronous(durability));
-    run("PRAGMA journal_mode=WAL; PRAGMA cache_size=-512; PRAGMA trusted_schema=OFF;");
+    try {
+        run(synchronous(durability));
+        run("PRAGMA journal_mode=WAL; PRAGMA cache_size=-512; PRAGMA trusted_schema=OFF;");
+    } catch (const Error&) {
+        sqlite3_close_v2(handle_);
+        throw;
+    }
 }
 
 Database::~Database() {
@@ -454,72 +452,6 @@ void WardenStore::set_seen(int64_t session, int64_t seq) {
         .bind(seq)
         .bind(session)
         .run();
-}
-
-Journal::Journal(const std::string& path, Durability durability) : database_(path, durability) {
-    prepare_schema(database_, kJournalSchema, kJournalVersion);
-}
-
-namespace {
-
-const char* kind_name(Entry::Kind kind) {
-    switch (kind) {
-        case Entry::Kind::User:
-            return "user";
-        case Entry::Kind::Assistant:
-            return "assistant";
-        case Entry::Kind::Result:
-            return "result";
-        case Entry::Kind::Summary:
-            return "summary";
-    }
-    return "user";
-}
-
-Entry read_entry(const Statement& row) {
-    Entry entry;
-    entry.turn = row.text(0);
-    const std::string kind = row.text(1);
-    entry.call = row.text(2);
-    entry.outcome = outcome_from(row.text(3));
-    entry.seq = row.integer(5);
-    if (kind == "assistant" || kind == "summary") {
-        entry.kind = kind == "summary" ? Entry::Kind::Summary : Entry::Kind::Assistant;
-        entry.content = json::parse(row.text(4), {size_t{64} << 20, 66});
-        return entry;
-    }
-    entry.kind = kind == "result" ? Entry::Kind::Result : Entry::Kind::User;
-    entry.text = row.text(4);
-    return entry;
-}
-
-}  // namespace
-
-int64_t Journal::append(const Entry& entry) {
-    const bool blocks = entry.kind == Entry::Kind::Assistant || entry.kind == Entry::Kind::Summary;
-    database_.prepare("INSERT INTO entries(turn, kind, call, outcome, body) VALUES(?, ?, ?, ?, ?)")
-        .bind(entry.turn)
-        .bind(kind_name(entry.kind))
-        .bind(entry.call)
-        .bind(entry.kind == Entry::Kind::Result ? outcome_name(entry.outcome) : "")
-        .bind(blocks ? json::dump(entry.content) : entry.text)
-        .run();
-    return database_.last_row();
-}
-
-int64_t Journal::append(const std::vector<Entry>& entries) {
-    database_.transaction([&] {
-        for (const Entry& entry : entries) append(entry);
-    });
-    return database_.last_row();
-}
-
-std::vector<Entry> Journal::entries() {
-    Statement query =
-        database_.prepare("SELECT turn, kind, call, outcome, body, seq FROM entries ORDER BY seq");
-    std::vector<Entry> entries;
-    while (query.step()) entries.push_back(read_entry(query));
-    return entries;
 }
 
 }  // namespace peacrab

@@ -1,6 +1,6 @@
-// What must survive: SQLite in two shapes. `WardenStore` is the warden's own book (who said what,
-// which turn runs, which call was started and done); `Journal` is one session's conversation, one
-// file, written by that session's turn process alone. The warden never trusts a journal.
+// What must survive: SQLite, and the warden's own book in it (who said what, which turn runs, which call
+// was started and done). A session's conversation is a file of its own (sessions/journal.h), which the
+// warden neither opens nor trusts.
 //
 // Append-only but for status columns. Every public call is one transaction. Failures throw Error
 // ("store: …"); a full disk is such a failure, and what was committed before stays readable.
@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
 #include "json.h"
 #include "types.h"
 
@@ -26,6 +27,12 @@ namespace peacrab {
 // Scratch: as ProcessCrash, but a loss of power may damage the file: for one session's journal
 // without a VM, where an fsync would take longer than the turn.
 enum class Durability { PowerLoss, ProcessCrash, Scratch };
+
+// The file is no database, or not whole.
+class DamagedError : public Error {
+  public:
+    using Error::Error;
+};
 
 class Statement {
   public:
@@ -60,6 +67,9 @@ class Database {
   private:
     sqlite3* handle_ = nullptr;
 };
+
+// Creates the tables once; a file of a later version is refused, never "upgraded" downwards.
+void prepare_schema(Database& database, const char* schema, int64_t newest);
 
 struct SessionRow {
     int64_t id = 0;
@@ -148,28 +158,6 @@ class WardenStore {
     Events events(const Replay& replay, size_t limit, Bytes size);
     int64_t seen(int64_t session);
     void set_seen(int64_t session, int64_t seq);  // only upwards, and not beyond what there is
-
-  private:
-    Database database_;
-};
-
-// One entry of a conversation.
-struct Entry {
-    enum class Kind { User, Assistant, Result, Summary } kind = Kind::User;
-    std::string turn;
-    std::string call;                   // Result: the tool_use id; Assistant: model_origin()
-    std::string text;                   // User: what was said; Result: what came out
-    json::Value content;                // Assistant: the blocks, as they must be replayed; Summary: context/view.h
-    Outcome outcome = Outcome::Failed;  // Result
-    int64_t seq = 0;                    // its place in the journal, from 1
-};
-
-class Journal {
-  public:
-    Journal(const std::string& path, Durability durability);
-    int64_t append(const Entry& entry);                 // its seq
-    int64_t append(const std::vector<Entry>& entries);  // all or none; those before the last directly precede it
-    std::vector<Entry> entries();
 
   private:
     Database database_;

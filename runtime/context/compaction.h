@@ -10,7 +10,7 @@
 #include "context/prompt.h"
 #include "context/view.h"
 #include "llm.h"
-#include "store.h"
+#include "sessions/journal.h"
 
 namespace peacrab {
 

@@ -61,6 +61,8 @@ class Conversation {
                 return add_result(entry);
             case Entry::Kind::Summary:  // its text is there only when it is in force (context/view.h)
                 return add_user(entry.text);
+            case Entry::Kind::Rewind:
+                return;
         }
     }
 

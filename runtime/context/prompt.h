@@ -7,7 +7,7 @@
 
 #include "llm.h"
 #include "policy.h"
-#include "store.h"
+#include "sessions/journal.h"
 
 namespace peacrab {
 

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "store.h"
+#include "sessions/journal.h"
 
 namespace peacrab {
 

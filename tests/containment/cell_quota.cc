@@ -10,7 +10,7 @@
 
 #include "cell_fixture.h"
 #include "cells/quota.h"
-#include "store.h"
+#include "sessions/journal.h"
 
 using namespace peacrab;
 using namespace peacrab::test;

@@ -677,5 +677,5 @@ TEST_CASE("journal: one of the version before opens, and is of this version then
     CHECK(journal.entries()[1].kind == Entry::Kind::Summary);
     Statement version = Database(folder.file(), Durability::ProcessCrash).prepare("PRAGMA user_version");
     REQUIRE(version.step());
-    CHECK(version.integer(0) == 2);
+    CHECK(version.integer(0) == 3);
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "error.h"
+#include "sessions/journal.h"
 #include "os.h"
 
 using namespace peacrab;
@@ -216,7 +217,7 @@ TEST_CASE("store: a file of a later version is refused, not touched") {
     Folder folder;
     {
         Database database(folder.file(), Durability::ProcessCrash);
-        database.run("PRAGMA user_version = 3");
+        database.run("PRAGMA user_version = 99");
     }
     CHECK_THROWS_AS(WardenStore(folder.file(), Durability::ProcessCrash), Error);
     CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);
