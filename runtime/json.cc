@@ -5,7 +5,6 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "error.h"
@@ -219,11 +218,10 @@ void dump_string(std::string& out, std::string_view text) {
     out += '"';
 }
 
-template <typename Number>
-void dump_number(std::string& out, Number number) {
+// simdjson's: the standard library's brings tables of 128 kB.
+void dump_real(std::string& out, double number) {
     char text[40];
-    const auto [end, failure] = std::to_chars(text, text + sizeof text, number);
-    out.append(text, end);
+    out.append(text, simdjson::internal::to_chars(text, text + sizeof text, number));
 }
 
 void dump_to(std::string& out, const Value& value) {
@@ -236,11 +234,11 @@ void dump_to(std::string& out, const Value& value) {
             out += value.as_bool() ? "true" : "false";
             return;
         case Kind::Integer:
-            dump_number(out, value.as_integer());
+            out += std::to_string(value.as_integer());
             return;
         case Kind::Real:
             if (std::isfinite(value.as_real()))
-                dump_number(out, value.as_real());
+                dump_real(out, value.as_real());
             else
                 out += "null";  // JSON has no word for it
             return;

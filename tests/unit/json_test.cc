@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "error.h"
 
 using namespace peacrab;
@@ -10,6 +12,16 @@ TEST_CASE("json: what was written reads back the same") {
     const std::string text =
         R"({"type":"x","n":-9007199254740993,"r":0.5,"t":true,"z":null,"a":[1,"é\n\"\\"],"o":{}})";
     CHECK(json::dump(json::parse(text)) == text);
+}
+
+TEST_CASE("json: a number is read back as the same, of the same kind") {
+    for (const double number : {0.1, -0.0, 1.0, 1e23, 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308,
+                                1.0 / 3, 9007199254740993.0, 123456789012345680.0}) {
+        const json::Value back = json::parse(json::dump(json::Value(number)));
+        CHECK(back.kind() == json::Value::Kind::Real);
+        CHECK(back.as_real() == number);
+    }
+    CHECK(json::dump(json::Value(INFINITY)) == "null");
 }
 
 TEST_CASE("json: depth, size, trailing bytes, bad UTF-8 and double keys are refused") {
