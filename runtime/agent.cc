@@ -13,6 +13,7 @@
 #include <span>
 
 #include "agents.h"
+#include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
 #include "error.h"
@@ -238,12 +239,15 @@ std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
 
 // Journaled as they come; context/prompt puts them into the order of the calls.
 void Turn::run_together(std::span<const ToolCall> calls) {
-    const auto keep = [this](const std::string& id, const std::string& text, Outcome outcome) {
+    const auto keep = [this](const std::string& id, const std::string& text, Outcome outcome,
+                             const std::string& picture = {}) {
         std::string told = text;
         if (same_calls_ >= kSameCallWarning)
             told += "\n\n[the same call " + std::to_string(same_calls_) +
                     " times in a row: it will not help; do something else, or say what is missing]";
-        record({{Entry::Kind::Result, id_, id, told, {}, outcome}});
+        std::vector<Entry> said = {{Entry::Kind::Result, id_, id, told, {}, outcome}};
+        if (is_picture(picture)) said.push_back({Entry::Kind::Picture, id_, id, picture, {}, outcome});
+        record(said);
     };
     std::vector<std::string> asked;
     for (const ToolCall& call : calls) {
@@ -259,7 +263,8 @@ void Turn::run_together(std::span<const ToolCall> calls) {
     }
     while (!asked.empty()) {
         const json::Value frame = receive_result(asked);
-        keep(frame.text("id"), frame.text("text"), outcome_from(frame.text("outcome")));
+        keep(frame.text("id"), frame.text("text"), outcome_from(frame.text("outcome")),
+             frame.text("picture"));
         std::erase(asked, frame.text("id"));
     }
 }

@@ -61,7 +61,7 @@ constexpr Row kWardenToTurn[] = {
      "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? window:i? key:s? rules:s? "
      "messages:a earlier:a? cell:b? may_message:a?"},
     {"steer", "text:s"},
-    {"tool_result", "id:s outcome:s text:s"},
+    {"tool_result", "id:s outcome:s text:s picture:s?"},
 };
 constexpr Row kHostToGuest[] = {
     {"settings", "model:s dialect:s? server:s? fallback:a? window:i? clock:i time_factor:i agents:a? routes:a?"},

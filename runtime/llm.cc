@@ -37,10 +37,29 @@ Milliseconds backoff(Milliseconds base, int tried) {
     return full - full * random / (4 * 65536);
 }
 
-// What only the model that wrote it understands, it may refuse to take back (signatures that a change of
-// the route made void): the same conversation without it.
-std::string plain_body(const ModelOptions& options, ModelRequest request) {
-    for (json::Value& message : request.messages.items()) message.erase("origin");
+constexpr int kPlainest = 2;
+
+void leave_out_pictures(json::Value& messages) {
+    for (json::Value& message : messages.items()) {
+        json::Value* content = message.find("content");
+        if (!content || !content->is_array()) continue;
+        for (json::Value& block : content->items()) {
+            json::Value* parts = block.find("content");
+            if (!parts || !parts->is_array()) continue;
+            for (json::Value& part : parts->items())
+                if (part.text("type") == "image")
+                    part = json::Value::object(
+                        {{"type", "text"}, {"text", "[this model cannot be shown the picture]"}});
+        }
+    }
+}
+
+// A server may refuse what only the model that wrote it understands (signatures that a change of the route
+// made void), and pictures: the same conversation without the one, without both.
+std::string plain_body(const ModelOptions& options, ModelRequest request, int plain) {
+    for (json::Value& message : request.messages.items())
+        if (plain >= 1) message.erase("origin");
+    if (plain >= 2) leave_out_pictures(request.messages);
     return dialect_table(options.dialect).body(options, request);
 }
 
@@ -57,6 +76,18 @@ void fail(ModelReply& reply, const Problem& problem, int tried) {
 
 Model::Model(ModelOptions options) : options_(std::move(options)), http_(options_.http) {}
 
+// False: there is nothing that could be left out. What was left out stays so for the turn.
+bool Model::make_plainer(const ModelRequest& request, std::string& body) {
+    for (int plain = plain_ + 1; plain <= kPlainest; ++plain) {
+        std::string other = plain_body(options_, request, plain);
+        if (other == body) continue;
+        plain_ = plain;
+        body = std::move(other);
+        return true;
+    }
+    return false;
+}
+
 ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, int cancel_fd) {
     HttpRequest http;
     const DialectTable& dialect = dialect_table(options_.dialect);
@@ -64,7 +95,7 @@ ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, in
     http.headers = dialect.headers(options_.key.empty() ? kSentinelKey : options_.key.reveal());
     http.headers.push_back("content-type: application/json");
     http.headers.push_back(std::string("user-agent: peacrab/") + kVersion);
-    http.body = plain_ ? plain_body(options_, request) : dialect.body(options_, request);
+    http.body = plain_body(options_, request, plain_);
     for (int tried = 1;; ++tried) {
         Attempt attempt = try_model(options_, request.messages, http_, http, events, cancel_fd);
         if (!attempt.problem) return std::move(attempt.reply);
@@ -72,12 +103,7 @@ ModelReply Model::ask(const ModelRequest& request, const ModelEvents& events, in
         // Connections may be stale; a CA is read anew, once: that of a sandbox's proxy changes.
         if (problem.of_the_line) http_ = HttpClient(options_.http);
         if (problem.of_trust && tried == 1) continue;
-        if (problem.malformed && !plain_) {
-            std::string plain = plain_body(options_, request);
-            plain_ = plain != http.body;
-            if (plain_) http.body = std::move(plain);
-            if (plain_) continue;
-        }
+        if (problem.malformed && make_plainer(request, http.body)) continue;
         attempt.reply.down = problem.again;  // what trying again could have mended
         const Milliseconds wait = problem.wait.value_or(backoff(options_.retry_base, tried));
         if (problem.again && wait > options_.retry_limit) {

@@ -92,7 +92,8 @@ class Model {
   private:
     ModelOptions options_;
     HttpClient http_;
-    bool plain_ = false;  // the server takes nothing back that only its model understands
+    bool make_plainer(const ModelRequest& request, std::string& body);
+    int plain_ = 0;  // 1: the server takes nothing back that only its model understands; 2: nor pictures
 };
 
 }  // namespace peacrab

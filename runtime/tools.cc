@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -161,8 +162,11 @@ ToolResult finish_file(const CommandResult& done, Milliseconds limit, Ended ende
         }
         if (const json::Value* news = answer.find("seen")) seen.learn(*news);
         // Not plain(): what is read may be written back, so its bytes stay.
-        return {Outcome::Ok, json::valid_utf8(answer.text("text")),
-                std::to_string(answer.integer("bytes")) + " bytes"};
+        ToolResult result{Outcome::Ok, json::valid_utf8(answer.text("text")),
+                          std::to_string(answer.integer("bytes")) + " bytes"};
+        if (std::string picture = answer.text("picture"); is_picture(picture))
+            result.picture = std::move(picture);
+        return result;
     } catch (const Error&) {
         return broken("its answer is not readable");
     }

@@ -56,6 +56,7 @@ struct [[nodiscard]] ToolResult {
     Outcome outcome = Outcome::Failed;
     std::string text;     // for the model: clipped, valid UTF-8
     std::string summary;  // for the person: one line, no control bytes
+    std::string picture = {};  // as builtins/picture makes it; "": none
     // For the audit.
     std::string exit = {};  // how its process ended
     uint64_t bytes = 0;     // that it said

@@ -425,11 +425,13 @@ void Warden::State::finish_call(RunningTurn& turn, uint64_t number, const ToolRe
     show_call_done(turn, *call, result);
     const std::string id = call->id;
     turn.calls.erase(call);
-    if (turn.frames)
-        turn.frames->send(json::Value::object({{"type", "tool_result"},
-                                               {"id", id},
-                                               {"outcome", outcome_name(result.outcome)},
-                                               {"text", result.text + news_for(turn.agent)}}));
+    if (!turn.frames) return;
+    json::Value frame = json::Value::object({{"type", "tool_result"},
+                                             {"id", id},
+                                             {"outcome", outcome_name(result.outcome)},
+                                             {"text", result.text + news_for(turn.agent)}});
+    if (!result.picture.empty()) frame.set("picture", result.picture);
+    turn.frames->send(frame);
 }
 
 }  // namespace peacrab

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "builtins/edit.h"
+#include "builtins/picture.h"
 #include "builtins/search.h"
 #include "builtins/workspace.h"
 #include "cells/mechanism.h"
@@ -42,11 +43,7 @@ class LineReader {
         at_ += piece.size();
         return piece;
     }
-    bool looks_binary() {
-        if (!fill()) return false;
-        const std::string_view start(buffer_.data(), std::min(filled_, kSniff));
-        return start.find('\0') != std::string_view::npos;
-    }
+    std::string_view start() { return filled_ > 0 || fill() ? std::string_view(buffer_.data(), filled_) : ""; }
 
   private:
     bool fill() {
@@ -123,20 +120,42 @@ Slice take_lines(LineReader& reader, int64_t first, int64_t count) {
     return slice;
 }
 
+bool looks_binary(std::string_view start) {
+    return start.substr(0, kSniff).find('\0') != std::string_view::npos;
+}
+
+// From the beginning; a byte more than `most` when there are more.
+std::string read_all(int fd, size_t most) {
+    std::string text;
+    std::array<char, 65536> buffer;
+    if (::lseek(fd, 0, SEEK_SET) < 0) return {};
+    while (const size_t n = read_some(fd, buffer).value_or(0)) {
+        text.append(buffer.data(), n);
+        if (text.size() > most) return text.substr(0, most + 1);
+    }
+    return text;
+}
+
 // What an edit will compare with; of a file that is too large to be edited, nothing.
 json::Value mark_of(const Target& target, const std::string& path, const std::string& workspace) {
     if (static_cast<uint64_t>(target.info.st_size) > kMaxWhole) return {};
-    std::string text;
-    std::array<char, 65536> buffer;
-    if (::lseek(target.fd.get(), 0, SEEK_SET) < 0) return {};
-    while (const size_t n = read_some(target.fd.get(), buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > kMaxWhole) return {};
-    }
+    const std::string text = read_all(target.fd.get(), kMaxWhole);
+    if (text.size() > kMaxWhole) return {};
     return json::Value::object({{seen_name(path, workspace), content_mark(text)}});
 }
 
-json::Value read_text(const json::Value& request) {
+json::Value show_picture(const Target& target, const std::string& path) {
+    const std::string bytes = read_all(target.fd.get(), kMaxPicture);
+    const std::optional<PictureKind> kind = picture_kind(bytes);
+    if (!kind) throw Error(printable(path) + ": changed while it was read");
+    json::Value answer = done(std::string(kind->media_type) + ", " + std::to_string(kind->width) + " x " +
+                                  std::to_string(kind->height) + " pixels",
+                              bytes.size());
+    answer.set("picture", picture_of(*kind, bytes));
+    return answer;
+}
+
+json::Value read_one(const json::Value& request) {
     const std::string path = request.text("path");
     const Place place = find_place(request, path, Use::Read);
     const int64_t first = std::max<int64_t>(1, request.integer("offset", 1));
@@ -145,7 +164,8 @@ json::Value read_text(const json::Value& request) {
     json::Value seen;
     {
         LineReader sniffer(target.fd.get());
-        if (sniffer.looks_binary())
+        if (picture_kind(sniffer.start())) return show_picture(target, path);
+        if (looks_binary(sniffer.start()))
             throw Error(printable(path) + ": is a binary file of " + std::to_string(target.info.st_size) +
                         " bytes; look at it with shell (file, od)");
         // Before it is shown: what changes in between is noticed at the next edit.
@@ -202,7 +222,7 @@ std::string read_request() {
 json::Value answer_to(const std::string& text) {
     const json::Value request = json::parse(text, {kMaxRequest, 4});
     const std::string op = request.text("op");
-    if (op == "read") return read_text(request);
+    if (op == "read") return read_one(request);
     if (op == "write") return write_text(request);
     if (op == "edit") return edit_files(request);
     if (op == "search") return search_files(request);

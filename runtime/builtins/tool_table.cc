@@ -77,7 +77,7 @@ const std::vector<ToolSchema>& every_tool() {
           {"arguments", Type::Text, false, "A JSON object", 1, kMaxText}},
          more_goes, Effect::Reads, By::Warden},
         {"read",
-         "Read a text file. At most 2000 lines or 48 KiB a call; the end says how to go on.",
+         "Read a text file or picture. At most 2000 lines or 48 KiB a call; the end says how to go on.",
          {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},
           {"offset", Type::Integer, false, "First line, from 1", 1, kMaxLine},
           {"limit", Type::Integer, false, "Number of lines", 1, 2000}},

@@ -32,9 +32,19 @@ constexpr const char* kOpening =
     "is a new request.]\n\n";
 constexpr const char* kNotSummedUp = "(none: it could not be made; look at the files again where you need more)";
 
+// A picture is as long as a picture, not as its bytes.
 size_t size_of(const ModelRequest& request) {
-    return json::dump(request.system).size() + json::dump(request.tools).size() +
-           json::dump(request.messages).size();
+    size_t size = json::dump(request.system).size() + json::dump(request.tools).size() +
+                  json::dump(request.messages).size();
+    for (const json::Value& message : request.messages.items())
+        for (const json::Value& block : message.at("content").items()) {
+            const json::Value* inner = block.find("content");
+            if (!inner || !inner->is_array()) continue;
+            for (const json::Value& part : inner->items())
+                if (const json::Value* source = part.find("source"))
+                    size -= source->text("data").size() - kPictureSize;
+        }
+    return size;
 }
 
 std::string thousands(uint64_t number) {

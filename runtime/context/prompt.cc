@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "builtins/picture.h"
+
 namespace peacrab {
 
 const char* const kInterruptedCall =
@@ -63,6 +65,8 @@ class Conversation {
                 return add_user(entry.text);
             case Entry::Kind::Rewind:
                 return;
+            case Entry::Kind::Picture:
+                return add_picture(entry);
         }
     }
 
@@ -100,6 +104,19 @@ class Conversation {
         for (const std::string& id : open_)
             if (id == entry.call && !results_.contains(id))
                 results_[id] = result_block(id, entry.outcome, entry.text);
+    }
+
+    // Behind its result, which must be there already.
+    void add_picture(const Entry& entry) {
+        const auto result = results_.find(entry.call);
+        if (result == results_.end() || !is_picture(entry.text)) return;
+        const size_t comma = entry.text.find(','), semicolon = entry.text.find(';');
+        const json::Value source = json::Value::object({{"type", "base64"},
+                                                        {"media_type", entry.text.substr(0, semicolon)},
+                                                        {"data", entry.text.substr(comma + 1)}});
+        json::Value& content = *result->second.find("content");
+        if (content.is_string()) content = json::Value::array({text_block(content.as_string())});
+        content.push(json::Value::object({{"type", "image"}, {"source", source}}));
     }
 
     // Every open call gets its result, in the order of the calls, before anything else is said.

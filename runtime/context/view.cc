@@ -86,6 +86,17 @@ bool may_begin(const std::vector<Entry>& entries, size_t at) {
     return false;
 }
 
+// The newest are shown. They go some at a time: with each that goes, a provider's cache begins anew.
+size_t pictures_not_shown(const std::vector<Entry>& entries) {
+    constexpr size_t kMost = 8, kAtOnce = 4;
+    const auto all = static_cast<size_t>(
+        std::count_if(entries.begin(), entries.end(),
+                      [](const Entry& entry) { return entry.kind == Entry::Kind::Picture; }));
+    return all <= kMost ? 0 : (all - kMost + kAtOnce - 1) / kAtOnce * kAtOnce;
+}
+
+constexpr const char* kPictureGone = "\n[the picture is not shown any more; read the file again]";
+
 }  // namespace
 
 ShownState shown_state(const std::vector<Entry>& entries) {
@@ -101,12 +112,18 @@ std::optional<int64_t> newest_summary(const std::vector<Entry>& entries) {
 
 std::vector<Entry> shown(const std::vector<Entry>& entries, const ShownState& state) {
     std::vector<Entry> out;
+    size_t too_many = pictures_not_shown(entries);
     if (state.upto > 0) {
         Entry summary{Entry::Kind::Summary, {}, {}, state.text, {}, Outcome::Ok, state.upto};
         out.push_back(std::move(summary));
     }
     for (const Entry& entry : entries) {
         if (entry.kind == Entry::Kind::Summary || (state.upto > 0 && entry.seq <= state.upto)) continue;
+        if (entry.kind == Entry::Kind::Picture && (entry.seq <= state.stubs || too_many > 0)) {
+            if (too_many > 0) --too_many;
+            if (!out.empty() && out.back().call == entry.call) out.back().text += kPictureGone;
+            continue;
+        }
         out.push_back(entry);
         if (entry.kind == Entry::Kind::Result && state.stubs > 0 && entry.seq <= state.stubs)
             out.back().text = stub(entry.text);
@@ -116,6 +133,7 @@ std::vector<Entry> shown(const std::vector<Entry>& entries, const ShownState& st
 
 size_t size_of(const Entry& entry) {
     constexpr size_t kAround = 40;  // roles, ids, brackets
+    if (entry.kind == Entry::Kind::Picture) return kPictureSize;
     if (entry.kind == Entry::Kind::Assistant) return json::dump(entry.content).size() + kAround;
     return json::dump(json::Value(entry.text)).size() + kAround;
 }

@@ -37,6 +37,7 @@ std::vector<Entry> shown(const std::vector<Entry>& entries, const ShownState& st
 
 // About what an entry costs in a request, in bytes.
 size_t size_of(const Entry& entry);
+constexpr size_t kPictureSize = 6400;  // of a picture, whatever its bytes: about 1,600 tokens
 
 // Head and tail of a long result, and where all of it is. What is not long stays as it is.
 std::string stub(const std::string& result);

@@ -130,8 +130,7 @@ Problem in_words(const ApiError& error, const ModelOptions& options) {
         return {"the model is overloaded" + number, "try again in a few minutes", true};
     if (status >= 500 || status == 408 || status == 409)
         return {"the model's server failed" + number + said, "try again later", true};
-    return {"the model refused the request" + number + said, "if it happens again, " + fresh, false,
-            status == 400};
+    return {"the model refused the request" + number + said, "if it happens again, " + fresh};
 }
 
 }  // namespace
@@ -140,6 +139,9 @@ Problem judge(const ApiError& error, const ModelOptions& options) {
     Problem problem = in_words(error, options);
     problem.of_the_model = problem.again || error.status == 404;
     problem.too_long = too_long(error);
+    // 403: the model route does not pass on what it does not know. And who takes no pictures says so in many ways.
+    const std::string said = lower(std::string_view(error.message).substr(0, kLookedAt));
+    problem.malformed = error.status == 400 || error.status == 403 || said.find("image") != std::string::npos;
     if (problem.too_long) problem.window = window_in(error);
     return problem;
 }

@@ -27,7 +27,7 @@ constexpr const char* kBackward =
     "SELECT turn, kind, call, outcome, body, seq, at FROM entries WHERE seq <= ? ORDER BY seq DESC";
 
 bool has_content(Entry::Kind kind) {
-    return kind != Entry::Kind::User && kind != Entry::Kind::Result;
+    return kind != Entry::Kind::User && kind != Entry::Kind::Result && kind != Entry::Kind::Picture;
 }
 
 // False: it is no entry. Whatever a later version calls its kinds, it is not shown as something else.
@@ -40,7 +40,7 @@ bool read_entry(const Statement& row, Entry& entry) {
     const std::string kind = row.text(1);
     bool known = false;
     for (const Entry::Kind each : {Entry::Kind::User, Entry::Kind::Assistant, Entry::Kind::Result,
-                                   Entry::Kind::Summary, Entry::Kind::Rewind})
+                                   Entry::Kind::Summary, Entry::Kind::Rewind, Entry::Kind::Picture})
         if (kind == kind_name(each)) {
             entry.kind = each;
             known = true;
@@ -86,6 +86,8 @@ const char* kind_name(Entry::Kind kind) {
             return "summary";
         case Entry::Kind::Rewind:
             return "rewind";
+        case Entry::Kind::Picture:
+            return "picture";
     }
     return "user";
 }

@@ -21,17 +21,17 @@ namespace peacrab {
 // One entry of a conversation.
 struct Entry {
     // Rewind: from the entry `from` of its content on, what stands before it is left out (context/view.h).
-    enum class Kind { User, Assistant, Result, Summary, Rewind } kind = Kind::User;
+    enum class Kind { User, Assistant, Result, Summary, Rewind, Picture } kind = Kind::User;
     std::string turn;
-    std::string call;                   // Result: the tool_use id; Assistant: model_origin()
-    std::string text;                   // User: what was said; Result: what came out
+    std::string call;                   // Result, Picture: the tool_use id; Assistant: model_origin()
+    std::string text;                   // User: what was said; Result: what came out; Picture: builtins/picture.h
     json::Value content;                // Assistant: the blocks, as they must be replayed; Summary: context/view.h
     Outcome outcome = Outcome::Failed;  // Result
     int64_t seq = 0;                    // its place in the journal, from 1
     int64_t at = 0;                     // Unix seconds; 0: not read from a journal
 };
 
-const char* kind_name(Entry::Kind kind);  // "user", "assistant", "result", "summary", "rewind"
+const char* kind_name(Entry::Kind kind);  // "user", "assistant", "result", "summary", "rewind", "picture"
 
 class Journal {
   public:

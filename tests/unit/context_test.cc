@@ -679,3 +679,32 @@ TEST_CASE("journal: one of the version before opens, and is of this version then
     REQUIRE(version.step());
     CHECK(version.integer(0) == 3);
 }
+
+TEST_CASE("context: the newest pictures are shown, and go four at a time") {
+    const std::string picture = "image/png;base64," + std::string(400'000, 'A');
+    for (const auto& [count, shown_of] : {std::pair{8, 8}, {9, 5}, {12, 8}, {13, 5}}) {
+        Book book;
+        book.user("look");
+        for (int n = 0; n < count; ++n) {
+            book.step(n, "image/png, 1 x 1 pixels");
+            book.add({Entry::Kind::Picture, "t1", "c" + std::to_string(n), picture, {}, Outcome::Ok});
+        }
+        const std::string messages = json::dump(built(book.entries).messages);
+        int pictures = 0, gone = 0;
+        for (size_t at = 0; (at = messages.find(R"("type":"image")", at)) != std::string::npos; ++at) ++pictures;
+        for (size_t at = 0; (at = messages.find("not shown any more", at)) != std::string::npos; ++at) ++gone;
+        CHECK(pictures == shown_of);
+        CHECK(gone == count - shown_of);
+        CHECK(violation(built(book.entries).messages).empty());
+    }
+}
+
+TEST_CASE("context: a picture counts as one, and not as its bytes; a summary lets it go") {
+    CHECK(size_of({Entry::Kind::Picture, "t1", "a", std::string(800'000, 'A'), {}, Outcome::Ok}) == kPictureSize);
+    Book book;
+    book.user("look").step(1, "a picture");
+    book.add({Entry::Kind::Picture, "t1", "c1", "image/png;base64,TWFu", {}, Outcome::Ok});
+    book.user("and now?");
+    book.summary(json::Value::object({{"upto", 4}, {"text", "it showed a crab"}}));
+    CHECK(json::dump(built(book.entries).messages).find("image") == std::string::npos);
+}

@@ -739,3 +739,43 @@ TEST_CASE("model: 50,000 tiny events and an 8 MiB one are taken, a 17 MiB one is
         CHECK(asked.reply.error.empty() == (size == size_t{8} << 20));
     }
 }
+
+TEST_CASE("model: a server that takes no pictures is asked again without, and from then on") {
+    const json::Value messages = json::parse(
+        R"([{"role":"user","content":[{"type":"text","text":"look"}]},)"
+        R"({"role":"assistant","content":[{"type":"tool_use","id":"a","name":"read","input":{"path":"x.png"}}]},)"
+        R"({"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[)"
+        R"({"type":"text","text":"image/png"},)"
+        R"({"type":"image","source":{"type":"base64","media_type":"image/png","data":"TWFu"}}]}]}])",
+        json::kModelLimits);
+    const ModelRequest request{json::Value::array(), json::Value::array(), messages};
+    const std::string hello = response(200, "text/event-stream", kHello, "Connection: close\r\n");
+    for (const auto& [code, message] :
+         {std::pair{400, "Could not process it"}, {403, "the model route does not pass on blocks"},
+          {404, "No endpoints found that support image input"},
+          {500, "image input is not supported - hint: mmproj"}}) {
+        const std::string refusal =
+            response(code, "application/json",
+                     R"({"type":"error","error":{"type":"x","message":")" + std::string(message) + "\"}}",
+                     "Connection: close\r\n");
+        std::vector<std::string> asked;
+        const auto recorded = [&asked](const std::string& bytes) {
+            return [&asked, bytes](Connection& c) {
+                asked.push_back(c.request());
+                c.send(bytes);
+            };
+        };
+        {
+            LoopbackServer server({recorded(refusal), recorded(hello), recorded(hello)});
+            Model model(options(server.url()));
+            CHECK(model.ask(request, {}).text == "hello");
+            CHECK(model.ask(request, {}).text == "hello");
+        }
+        REQUIRE(asked.size() == 3);
+        CHECK(asked[0].find("TWFu") != std::string::npos);
+        for (size_t i = 1; i < 3; ++i) {
+            CHECK(asked[i].find("TWFu") == std::string::npos);
+            CHECK(asked[i].find("[this model cannot be shown the picture]") != std::string::npos);
+        }
+    }
+}

@@ -114,3 +114,19 @@ TEST_CASE("prompt: the first request stays within 4 KB") {
                         json::dump(request.messages).size();
     CHECK(size <= 4096);
 }
+
+TEST_CASE("prompt: a picture stands behind the text of its own result") {
+    const ModelRequest request =
+        build({user("go"), assistant({call("a"), call("b")}), result("b"),
+               {Entry::Kind::Picture, "t1", "b", "image/png;base64,TWFu", {}, Outcome::Ok}, result("a"),
+               {Entry::Kind::Picture, "t1", "ghost", "image/png;base64,TWFu", {}, Outcome::Ok},
+               {Entry::Kind::Picture, "t1", "a", "image/png;base64,no picture", {}, Outcome::Ok}});
+    const auto& answers = blocks(request, 2);
+    REQUIRE(answers.size() == 2);
+    CHECK(answers[0].text("content") == "out of a");
+    const auto& parts = answers[1].at("content").items();
+    REQUIRE(parts.size() == 2);
+    CHECK(parts[0].text("text") == "out of b");
+    CHECK(json::dump(parts[1]) ==
+          R"({"type":"image","source":{"type":"base64","media_type":"image/png","data":"TWFu"}})");
+}

@@ -482,3 +482,22 @@ TEST_CASE("file: in a cell a file keeps its owner, a new one has its folder's" *
     CHECK(bench.patch("*** Update File: e\n*** Move to: g\n-z\n+y\n").outcome == Outcome::Ok);
     CHECK(bench.shell("stat -c %u:%g:%a g").text == "7:8:640\n");
 }
+
+TEST_CASE("file tools: a picture is shown as one; what only begins like one is not") {
+    Bench bench;
+    // A PNG of one pixel, as every encoder writes it.
+    bench.must("printf '\\211PNG\\r\\n\\032\\n\\0\\0\\0\\015IHDR\\0\\0\\0\\001\\0\\0\\0\\001\\010\\0\\0\\0\\0' > dot.png;"
+               "cp dot.png large.png; head -c 700000 /dev/zero >> large.png;"
+               "printf '\\211PNG\\r\\n\\032\\nnothing' > torn.png");
+    const ToolResult dot = bench.read("dot.png");
+    CHECK(dot.outcome == Outcome::Ok);
+    CHECK(dot.text == "image/png, 1 x 1 pixels");
+    CHECK(dot.picture.starts_with("image/png;base64,iVBORw0KGgo"));
+    const ToolResult large = bench.read("large.png");
+    CHECK(large.outcome == Outcome::Failed);
+    CHECK(holds(large.text, "more than 640 KiB"));
+    CHECK(large.picture.empty());
+    CHECK(holds(bench.read("torn.png").text, "header is damaged"));
+    bench.must("head -c 600000 /dev/urandom > noise; cat dot.png noise > most.png");
+    CHECK(bench.read("most.png").picture.size() > 800'000);
+}
