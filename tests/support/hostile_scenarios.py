@@ -10,6 +10,8 @@ import re
 
 WORD = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 NOTE = "echo note-$((6*7))"  # what the scenarios with a tool ask to run
+DRAW = r"printf '\211PNG\r\n\032\n\0\0\0\015IHDR\0\0\0\001\0\0\0\001\010\0\0\0\0' >dot.png"
+DRAWN = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"  # the same, as a request has it
 
 
 class Bad(Exception):
@@ -224,6 +226,20 @@ def shared(dialect):
         else:
             x.answer()
 
+    def picture(refuse=None):
+        """A picture is drawn and read; a server may refuse what it is shown."""
+        def answer(x):
+            there = DRAWN in json.dumps(x.request)
+            if not x.made:
+                x.stream(new().shell("call_0", DRAW).end("tools"))
+            elif x.made == 1:
+                x.stream(new().call("call_1", json.dumps({"path": "dot.png"}), "read").end("tools"))
+            elif there and refuse:
+                refuse(x)
+            else:
+                x.stream(new().text("I see a picture." if there else "I see none: " + x.results[-1][-80:]).end())
+        return answer
+
     def two(first="call_a", second="call_b", places=(None, None)):
         return with_tools(new().shell(first, index=places[0]).shell(second, "echo two", index=places[1]).end("tools"))
 
@@ -255,6 +271,9 @@ def shared(dialect):
         "json": lambda x: x.whole(200, dialect.whole(text="All is wéll.")),
         "json-tool": lambda x: x.answer() if x.results else x.whole(200, dialect.whole(command=NOTE)),
         "max-tokens": lambda x: x.stream(new().text("a part").end("length")),
+        "picture": picture(),
+        "no-pictures": picture(lambda x: x.error(400, "messages.2: images are not supported")),
+        "no-pictures-500": picture(lambda x: x.error(500, "image input is not supported - hint: mmproj")),
         # What local servers do.
         "bad-utf8": lambda x: x.stream(hello.encode().replace("é".encode(), b"\xff")),
         "index-gap": two(places=(2, 5)),
