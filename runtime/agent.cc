@@ -13,6 +13,7 @@
 #include <span>
 
 #include "agents.h"
+#include "budget/usage_frame.h"
 #include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
@@ -66,7 +67,7 @@ ToolSet tool_set(const json::Value& start) {
 
 // How a turn ends, as the warden is told.
 struct End {
-    std::string status;  // done, failed, stopped
+    std::string status;  // done, failed, stopped, budget
     std::string error;
     bool model_down = false;  // that was why
 };
@@ -94,7 +95,6 @@ class Turn {
     }
 
     End run();
-    const Usage& usage() const { return usage_; }
     const std::string& model_name() const { return model_name_; }
 
   private:
@@ -107,6 +107,7 @@ class Turn {
     void say(const json::Value& frame) { warden_.send(frame); }
     void delta(std::string_view text);
     ModelReply ask();
+    void count(const ModelCount& call);
     std::optional<End> settle(const ModelReply& reply);
     void reply(const std::string& text);
     void run_calls(std::span<const ToolCall> calls);
@@ -115,7 +116,7 @@ class Turn {
     void note_progress(const std::vector<ToolCall>& calls);
     bool stop_wanted() const;
     bool take_steering(Deadline deadline);
-    json::Value receive_result(const std::vector<std::string>& calls);
+    json::Value receive_answer(const char* type, const std::vector<std::string>& ids);
 
     FrameSocket& warden_;
     std::string id_;
@@ -126,7 +127,6 @@ class Turn {
     std::vector<Entry> entries_;
     std::vector<std::string> fallback_;  // models not yet tried
     std::vector<std::string> steering_;  // said while the turn ran, not yet journaled
-    Usage usage_;
     std::string model_name_;
     std::string last_calls_;
     int same_calls_ = 0;
@@ -178,10 +178,10 @@ ModelReply Turn::ask() {
     events.notice = [this](std::string_view text) {
         say(json::Value::object({{"type", "notice"}, {"text", text}}));
     };
+    events.counted = [this](const ModelCount& call) { count(call); };
     for (;;) {
         ModelReply reply = context_.ask({model_, prompt_, entries_, events, id_, kTurnStop,
                                          [this](Entry entry) { record({std::move(entry)}); }});
-        usage_ += reply.usage;
         if (!reply.model.empty()) model_name_ = reply.model;
         if (!reply.another_may_do || fallback_.empty()) return reply;
         // For the rest of the turn: who cannot answer now is not asked again at each step.
@@ -191,6 +191,12 @@ ModelReply Turn::ask() {
         model_.use(fallback_.front());
         fallback_.erase(fallback_.begin());
     }
+}
+
+// Written down by the warden before anything else is done; when too much is spent, it has said stop by then.
+void Turn::count(const ModelCount& call) {
+    say(usage_frame(model_.options().model, call));
+    receive_answer("go", {""});
 }
 
 bool Turn::stop_wanted() const {
@@ -208,16 +214,16 @@ bool Turn::take_steering(Deadline deadline) {
     return !steering_.empty();
 }
 
-// The result of one of `calls`; steering that comes before it is kept.
-json::Value Turn::receive_result(const std::vector<std::string>& calls) {
+// One with one of these ids; steering that comes before it is kept.
+json::Value Turn::receive_answer(const char* type, const std::vector<std::string>& ids) {
     for (;;) {
         std::optional<json::Value> frame = warden_.receive(Deadline::never());
         if (!frame && warden_.closed()) throw Error("turn: the warden has gone");
         if (!frame) continue;
         if (frame->text("type") == "steer")
             steering_.push_back(frame->text("text"));
-        else if (frame->text("type") == "tool_result" &&
-                 std::find(calls.begin(), calls.end(), frame->text("id")) != calls.end())
+        else if (frame->text("type") == type &&
+                 std::find(ids.begin(), ids.end(), frame->text("id")) != ids.end())
             return std::move(*frame);
         else
             throw Error("turn: unexpected frame from the warden");
@@ -227,7 +233,7 @@ json::Value Turn::receive_result(const std::vector<std::string>& calls) {
 // What there is to say of a call that is not even asked for.
 std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
     using Said = ToolResult;
-    if (stop_wanted()) return Said{Outcome::Interrupted, "stopped by the user before it ran", {}};
+    if (stop_wanted()) return Said{Outcome::Interrupted, "stopped before it ran", {}};
     if (call.arguments == kDamagedArguments)
         return Said{
             Outcome::Failed, "not run: the call did not arrive whole; send it again, shorter", {}};
@@ -262,7 +268,7 @@ void Turn::run_together(std::span<const ToolCall> calls) {
         asked.push_back(call.id);
     }
     while (!asked.empty()) {
-        const json::Value frame = receive_result(asked);
+        const json::Value frame = receive_answer("tool_result", asked);
         keep(frame.text("id"), frame.text("text"), outcome_from(frame.text("outcome")),
              frame.text("picture"));
         std::erase(asked, frame.text("id"));
@@ -298,7 +304,10 @@ void Turn::reply(const std::string& text) {
 // What a model's answer means for the turn. Nothing: it goes on.
 std::optional<End> Turn::settle(const ModelReply& answer) {
     using Stop = ModelReply::Stop;
-    if (answer.cancelled || stop_wanted()) return End{"stopped", {}};
+    // What is whole already is shown, whoever says stop: it was paid for.
+    const bool stop = stop_wanted();
+    if (answer.cancelled || (stop && answer.stop != Stop::EndTurn)) return End{"stopped", {}};
+    if (answer.spent) return End{"budget", answer.error};
     if (!answer.error.empty()) return End{"failed", answer.error, answer.down};
     if (!answer.calls.empty()) {
         std::vector<ToolCall> calls;
@@ -322,7 +331,7 @@ std::optional<End> Turn::settle(const ModelReply& answer) {
              {"text", "the reply reached the length limit; say \"go on\" for more"}}));
     if (answer.stop == Stop::Unknown) return End{"failed", "the model's answer could not be read"};
     reply(answer.text);
-    return take_steering(Deadline()) ? std::optional<End>() : End{"done", {}};
+    return !stop && take_steering(Deadline()) ? std::optional<End>() : End{"done", {}};
 }
 
 End Turn::run() {
@@ -349,14 +358,11 @@ End Turn::run() {
     }
 }
 
-json::Value done_frame(const End& end, const Usage& usage, const std::string& model) {
+json::Value done_frame(const End& end, const std::string& model) {
     json::Value frame = json::Value::object({{"type", "done"}, {"status", end.status}});
     if (!end.error.empty()) frame.set("error", json::valid_utf8(end.error.substr(0, 4000)));
     if (end.model_down) frame.set("model_down", true);
     if (!model.empty()) frame.set("model", json::valid_utf8(model.substr(0, 200)));
-    frame.set("input_tokens", usage.input_tokens + usage.cache_creation_input_tokens +
-                                  usage.cache_read_input_tokens);
-    frame.set("output_tokens", usage.output_tokens);
     return frame;
 }
 
@@ -398,10 +404,10 @@ int turn_main(TurnNetwork network, const std::string& journals) {
         if (!start || start->text("type") != "start") throw Error("turn: no start frame");
         Turn turn(warden, *start, model_from(*start), network);
         const End end = turn.run();
-        warden.send(done_frame(end, turn.usage(), turn.model_name()));
+        warden.send(done_frame(end, turn.model_name()));
         return end.status == "failed" ? 1 : 0;
     } catch (const Error& error) {
-        warden.send(done_frame({"failed", error.what()}, {}, {}));
+        warden.send(done_frame({"failed", error.what()}, {}));
         return 1;
     }
 }

@@ -27,6 +27,11 @@
 //         paused: true
 //     may-message:                      # nothing else lets two agents talk
 //       - main -> scout
+//     budget:                           # session and turn: of each agent; an agent may have its own, and a day
+//       day: 10 USD                     # of all agents together
+//       turn: [5 USD, 2M tokens]        # what comes first; `none` lifts it
+//     prices:                           # USD for a million tokens: in, out, read from the cache, written to it
+//       my-model: [1, 4, 0.1, 1]
 //     egress:                           # absent: closed
 //       - http://deb.example.org:80 GET HEAD
 //       - registry.example.org:443
@@ -36,6 +41,7 @@
 #include <vector>
 
 #include "agents.h"
+#include "budget/spending.h"
 #include "config/egress_rule.h"
 #include "types.h"
 
@@ -54,6 +60,7 @@ struct Config {
     Agents agents;            // `main` alone unless it says more
     bool egress_given = false;
     std::vector<EgressRule> egress;
+    Spending spending;
 };
 
 // ${XDG_CONFIG_HOME:-~/.config}/peacrab, ${XDG_STATE_HOME:-~/.local/state}/peacrab,

@@ -30,6 +30,7 @@ constexpr Row kClientToWarden[] = {
     {"new", ""},
     {"status", ""},
     {"seen", "seq:i"},
+    {"usage", ""},
 };
 constexpr Row kWardenToClient[] = {
     {"attached", "agent:s session:s posture:s? version:s running:b"},
@@ -44,7 +45,8 @@ constexpr Row kWardenToClient[] = {
     {"tool_done", "seq:i turn:s call:s outcome:s summary:s ms:i"},
     {"notice", "turn:s? text:s"},
     {"reply", "seq:i turn:s text:s"},
-    {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i ms:i"},
+    {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i cost:i? ms:i"},
+    {"usage", "rows:a"},
     {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s"},
 };
 constexpr Row kTurnToWarden[] = {
@@ -54,7 +56,8 @@ constexpr Row kTurnToWarden[] = {
     {"notice", "text:s"},
     {"took", "count:i"},
     {"reply", "text:s"},
-    {"done", "status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i"},
+    {"usage", "model:s answered:s input:i output:i cache_read:i cache_write:i estimated:b?"},
+    {"done", "status:s error:s? model_down:b? model:s?"},
 };
 constexpr Row kWardenToTurn[] = {
     {"start",
@@ -62,9 +65,10 @@ constexpr Row kWardenToTurn[] = {
      "messages:a earlier:a? cell:b? may_message:a?"},
     {"steer", "text:s"},
     {"tool_result", "id:s outcome:s text:s picture:s?"},
+    {"go", ""},
 };
 constexpr Row kHostToGuest[] = {
-    {"settings", "model:s dialect:s? server:s? fallback:a? window:i? clock:i time_factor:i agents:a? routes:a?"},
+    {"settings", "model:s dialect:s? server:s? fallback:a? window:i? clock:i time_factor:i agents:a? routes:a? budget:o?"},
     {"power_off", ""},
     {"remove_agent", "id:s name:s"},
     {"inspect", "id:s what:s?"},

@@ -66,6 +66,7 @@ std::string plain_body(const ModelOptions& options, ModelRequest request, int pl
 void fail(ModelReply& reply, const Problem& problem, int tried) {
     reply.error = problem.what;
     reply.another_may_do = problem.of_the_model;
+    reply.spent = problem.spent;
     if (problem.too_long) reply.stop = ModelReply::Stop::ContextFull;
     reply.window = problem.window;
     if (tried > 1) reply.error += " (" + std::to_string(tried) + " tries)";

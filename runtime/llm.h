@@ -65,6 +65,7 @@ struct [[nodiscard]] ModelReply {
     // Failure: empty when the reply is whole. One sentence for a person, with the next step.
     std::string error;
     bool another_may_do = false;  // of a failure: another model of the same server could answer
+    bool spent = false;           // of a failure: whoever passes our calls on lets no more be spent
     bool down = false;            // of a failure: nobody could be asked, or who was could not answer now
     uint64_t window = 0;          // of ContextFull: the tokens that fit, when the server said so
     // True when it was cancelled by `cancel_fd`: `stop` is Unknown, `error` empty, `text` is what
@@ -72,11 +73,19 @@ struct [[nodiscard]] ModelReply {
     bool cancelled = false;
 };
 
+// What one try of a call came to, whatever became of it; `estimated`: the server did not say.
+struct ModelCount {
+    Usage usage;
+    std::string model;  // that answered, as the server named it
+    bool estimated = false;
+};
+
 struct ModelEvents {
     std::function<void(std::string_view text)> delta;
     std::function<void()> restart;  // a retry begins: what was streamed so far is void
     std::function<void(std::string_view sentence)>
         notice;  // "the model is busy; trying again in 2 s"
+    std::function<void(const ModelCount& count)> counted;  // after each try that a server took
 };
 
 class Model {

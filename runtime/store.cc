@@ -35,7 +35,7 @@ CREATE INDEX IF NOT EXISTS sent_by_id ON sent(id);
 CREATE TABLE IF NOT EXISTS sessions(id INTEGER PRIMARY KEY, agent TEXT NOT NULL,
     channel TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS turns(id INTEGER PRIMARY KEY, session INTEGER NOT NULL,
-    status TEXT NOT NULL DEFAULT 'running', input_tokens INTEGER, output_tokens INTEGER,
+    status TEXT NOT NULL DEFAULT 'running',
     started INTEGER NOT NULL DEFAULT (unixepoch()), ended INTEGER);
 CREATE INDEX IF NOT EXISTS turns_of_session ON turns(session);
 CREATE TABLE IF NOT EXISTS inbox(arrival INTEGER PRIMARY KEY, channel TEXT NOT NULL,
@@ -350,14 +350,9 @@ std::optional<TurnRow> WardenStore::turn(int64_t id) {
     return TurnRow{id, query.integer(0), query.text(1)};
 }
 
-void WardenStore::end_turn(int64_t turn, const std::string& status, const Usage& usage) {
-    database_
-        .prepare(
-            "UPDATE turns SET status = ?, input_tokens = ?, output_tokens = ?, "
-            "ended = unixepoch() WHERE id = ?")
+void WardenStore::end_turn(int64_t turn, const std::string& status) {
+    database_.prepare("UPDATE turns SET status = ?, ended = unixepoch() WHERE id = ?")
         .bind(status)
-        .bind(static_cast<int64_t>(usage.input_tokens))
-        .bind(static_cast<int64_t>(usage.output_tokens))
         .bind(turn)
         .run();
 }

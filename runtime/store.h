@@ -107,6 +107,7 @@ class WardenStore {
   public:
     WardenStore(const std::string& path, Durability durability);
     // What `work` writes is kept whole or not at all, with one sync to the disk.
+    Database& database() { return database_; }  // for books of their own (budget/)
     void together(const std::function<void()>& work) { database_.transaction(work); }
 
     // Sessions. current_session makes the first one.
@@ -139,7 +140,7 @@ class WardenStore {
     std::vector<MessageRow> messages_before(int64_t turn);
     void move_message(const std::string& id, int64_t from_turn, int64_t to_turn);
     std::optional<TurnRow> turn(int64_t id);
-    void end_turn(int64_t turn, const std::string& status, const Usage& usage);
+    void end_turn(int64_t turn, const std::string& status);
     std::vector<TurnRow> running_turns();
 
     // Effects: a row before, a row after.

@@ -41,6 +41,7 @@ Warden::State::State(Loop& the_loop, WardenOptions the_options)
       options(std::move(the_options)),
       store(options.state + "/warden.db", options.durability) {
     open_audit();
+    open_budgets();
     if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
     if (options.recovery == WardenOptions::Recovery::Report) sweep([](const std::string&) {});
 }
@@ -182,6 +183,8 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
              json::Value::object({{"type", "session"}, {"session", session_name(client.session)}}));
     } else if (type == "status") {
         status(client);
+    } else if (type == "usage") {
+        send(client, json::Value::object({{"type", "usage"}, {"rows", spending_of(client)}}));
     } else if (type == "seen") {
         store.set_seen(client.session, frame.integer("seq"));
     }
@@ -292,9 +295,10 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
     if (turns.size() >= kMaxTurns)
         return refuse("too many turns run at once; wait for one to end, or stop it");
     int64_t turn = 0;
+    const std::string said = said_of(client, text);
     store.together([&] {
         turn = store.begin_turn(client.session);
-        store.add_message(turn, client.channel, id, text);
+        store.add_message(turn, client.channel, id, said);
     });
     ack(turn, false);
     start_turn(client.session, client.agent, turn);

@@ -51,6 +51,8 @@ struct WardenOptions {
     enum class Recovery { Report, Leave } recovery = Recovery::Report;
 };
 
+struct Spending;
+
 class Warden {
   public:
     // Opens the store, and reports every turn that was running when the last warden ended as
@@ -77,6 +79,7 @@ class Warden {
 
     void set_model(ModelSettings model);  // for turns that start from now on
     void set_time_factor(int factor);
+    void set_spending(const Spending& spending);  // before the first turn: else only the defaults hold
     // Who there is from now on. New limits hold from the next call that finds the cell idle. Turns of
     // an agent that is paused or no longer there are stopped; its files stay.
     void set_agents(Agents agents);

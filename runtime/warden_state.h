@@ -17,6 +17,8 @@
 
 namespace peacrab {
 
+class Budgets;
+
 struct Client {
     Warden::ClientEnd end;
     FrameBuffer buffer;
@@ -52,6 +54,7 @@ struct RunningTurn {
     std::string partial;             // text shown since the last tool or reply
     std::list<RunningCall> calls;
     Loop::TimerId kill_timer = 0;
+    std::string over;  // why no more may be spent on it
     bool stopping = false;
     bool ending = false;
 };
@@ -122,6 +125,16 @@ struct Warden::State {
                   const json::Value& done);
     void bury(int64_t session);
     void requeue(const RunningTurn& turn);
+
+    // What is spent, and what may be (budget/charging.cc).
+    std::shared_ptr<Budgets> budgets;
+    void open_budgets();
+    void charge(RunningTurn& turn, const json::Value& frame);  // one call of a model; may stop the turn
+    std::string over_budget(const RunningTurn& turn) const;    // why it may not begin; ""
+    void put_spent(json::Value& turn_done, int64_t turn) const;
+    json::Value spending_of(const Client& client) const;
+    // `more` to a session whose budget has ended its last turn: as much again, and what the model is told.
+    std::string said_of(const Client& client, const std::string& text);
 
     // Tool calls.
     void on_tool(RunningTurn& turn, const json::Value& frame);

@@ -62,11 +62,10 @@ void Warden::State::interrupt(const TurnRow& turn) {
                              {"status", "interrupted"},
                              {"error", "the machine or its agent stopped while this turn ran" +
                                            what + ". Say what should happen next"},
-                             {"input_tokens", 0},
-                             {"output_tokens", 0},
                              {"ms", 0}});
+    put_spent(end, turn.id);
     store.add_event(turn.session, turn.id, end);
-    store.end_turn(turn.id, "interrupted", {});
+    store.end_turn(turn.id, "interrupted");
 }
 
 json::Value Warden::State::start_frame(const RunningTurn& turn) {
@@ -119,6 +118,7 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
              {{"type", "turn_start"}, {"turn", turn_name(id)}, {"text", messages.front().text}}));
     try {
         if (const std::string why = refusal(agent); !why.empty()) throw Error(why);
+        if (turn.over = over_budget(turn); !turn.over.empty()) return end_turn(turn, "budget", turn.over, {});
         use_mechanisms_of(agent);
         prepare_agent(agent);
         TurnProcess process =
@@ -206,6 +206,8 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
         broadcast(turn.session, json::Value::object({{"type", "restart"}, {"turn", name}}));
     } else if (type == "tool") {
         on_tool(turn, frame);
+    } else if (type == "usage") {
+        charge(turn, frame);
     } else if (type == "notice") {
         broadcast(turn.session, json::Value::object({{"type", "notice"},
                                                      {"turn", name},
@@ -225,7 +227,7 @@ void Warden::State::on_turn(RunningTurn& turn, const json::Value& frame) {
              json::Value::object({{"type", "reply"}, {"turn", name}, {"text", text}}));
     } else if (type == "done") {
         const std::string status = frame.text("status");
-        const bool known = status == "done" || status == "stopped";
+        const bool known = status == "done" || status == "stopped" || status == "budget";
         if (options.turn_ids) turn_memory = memory_of(turn.process.pid());
         end_turn(turn, known ? status : "failed", shown_line(frame.text("error"), 4000), frame);
     }
@@ -250,17 +252,15 @@ void Warden::State::ask_stop(RunningTurn& turn) {
 void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
                              const json::Value& done) {
     if (turn.ending) return;
+    if (!turn.over.empty() && status != "done" && error != turn.over)
+        return end_turn(turn, "budget", turn.over, done);
     turn.ending = true;
     for (RunningCall& call : turn.calls) {  // the turn ended under its own calls
         call.run.reset();
         show_call_done(turn, call, {Outcome::Interrupted, {}, {}});
     }
     turn.calls.clear();
-    Usage usage;
-    usage.input_tokens = static_cast<uint64_t>(std::max<int64_t>(done.integer("input_tokens"), 0));
-    usage.output_tokens =
-        static_cast<uint64_t>(std::max<int64_t>(done.integer("output_tokens"), 0));
-    kept([&] { store.end_turn(turn.id, status, usage); });
+    kept([&] { store.end_turn(turn.id, status); });
     const auto span = std::chrono::steady_clock::now() - turn.since;
     json::Value frame = json::Value::object(
         {{"type", "turn_done"}, {"turn", turn_name(turn.id)}, {"status", status}});
@@ -268,8 +268,7 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
     if (done.flag("model_down")) frame.set("model_down", true);
     if (const std::string model = done.text("model"); !model.empty())
         frame.set("model", shown_line(model, 200));
-    frame.set("input_tokens", usage.input_tokens);
-    frame.set("output_tokens", usage.output_tokens);
+    put_spent(frame, turn.id);
     frame.set("ms", std::chrono::duration_cast<Milliseconds>(span).count());
     show(turn.session, turn.id, frame);
     const int64_t session = turn.session;

@@ -100,6 +100,7 @@ void Watch::on_done(const json::Value& frame) {
     const std::string& status = frame.at("status").as_string();
     exit_code_ = status == "done"            ? kExitReplied
                  : status == "stopped"       ? kExitStopped
+                 : status == "budget"        ? kExitBudget
                  : frame.flag("model_down") ? kExitModelDown
                                              : kExitTurnFailed;
     if (streams_ || options_.json || status != "done") return;
@@ -149,6 +150,7 @@ int Watch::ask(const AskOptions& ask) {
     question_ = clean_text(ask.text, kMaxMessage);
     detach_ = ask.detach;
     message_id_ = random_hex(16);
+    if (options_.more && is_more(question_)) options_.more();
     // What is not a session of its own goes on with the conversation of `chat`.
     const bool apart = options_.fresh || !options_.session.empty();
     wire_.send(attach_frame(options_, apart ? "ask" : "terminal"));

@@ -41,6 +41,7 @@ class Chat {
     void on_refused(const json::Value& frame);
     void on_turn_start(const json::Value& frame);
     void on_status(const json::Value& frame);
+    void on_usage(const json::Value& frame);
     Next on_line(const std::string& line);
     Next on_command(const std::string& word);
     Next on_interrupt(bool had_text);
@@ -79,6 +80,8 @@ void Chat::on_frame(const json::Value& frame) {
         on_turn_start(frame);
     else if (type == "status")
         on_status(frame);
+    else if (type == "usage")
+        on_usage(frame);
     else if (type == "session")
         view_.line("new session " + one_line(frame.text("session")));
     view_.show(frame);
@@ -153,6 +156,14 @@ void Chat::on_status(const json::Value& frame) {
     if (!options_.accelerator.empty()) row("machine  ", options_.accelerator);
 }
 
+void Chat::on_usage(const json::Value& frame) {
+    for (const json::Value& row : frame.at("rows").items())
+        view_.line("  " + one_line(row.text("scope"), 60) + ": " + one_line(row.text("spent"), 60) + ", " +
+                       std::to_string(row.integer("tokens")) + " tokens in " + std::to_string(row.integer("calls")) +
+                       " calls; limit " + one_line(row.text("limit"), 60),
+                   TurnView::Tone::Plain);
+}
+
 Chat::Next Chat::on_line(const std::string& line) {
     const std::string text = clean_text(line, kMaxText);
     if (text.find_first_not_of(" \t\n") == std::string::npos) return Next::Stay;
@@ -169,6 +180,7 @@ Chat::Next Chat::on_line(const std::string& line) {
 void Chat::say(const std::string& text) {
     const std::string id = random_hex(16);
     pending_[id] = text;
+    if (options_.more && is_more(text)) options_.more();
     wire_.send(json::Value::object({{"type", "message"}, {"id", id}, {"text", text}}));
     show_prompt();
 }
@@ -177,6 +189,8 @@ Chat::Next Chat::on_command(const std::string& word) {
     if (word == "/quit" || word == "/exit") return Next::Leave;
     if (word == "/status") {
         wire_.send(json::Value::object({{"type", "status"}}));
+    } else if (word == "/usage") {
+        wire_.send(json::Value::object({{"type", "usage"}}));
     } else if (word == "/new") {
         if (busy())
             view_.line("a turn is running: /stop it first, or wait for it");
@@ -193,6 +207,7 @@ Chat::Next Chat::on_command(const std::string& word) {
              {"  /new     begin a new session; the old one is kept",
               "  /stop    stop the running turn (also Ctrl-C)",
               "  /status  the agent, its session, model, posture and kernel",
+              "  /usage   what was spent, and what may be",
               "  /quit    leave (also Ctrl-D); a running turn goes on",
               "  what you type while a turn runs is handed to it at its next step"})
             view_.line(row, TurnView::Tone::Plain);

@@ -5,6 +5,7 @@
 // hostile and is escaped before it meets a terminal. Leaving never stops a turn; only `stop` does.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@ constexpr int kExitReplied = 0;
 constexpr int kExitTurnFailed = 1;  // the sentence is on stderr
 constexpr int kExitUsage = 2;
 constexpr int kExitUnreachable = 3;  // no machine, or it ended under us
+constexpr int kExitBudget = 4;       // nothing more may be spent; `more` allows it
 constexpr int kExitModelDown = 5;    // nobody could be asked, or who was could not answer now
 constexpr int kExitStopped = 130;    // Ctrl-C
 
@@ -41,6 +43,8 @@ struct TerminalOptions {
     // What becomes of a running turn when the person leaves `chat`; and what takes up one that
     // `ask` left, with the turn's id behind it ("peacrab wait"; empty: there is no such command).
     std::string wait_with;
+    // Called when the person says `more`, before the warden hears it: whoever else bounds what is spent.
+    std::function<void()> more;
     std::string detached = "the turn goes on; `peacrab chat` comes back to it";
 };
 

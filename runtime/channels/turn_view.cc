@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "budget/spending.h"
 #include "frame.h"
 #include "os.h"
 
@@ -22,6 +23,12 @@ std::string clipped(std::string text, size_t limit) {
     size_t end = limit;
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
     return text.substr(0, end) + "...";
+}
+
+// "0.021 USD" of a `cost` in millionths.
+std::string cost_of(const json::Value& frame) {
+    if (!frame.find("cost")) return "cost unknown";
+    return in_usd(std::clamp<int64_t>(frame.integer("cost"), 0, kNoLimit / 1000) * 1000);
 }
 
 }  // namespace
@@ -184,6 +191,9 @@ void TurnView::turn_done(const json::Value& frame) {
     } else if (status == "interrupted") {
         line("interrupted: " + (error.empty() ? "the turn was cut off; say so to go on" : error),
              Tone::Bad);
+    } else if (status == "budget") {
+        line("stopped: " + (error.empty() ? "the budget is spent; answer `more` to allow as much again" : error),
+             Tone::Bad);
     } else if (status != "done") {
         line("error: " + (error.empty() ? "the turn failed and did not say why" : error),
              Tone::Bad);
@@ -197,7 +207,7 @@ void TurnView::footer(const json::Value& frame) {
     if (!model.empty()) words += model + ", ";
     words += spoken_time(frame.integer("ms")) + ", " +
              std::to_string(std::max<int64_t>(0, frame.integer("input_tokens"))) + " tokens in, " +
-             std::to_string(std::max<int64_t>(0, frame.integer("output_tokens"))) + " out";
+             std::to_string(std::max<int64_t>(0, frame.integer("output_tokens"))) + " out, " + cost_of(frame);
     line(words);
 }
 

@@ -20,6 +20,13 @@ std::string clean_text(std::string_view text, size_t limit) {
     return out;
 }
 
+bool is_more(std::string_view text) {
+    const size_t first = text.find_first_not_of(" \t\n"), last = text.find_last_not_of(" \t\n");
+    if (first == std::string_view::npos) return false;
+    const std::string word = lower(text.substr(first, last + 1 - first));
+    return word == "more" || word == "`more`";
+}
+
 void put_quietly(int fd, std::string_view text) {
     try {
         write_all(fd, text);

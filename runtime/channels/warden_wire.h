@@ -14,6 +14,8 @@ constexpr size_t kMaxMessage = KiB(384).count;  // all of it; as JSON at most tw
 
 // Valid UTF-8 without control bytes, at most `limit`.
 std::string clean_text(std::string_view text, size_t limit);
+// Whether somebody who is asked for it allows as much again: the word `more`, and nothing else.
+bool is_more(std::string_view text);
 // For words on the way: a descriptor that cannot take them is no failure.
 void put_quietly(int fd, std::string_view text);
 

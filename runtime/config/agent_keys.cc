@@ -81,6 +81,7 @@ std::string known_keys(bool with_settings) {
     std::string out;
     if (with_settings)
         for (const char* key : kAgentKeys) out += std::string(key) + ", ";
+    if (with_settings) out += "budget, ";
     for (const char* key : kLimitKeys) out += std::string(key) + ", ";
     return out.substr(0, out.size() - 2);
 }
@@ -111,6 +112,7 @@ AgentSettings read_agent(const Node& name, const Node& node, const CellLimits& l
     agent.limits = limits;
     for (const auto& [key, value] : entries_of(node, name.text)) {
         try {
+            if (key.text == "budget") continue;  // config/budget_keys
             if (!read_setting(agent, key.text, value) && !read_limit(agent.limits, key.text, value))
                 throw Error("unknown key; known: " + known_keys(true));
         } catch (const Error& error) {

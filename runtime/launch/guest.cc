@@ -12,6 +12,7 @@
 
 #include "launch/audit_check.h"
 #include "launch/boot.h"
+#include "budget/spending.h"
 #include "cells/egress_book.h"
 #include "cells/quota.h"
 #include "cells/relay.h"
@@ -243,6 +244,7 @@ class Guest {
         set_clock(frame.integer("clock"));
         warden_.set_model(model_from(frame));
         warden_.set_agents(agents_from(frame));
+        warden_.set_spending(spending_from(frame));
         warden_.set_time_factor(
             static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));
         say(json::Value::object({{"type", "ready"}, {"ms", since_boot()}, {"posture", posture()}}));

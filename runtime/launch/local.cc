@@ -39,6 +39,7 @@ struct Choice {
     Agents agents;
     std::vector<std::string> fallback;
     uint64_t window = 0;
+    Spending spending;
 };
 
 // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
@@ -88,6 +89,7 @@ Choice choose(const LocalOptions& options) {
     choice.agents = config.agents;
     choice.fallback = config.fallback;
     choice.window = config.window;
+    choice.spending = config.spending;
     return choice;
 }
 
@@ -154,7 +156,7 @@ void join_proxy(WardenOptions& options, std::map<std::string, ProxyRelay>& relay
 
 // Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
 // then.
-void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
+void serve(WardenOptions options, const Spending& spending, UniqueFd socket, UniqueFd alive) {
     // Alone, we may say of running turns that they were interrupted; beside others they may be
     // theirs. Who starts next is alone only when we are gone.
     const bool alone = lock(alive, LOCK_EX | LOCK_NB);
@@ -164,6 +166,7 @@ void serve(WardenOptions options, UniqueFd socket, UniqueFd alive) {
     std::map<std::string, ProxyRelay> relays;  // by cell; the warden says which there are
     if (options.cell.place == CellOptions::Place::Cell) join_proxy(options, relays);
     Warden warden(loop, std::move(options));
+    warden.set_spending(spending);
     if (alone) lock(alive, LOCK_SH);
     bool connected = true;
     Warden::ClientId client = 0;
@@ -210,8 +213,9 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
-            serve(warden_options(state, sandbox.base, std::move(choice)), std::move(pair.theirs),
-                  std::move(alive));
+            const Spending spending = choice.spending;
+            serve(warden_options(state, sandbox.base, std::move(choice)), spending,
+                  std::move(pair.theirs), std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
             log(LogLevel::Error, error.what());

@@ -13,6 +13,7 @@ class Exchange {
   public:
     Exchange(const ModelOptions& options, const ModelEvents& events, const json::Value& messages)
         : options_(options),
+          events_(events),
           messages_(messages),
           reader_(dialect_table(options.dialect).reader([&events](std::string_view text) {
               if (events.delta) events.delta(text);
@@ -32,21 +33,25 @@ class Exchange {
         } catch (const ProtocolError& error) {
             attempt.problem = misunderstood(error);
         }
+        if (taken_ && events_.counted) events_.counted(reader_->count(request.body.size()));
         if (attempt.problem || attempt.reply.cancelled) attempt.reply.text = reader_->text();
         return attempt;
     }
 
   private:
     const ModelOptions& options_;
+    const ModelEvents& events_;
     const json::Value& messages_;
     std::unique_ptr<ReplyReader> reader_;
     SseParser stream_;
     std::string body_;
     std::string type_;
+    bool taken_ = false;  // an answer began: it is paid for, however it ends
 
     bool begins(const HttpResult& head) {
         type_ = head.content_type;
-        return head.status == 200;
+        taken_ = head.status == 200;
+        return taken_;
     }
     bool streamed() const { return type_ == "text/event-stream" || type_.empty(); }
 

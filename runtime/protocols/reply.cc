@@ -227,6 +227,27 @@ void ReplyReader::collect(ModelReply& reply, const json::Value& messages) {
     }
 }
 
+ModelCount ReplyReader::count(size_t sent) const {
+    constexpr uint64_t kMost = 1'000'000'000, kBytes = 4;
+    ModelCount out{usage_, model_};
+    size_t said = 0;
+    for (const Block& block : blocks_) said += block.text.size() + block.input.size();
+    said = std::max(said, text_.size());
+    uint64_t& input = out.usage.input_tokens;
+    if (input + out.usage.cache_creation_input_tokens + out.usage.cache_read_input_tokens == 0) {
+        input = sent / kBytes;
+        out.estimated = true;
+    }
+    if ((!ended_ || out.usage.output_tokens == 0) && out.usage.output_tokens < said / kBytes) {
+        out.usage.output_tokens = said / kBytes;
+        out.estimated = true;
+    }
+    for (uint64_t* part : {&input, &out.usage.output_tokens, &out.usage.cache_creation_input_tokens,
+                           &out.usage.cache_read_input_tokens})
+        *part = std::min(*part, kMost);
+    return out;
+}
+
 ModelReply ReplyReader::finish(const json::Value& messages) {
     using Stop = ModelReply::Stop;
     if (!ended_) throw ProtocolError("the answer ended too early");

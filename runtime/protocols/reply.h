@@ -41,6 +41,9 @@ class ReplyReader {
     bool ended() const { return ended_; }
     const std::optional<ApiError>& api_error() const { return api_error_; }
     const std::string& text() const { return text_; }  // shown so far
+    // What it has come to. Where the server did not count, or not to the end: four bytes a token, `sent` being
+    // those of the request.
+    ModelCount count(size_t sent) const;
 
     // The reply, when ended(); else ProtocolError. `messages` is the conversation it answers, whose
     // tool ids are taken.

@@ -115,6 +115,9 @@ Problem in_words(const ApiError& error, const ModelOptions& options) {
     if (status == 401 || status == 403)
         return {"the model refused the key" + number + (status == 403 ? said : ""),
                 "set another with `peacrab setup`"};
+    // The sentence is the host's, which is nearer to the person than we are.
+    if (status == 402 && error.type == kBudgetError)
+        return {printable(json::valid_utf8(error.message.substr(0, 600))), ""};
     if (status == 402 || (status == 429 && spent(error)))
         return {"the account of this key has nothing left to spend" + number + said,
                 "add credit with the provider, or set another key with `peacrab setup`"};
@@ -138,6 +141,7 @@ Problem in_words(const ApiError& error, const ModelOptions& options) {
 Problem judge(const ApiError& error, const ModelOptions& options) {
     Problem problem = in_words(error, options);
     problem.of_the_model = problem.again || error.status == 404;
+    problem.spent = error.status == 402 && error.type == kBudgetError;
     problem.too_long = too_long(error);
     // 403: the model route does not pass on what it does not know. And who takes no pictures says so in many ways.
     const std::string said = lower(std::string_view(error.message).substr(0, kLookedAt));

@@ -17,12 +17,15 @@ struct Problem {
     bool of_the_line = false;                         // no whole response came
     bool of_trust = false;                            // maybe the CA, which may be another by now
     bool of_the_model = false;                        // another of the same server may answer
+    bool spent = false;                               // the host's budget, not the provider's, is at its end
     bool too_long = false;                            // what was sent does not fit the model's window
     uint64_t window = 0;                              // of too_long: tokens it holds, when it was said
     std::optional<Milliseconds> wait = std::nullopt;  // what the server asks for
 };
 
 Problem judge(const ApiError& error, const ModelOptions& options);
+// The type of the error of a gateway whose budget is spent.
+constexpr const char* kBudgetError = "peacrab_budget_error";
 // A conversation that no longer fits, in the one sentence for it.
 constexpr const char* kTooLong = "the conversation no longer fits into the model's window";
 // A response that came whole and is no answer.

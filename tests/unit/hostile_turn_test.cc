@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 
 #include "agent.h"
+#include "budget/spending.h"
 #include "cell_fixture.h"
 #include "error.h"
 
@@ -29,8 +31,7 @@ json::Value frame_of(const char* type) {
 }
 
 json::Value done_frame() {
-    return json::Value::object(
-        {{"type", "done"}, {"status", "done"}, {"input_tokens", 1}, {"output_tokens", 1}});
+    return json::Value::object({{"type", "done"}, {"status", "done"}});
 }
 
 json::Value reply_frame(const std::string& text) {
@@ -72,6 +73,67 @@ void replies_without_end(FrameSocket& warden) {
     warden.send(done_frame());
 }
 
+json::Value usage_of(int64_t output, const char* model = "priced") {
+    return json::Value::object({{"type", "usage"},
+                                {"model", model},
+                                {"answered", ""},
+                                {"input", 0},
+                                {"output", output},
+                                {"cache_read", 0},
+                                {"cache_write", 0}});
+}
+
+// What the warden says to one call: its answer's type, or "gone".
+std::string told_of(FrameSocket& warden, const json::Value& usage) {
+    warden.send(usage);
+    const std::optional<json::Value> answer = warden.receive(Deadline::never());
+    return answer ? answer->text("type") : "gone";
+}
+
+bool stopped() {
+    pollfd stop{kTurnStop, POLLIN, 0};
+    return ::poll(&stop, 1, 0) == 1;
+}
+
+// 40 cents a call, until it is told to stop; then it does.
+void spends(FrameSocket& warden) {
+    warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
+    for (int calls = 0; calls < 20; ++calls) {
+        if (told_of(warden, usage_of(400)) != "go") return;
+        if (stopped()) return warden.send(json::Value::object({{"type", "done"}, {"status", "stopped"}}));
+    }
+    warden.send(done_frame());
+}
+
+void spends_and_answers(FrameSocket& warden) {
+    warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
+    (void)told_of(warden, usage_of(5000));
+    warden.send(reply_frame("whole"));
+    warden.send(done_frame());
+}
+
+void ignores_that_it_is_over(FrameSocket& warden) {
+    ::close(kTurnStop);
+    for (;;)
+        if (told_of(warden, usage_of(2000)) != "go") return;
+}
+
+void says_2_to_the_63(FrameSocket& warden) {
+    write_all(kTurnFrames,
+              "{\"type\":\"usage\",\"model\":\"priced\",\"answered\":\"\",\"input\":9223372036854775807,\"output\":"
+              "1,\"cache_read\":0,\"cache_write\":0}\n");
+    (void)warden.receive(Deadline::never());
+}
+
+void says_less_than_nothing(FrameSocket& warden) {
+    (void)told_of(warden, usage_of(-1'000'000));
+}
+
+void names_a_cheaper_model(FrameSocket& warden) {
+    (void)told_of(warden, usage_of(1000, "gpt-5-nano"));
+    answers(warden);
+}
+
 int play(const std::string& name) {
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     (void)warden.receive(Deadline::never());  // start
@@ -80,7 +142,13 @@ int play(const std::string& name) {
         {"closes its ears", closes_its_ears},
         {"asks for models and takes none", asks_for_models_and_takes_none},
         {"replies with what grows", replies_with_what_grows},
-        {"replies without end", replies_without_end}};
+        {"replies without end", replies_without_end},
+        {"spends", spends},
+        {"spends and answers", spends_and_answers},
+        {"ignores that it is over", ignores_that_it_is_over},
+        {"says 2^63", says_2_to_the_63},
+        {"says less than nothing", says_less_than_nothing},
+        {"names a cheaper model", names_a_cheaper_model}};
     try {
         for (const auto& [known, part] : parts)
             if (name == known) part(warden);
@@ -101,7 +169,11 @@ struct House {
             ++models;
             return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
         };
+        options.model.name = "priced";
         warden = std::make_unique<Warden>(loop, std::move(options));
+        Spending spending;
+        spending.prices = {{"priced", 1'000'000, 1'000'000, 0, 0}};  // a tenth of a cent for a token
+        warden->set_spending(spending);
     }
 
     struct Client {
@@ -141,9 +213,9 @@ struct House {
         if (key) frame.set(key, value);
         warden->handle(client.id, frame);
     }
-    void say(const Client& client, const std::string& id) {
+    void say(const Client& client, const std::string& id, const char* text = "do it") {
         warden->handle(client.id,
-                       json::Value::object({{"type", "message"}, {"id", id}, {"text", "do it"}}));
+                       json::Value::object({{"type", "message"}, {"id", id}, {"text", text}}));
     }
     // False: it did not become true in time.
     bool until(const std::function<bool()>& done) {
@@ -279,4 +351,95 @@ TEST_CASE("warden: starts although its store takes nothing, as on a full disk") 
     options.state = folder.path;
     options.durability = Durability::ProcessCrash;
     CHECK_NOTHROW(Warden(loop, std::move(options)));
+}
+
+TEST_CASE("warden: a turn is stopped at its budget, in its middle, with one sentence; most of it is said once") {
+    House house("spends");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    const json::Value end = client.last("turn_done");
+    CHECK(end.text("status") == "budget");
+    CHECK(end.text("error") ==
+          "the budget of this turn is spent: 5.20 USD of 5 USD; answer `more` to allow as much again");
+    CHECK(end.integer("cost") == 5'200'000);
+    CHECK(end.integer("output_tokens") == 5200);
+    CHECK(client.count("notice") == 1);
+    CHECK(client.last("notice").text("text") == "80 % of the budget of this turn is spent: 4 USD of 5 USD");
+}
+
+TEST_CASE("warden: `more` lets it go on, and is for the warden alone; a day's end is said before a turn begins") {
+    House house("spends");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    house.say(client, "second", " More\n");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 2; }));
+    CHECK(client.last("turn_start").text("text").find("Go on") == 0);
+    // The 10 USD of all agents.
+    CHECK(client.last("turn_done").text("status") == "budget");
+    house.say(client, "third", "and now?");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 3; }));
+    CHECK(client.last("turn_done").text("error") ==
+          "the budget of all agents today (UTC) is spent: 10 USD of 10 USD; answer `more` to allow as much again");
+    CHECK(client.last("turn_done").integer("cost", -1) == -1);
+    house.say(client, "fourth", "more");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 4; }));
+    CHECK(client.last("turn_done").integer("cost") == 5'200'000);
+    house.warden->handle(client.id, frame_of("usage"));
+    const std::vector<json::Value>& rows = client.last("usage").at("rows").items();
+    REQUIRE(rows.size() == 4);
+    CHECK(rows[3].text("limit") == "20 USD");
+    CHECK(rows[3].integer("cost") == 15'200'000);
+}
+
+TEST_CASE("warden: `more` is an ordinary word to whoever may go on") {
+    House house("answers");
+    Client client;
+    house.attach(client);
+    house.say(client, "first", "more");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_start").text("text") == "more");
+}
+
+TEST_CASE("warden: an answer that was paid for is shown, whatever it cost") {
+    House house("spends and answers");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_done").text("status") == "done");
+    CHECK(client.count("reply") == 1);
+}
+
+TEST_CASE("warden: a turn that goes on when nothing is left is ended") {
+    House house("ignores that it is over");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_done").text("status") == "budget");
+}
+
+TEST_CASE("warden: counts that are none end their turn, and nothing of them is kept") {
+    for (const char* part : {"says 2^63", "says less than nothing"}) {
+        House house(part);
+        Client client;
+        house.attach(client);
+        house.say(client, "first");
+        REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+        CHECK(client.last("turn_done").text("status") == "failed");
+        CHECK(client.last("turn_done").integer("output_tokens") == 0);
+    }
+}
+
+TEST_CASE("warden: who names a model that was not to be asked pays for the one that was") {
+    House house("names a cheaper model");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_done").integer("cost") == 1'000'000);
 }

@@ -106,7 +106,7 @@ TEST_CASE("store: a call that was started and not done is still open after a cra
     const std::vector<CallRow> open = store.open_calls(running[0].id);
     REQUIRE(open.size() == 1);
     CHECK(open[0].summary == "shell: sleep 100");
-    store.end_turn(running[0].id, "interrupted", {});
+    store.end_turn(running[0].id, "interrupted");
     CHECK(store.running_turns().empty());
     CHECK(store.turn(running[0].id)->status == "interrupted");
 }
@@ -261,7 +261,7 @@ TEST_CASE("store: what was said to turns that did not end well is told to the ne
     const auto turn = [&](int64_t in, const std::string& text, const char* status) {
         const int64_t id = store.begin_turn(in);
         store.add_message(id, "ask", text, text);
-        if (*status) store.end_turn(id, status, {});
+        if (*status) store.end_turn(id, status);
         return id;
     };
     turn(session, "long ago", "interrupted");

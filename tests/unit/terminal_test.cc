@@ -78,7 +78,8 @@ class Script {
         if (type == "tool_done") return {"seq", "turn", "call", "outcome", "summary", "ms"};
         if (type == "turn_done")
             return {"seq",   "turn",         "status",        "error",
-                    "model", "input_tokens", "output_tokens", "ms"};
+                    "model", "input_tokens", "output_tokens", "cost",
+                    "ms"};
         return {"seq", "turn", "text"};
     }
     static void check(bool fine, const char* what) {
@@ -137,6 +138,7 @@ class Script {
         value.set("model", model);
         value.set("input_tokens", 12);
         value.set("output_tokens", 3);
+        if (model == "claude-x") value.set("cost", 21'000);
         value.set("ms", 1234);
         say(value);
     }
@@ -307,7 +309,7 @@ TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
     CHECK(ran.code == 0);
     CHECK(ran.out == "6.12\n");
     CHECK(has(ran.err, "  * shell: uname -r ... ok 0.1 s\n"));
-    CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out\n"));
+    CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out, 0.021 USD\n"));
 }
 
 TEST_CASE("ask: a question that is no session of its own goes on with the chat") {
@@ -574,7 +576,7 @@ TEST_CASE("chat: streams, one line a call, and the reply's text once") {
             warden.expect_end();
             Script::check(warden.seen == 5, "seen");
         },
-        {{"leaves\n", line("what kernel?")}, {" out\n", {}}});
+        {{"leaves\n", line("what kernel?")}, {" out, ", {}}});
     CHECK(chatted.code == 0);
     CHECK(has(chatted.screen, "full\n"));
     CHECK(has(chatted.screen, "leaves\nLooking.\n  * shell: uname -r ... ok 0.1 s\nIt is 6.12.\n"));
@@ -594,7 +596,7 @@ TEST_CASE("chat: a reply that is not what was streamed is said again whole") {
             warden.done("done");
             warden.expect_end();
         },
-        {{"leaves\n", line("x")}, {" out\n", {}}});
+        {{"leaves\n", line("x")}, {" out, ", {}}});
     CHECK(has(chatted.screen, "one\n  (what was said since the last step is void)\ntwo\nthree\n"));
 }
 
@@ -611,7 +613,7 @@ TEST_CASE("chat: what was missed is shown and marked, then the running turn's te
             warden.done("done");
             warden.expect_end();
         },
-        {{" out\n", {}}});
+        {{" out, ", {}}});
     CHECK(chatted.code == 0);
     CHECK(has(chatted.screen,
               "-- while you were away --\n> earlier question\n  * shell: ls ... \n"
@@ -633,7 +635,7 @@ TEST_CASE("chat: leaving while a turn runs says that it goes on, and stops nothi
 }
 
 TEST_CASE("chat: what a closed terminal could not show does not count as seen") {
-    ScriptedLines lines(std::vector<ScriptedLines::Step>{{" out\n", {}}});
+    ScriptedLines lines(std::vector<ScriptedLines::Step>{{" out, ", {}}});
     lines.blind = true;
     const Ran ran = run(
         [](Script& warden) {
@@ -698,7 +700,7 @@ TEST_CASE("chat: what is typed while a turn runs is a message with an id of its 
             warden.done("done");
             warden.expect_end();
         },
-        {{"leaves\n", line("one")}, {"hm ", line("two")}, {" out\n", {}}});
+        {{"leaves\n", line("one")}, {"hm ", line("two")}, {" out, ", {}}});
     CHECK(chatted.code == 0);
 }
 
@@ -715,7 +717,7 @@ TEST_CASE("chat: Ctrl-C stops a running turn once; idle it leaves at the second"
         {{"leaves\n", line("x")},
          {"on and on", ctrl_c()},
          {"stopping", ctrl_c()},
-         {" out\n", ctrl_c()},
+         {" out, ", ctrl_c()},
          {"Ctrl-C again, or Ctrl-D, leaves\n", ctrl_c()}});
     CHECK(chatted.code == 0);
     CHECK(has(chatted.screen, "(stopped)\n"));
@@ -782,7 +784,7 @@ TEST_CASE("chat: escapes in text are shown, letters beyond ASCII are kept whole"
             warden.done("done", {}, "demo");
             warden.expect_end();
         },
-        {{"leaves\n", line("x")}, {" out\n", {}}});
+        {{"leaves\n", line("x")}, {" out, ", {}}});
     CHECK(has(chatted.screen, "grüße \\x1b]52;c;AAAA\\x07\t漢\\x0d字\n  -- demo, 1.2 s"));
     CHECK(chatted.screen.find('\x1b') == std::string::npos);
 }
@@ -803,7 +805,7 @@ TEST_CASE("chat: frames in any order and of any content neither end it nor pass 
                 const std::string type = types[random() % std::size(types)];
                 json::Value any = json::Value::object({{"type", type}});
                 for (const std::string& key : Script::keys_of(type))
-                    if (key == "seq" || key == "ms" || key.ends_with("_tokens"))
+                    if (key == "seq" || key == "ms" || key == "cost" || key.ends_with("_tokens"))
                         any.set(key, number());
                     else if (key == "running")
                         any.set(key, random() % 2 == 0);
@@ -926,4 +928,45 @@ TEST_CASE("ask: a reply that cannot be written is code 1") {
         });
     CHECK(ran.code == 1);
     CHECK(has(ran.err, "standard output: write: No space left on device\n"));
+}
+
+TEST_CASE("ask: a budget that is spent is a sentence and an exit code of its own; what it cost is told or unknown") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.done("budget", "the budget of this turn is spent", "who");
+    });
+    CHECK(ran.code == kExitBudget);
+    CHECK(ran.out.empty());
+    CHECK(has(ran.err, "stopped: the budget of this turn is spent\n"));
+    CHECK(has(ran.err, "3 out, cost unknown\n"));
+}
+
+TEST_CASE("chat: /usage shows what was spent; `more` is told to whoever else bounds it") {
+    int more = 0;
+    ScriptedLines lines(std::vector<ScriptedLines::Step>{
+        {"leaves\n", line("/usage")}, {"limit 5 USD", line("More")}, {" out, ", {}}});
+    const Ran ran = run(
+        [](Script& warden) {
+            warden.attached();
+            (void)warden.expect("usage");
+            warden.say(frame("usage", {{"rows", json::Value::array({json::Value::object(
+                                                   {{"scope", "this turn"},
+                                                    {"calls", 2},
+                                                    {"tokens", 77},
+                                                    {"spent", "0.021 USD"},
+                                                    {"limit", "5 USD"}})})}}));
+            warden.take_message();
+            warden.reply("on");
+            warden.done("done");
+            warden.expect_end();
+        },
+        [&](const TerminalOptions& options, FrameSocket& warden) {
+            TerminalOptions own = options;
+            own.more = [&more] { ++more; };
+            return terminal_chat(own, warden, lines);
+        });
+    CHECK(ran.code == 0);
+    CHECK(lines.screen.find("this turn: 0.021 USD, 77 tokens in 2 calls; limit 5 USD") != std::string::npos);
+    CHECK(more == 1);
 }

@@ -25,7 +25,7 @@ json::Value frame(std::initializer_list<json::Member> members) {
 }
 
 json::Value done_frame(const std::string& status) {
-    return frame({{"type", "done"}, {"status", status}, {"input_tokens", 3}, {"output_tokens", 4}});
+    return frame({{"type", "done"}, {"status", status}});
 }
 
 // The scripted turn process. Whatever is no order of these: it ends without a word.
@@ -47,6 +47,14 @@ void play(FrameSocket& warden, const std::string& order) {
     if (order == "reply") {
         took(1);
         say(frame({{"type", "delta"}, {"text", "hel"}}));
+        say(frame({{"type", "usage"},
+                   {"model", "m"},
+                   {"answered", ""},
+                   {"input", 1},
+                   {"output", 4},
+                   {"cache_read", 1},
+                   {"cache_write", 1}}));
+        (void)warden.receive(Deadline::never());  // go
         say(frame({{"type", "reply"}, {"text", "hello \x1b[2J"}}));
         say(done_frame("done"));
     }

@@ -1,0 +1,83 @@
+// What was spent and what may be: a book in SQLite, of a warden (turns, sessions, agents, days) or of a
+// machine on the host (agents, days). Every call is written down before anybody goes on; nothing is ever
+// taken off but an estimate that a count replaces. Days are those of UTC.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "budget/spending.h"
+#include "store.h"
+
+namespace peacrab {
+
+class Ledger {
+  public:
+    // Makes its tables in `database`, which is not owned. Throws Error, as everything here.
+    explicit Ledger(Database& database);
+
+    enum class Scope { Turn, Session, Agent, Day };
+    // Whose spending it is. The host knows of no turns and sessions.
+    struct Where {
+        std::string agent;
+        int64_t session = 0;
+        int64_t turn = 0;
+        int64_t day = today();
+    };
+    static int64_t today();  // days since 1970-01-01, UTC
+
+    void add(const Where& where, const std::string& model, const Spent& spent);
+    // In one step: the estimate that was added is gone, the count is there.
+    void replace(const Where& where, const std::string& model, const Spent& estimate, const Spent& count);
+    Spent spent(Scope scope, const Where& where);
+
+    // How often a scope was given as much again, and that it is given it once more: so often that something
+    // is left. False: there was something left.
+    int64_t given(Scope scope, const Where& where);
+    bool give_more(Scope scope, const Where& where, const Limit& limit);
+    // True once for each amount that was given: it was not said before that most of it is gone.
+    bool first_warning(Scope scope, const Where& where);
+
+    struct Row {
+        int64_t day = 0;
+        std::string agent;
+        std::string model;
+        Spent spent;
+    };
+    std::vector<Row> days(int64_t from);  // from that day on, by day, agent and model
+
+  private:
+    Spent read(Statement& query);
+    Database& database_;
+};
+
+// The limits of a scope, as often as they were given.
+Limit limit_of(const Spending& spending, Ledger::Scope scope, const std::string& agent);
+Limit times(const Limit& limit, int64_t given);
+bool exhausted(const Limit& limit, const Spent& spent);
+bool nearly(const Limit& limit, const Spent& spent);  // 80 %
+
+// The ledger with the limits: what the warden and the host ask it.
+class Budgets {
+  public:
+    using Scope = Ledger::Scope;
+    // `scopes`: those that are bounded here.
+    Budgets(Database& database, std::vector<Scope> scopes) : ledger(database), scopes_(std::move(scopes)) {}
+
+    // One sentence for the person when nothing more may be spent, else "".
+    std::string refusal(const Ledger::Where& where);
+    // A sentence for each scope of which 80 % are gone, once.
+    std::vector<std::string> warnings(const Ledger::Where& where);
+    // Every scope that is used up is given as much again. False: none was.
+    bool give_more(const Ledger::Where& where);
+    // {scope, calls, tokens, cost?, limit} of each scope, for people.
+    json::Value report(const Ledger::Where& where);
+
+    Ledger ledger;
+    Spending spending;
+
+  private:
+    std::vector<Scope> scopes_;
+};
+
+}  // namespace peacrab
