@@ -17,6 +17,7 @@
 #include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
+#include "context/facts.h"
 #include "error.h"
 #include "jail.h"
 #include "landlock.h"
@@ -86,6 +87,7 @@ class Turn {
           fallback_(settings.fallback) {
         prompt_.rules = start.text("rules");
         entries_ = journal_.entries();
+        let_go(entries_);
         std::vector<Entry> said = not_journaled(start.find("earlier"));
         const size_t before = said.size();
         for (const json::Value& text : start.at("messages").items())
@@ -156,6 +158,7 @@ void Turn::record(const std::vector<Entry>& entries) {
     int64_t seq = journal_.append(entries) - static_cast<int64_t>(entries.size());
     entries_.insert(entries_.end(), entries.begin(), entries.end());
     for (size_t at = entries_.size() - entries.size(); at < entries_.size(); ++at) entries_[at].seq = ++seq;
+    if (entries.back().kind == Entry::Kind::Summary) let_go(entries_);
 }
 
 void Turn::took(size_t messages) {

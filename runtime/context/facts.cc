@@ -182,6 +182,32 @@ std::string facts(const std::vector<Entry>& entries, int64_t upto, const std::st
     return out + listed("Running in the background:", running, limit / 8);
 }
 
+void let_go(std::vector<Entry>& entries) {
+    const int64_t upto = shown_state(entries).upto;
+    std::map<std::string, Call> calls;
+    for (Entry& entry : entries) {
+        if (entry.seq > upto) return;
+        if (entry.kind == Entry::Kind::Assistant) {
+            calls = calls_of(entry);
+            if (!entry.content.is_array()) continue;
+            for (json::Value& block : entry.content.items()) {
+                if (block.text("type") != "tool_use") block = json::Value::object({{"type", "gone"}});
+                json::Value* input = block.find("input");
+                if (input && input->find("content")) input->set("content", "");
+            }
+        }
+        const auto call = calls.find(entry.call);
+        const bool told = call != calls.end() &&
+                          (entry.outcome != Outcome::Ok || call->second.name == "background" ||
+                           call->second.input.flag("background"));
+        if (entry.kind == Entry::Kind::Picture || (entry.kind == Entry::Kind::Result && !told))
+            std::string().swap(entry.text);
+        if (entry.kind == Entry::Kind::Result && told && entry.outcome != Outcome::Ok)
+            entry.text = std::string(last_line(entry.text));
+        entry.text.shrink_to_fit();
+    }
+}
+
 std::vector<std::string> transcript(const std::vector<Entry>& entries, int64_t from, int64_t upto) {
     constexpr size_t kText = size_t{4} << 10, kInput = 1500;
     std::vector<std::string> out;

@@ -15,6 +15,10 @@ namespace peacrab {
 // running in the background (of the whole journal: as it is now).
 std::string facts(const std::vector<Entry>& entries, int64_t upto, const std::string& turn, size_t limit);
 
+// Of what stands before the summary in force facts() is all that is still made: what it does not need of it is
+// dropped from memory, so that a turn of any length needs no more. The journal keeps it.
+void let_go(std::vector<Entry>& entries);
+
 // The entries from `from` up to `upto` as text for whoever sums them up; what is long is shortened.
 std::vector<std::string> transcript(const std::vector<Entry>& entries, int64_t from, int64_t upto);
 

@@ -708,3 +708,27 @@ TEST_CASE("context: a picture counts as one, and not as its bytes; a summary let
     book.summary(json::Value::object({{"upto", 4}, {"text", "it showed a crab"}}));
     CHECK(json::dump(built(book.entries).messages).find("image") == std::string::npos);
 }
+
+TEST_CASE("context: what is let go behind a summary is needed for nothing that is still made") {
+    Book book;
+    book.user("count the crabs, and forbid nothing");
+    book.assistant({call("w", "write", json::Value::object({{"path", "crabs.txt"}, {"content", std::string(50'000, 'c')}}))})
+        .result("w", "made crabs.txt: 50000 bytes");
+    book.assistant({shell("s", "seq 10000")}).result("s", std::string(50'000, '1'));
+    book.assistant({shell("f", "false")}).result("f", std::string(50'000, 'x') + "\nno such crab", Outcome::Failed);
+    book.assistant({call("b", "shell", json::Value::object({{"command", "crabd"}, {"background", true}}))})
+        .result("b", "up\n[b1 has run for 1 s: crabd]");
+    book.user("go on").assistant({shell("k", "echo kept")}).result("k", "kept");
+    book.summary(json::Value::object({{"upto", 9}, {"text", "crabs were counted"}}));
+    std::vector<Entry> less = book.entries;
+    let_go(less);
+    REQUIRE(less.size() == book.entries.size());
+    CHECK(facts(less, 9, "t2", 4096) == facts(book.entries, 9, "t2", 4096));
+    CHECK(facts(less, 9, "t2", 4096).find("no such crab") != std::string::npos);
+    CHECK(facts(less, 9, "t2", 4096).find("crabd") != std::string::npos);
+    CHECK(json::dump(built(less).messages) == json::dump(built(book.entries).messages));
+    CHECK(transcript(less, 10, 12) == transcript(book.entries, 10, 12));
+    size_t bytes = 0;
+    for (const Entry& entry : less) bytes += size_of(entry);
+    CHECK(bytes < 4096);
+}
