@@ -393,6 +393,8 @@ std::string Warden::memory() const {
     return memory_of(::getpid());
 }
 std::string Warden::turn_memory() const {
+    for (const auto& [session, turn] : state_->turns)
+        if (state_->options.turn_ids && turn.process && !turn.ending) return memory_of(turn.process.pid());
     return state_->turn_memory;
 }
 bool Warden::idle() const {

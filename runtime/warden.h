@@ -90,7 +90,7 @@ class Warden {
     bool note(const json::Value& record);
     std::string posture();
     std::string memory() const;       // of the warden: peak and anonymous
-    std::string turn_memory() const;  // of the last turn process in a VM; "" before the first
+    std::string turn_memory() const;  // of a turn process in a VM, the last when none runs; "" before the first
     json::Value background() const;   // what runs so, of all agents: rows {agent, id, ms, command}
     bool idle() const;                // no turn runs
     void stop_all();    // ends every turn as stopped, before power-off
