@@ -206,6 +206,21 @@ void require_same(const std::string& given, const Landing& landing, const struct
         throw Error(printable(given) + ": changed while it was worked on: read it and try again");
 }
 
+// What another process has written since it was looked at stays, as far as one look before the rename can tell.
+void put_in_place(const std::string& given, const Landing& landing, const std::string& temporary) {
+    const int folder = landing.folder.get();
+    const char* const name = landing.name.c_str();
+    if (landing.replaced) {
+        Landing now{{}, landing.name, {}};
+        struct stat info;
+        if (::fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0) now.replaced = info;
+        require_same(given, now, *landing.replaced);
+    }
+    if (::renameat2(folder, temporary.c_str(), folder, name, landing.replaced ? 0 : RENAME_NOREPLACE) == 0) return;
+    if (errno == EEXIST) throw Error(printable(given) + ": has come to be there meanwhile: read it first");
+    fail_at(given, errno);
+}
+
 // Whoever looks sees the old file or the new one.
 void write_whole(const Place& place, const Landing& landing, const std::string& content,
                  const struct stat* like) {
@@ -229,10 +244,8 @@ void write_whole(const Place& place, const Landing& landing, const std::string& 
             ::fchown(file.get(), owner.st_uid, owner.st_gid) < 0 && like)
             throw Error(printable(place.given) + ": belongs to somebody else: use shell for it");
         write_all(file.get(), content);
-        if (::fchmod(file.get(), mode) < 0 || ::fsync(file.get()) < 0 ||
-            (temporary != landing.name &&
-             ::renameat(folder, temporary.c_str(), folder, landing.name.c_str()) < 0))
-            fail_at(place.given, errno);
+        if (::fchmod(file.get(), mode) < 0 || ::fsync(file.get()) < 0) fail_at(place.given, errno);
+        if (temporary != landing.name) put_in_place(place.given, landing, temporary);
     } catch (...) {
         if (temporary != landing.name) ::unlinkat(folder, temporary.c_str(), 0);
         throw;

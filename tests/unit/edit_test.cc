@@ -2,9 +2,14 @@
 #include "builtins/edit.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "builtins/seen.h"
 #include "builtins/text_match.h"
+#include "builtins/workspace.h"
 #include "error.h"
 
 using namespace peacrab;
@@ -166,4 +171,26 @@ TEST_CASE("seen: the newest marks are kept, within bounds, and what is hostile i
     for (int i = 0; i < 100; ++i)
         seen.learn(json::Value::object({{std::to_string(i) + std::string(4000, 'n'), "m"}}));
     CHECK(json::dump(seen.for_edit(json::Value::object({{"patch", ""}}), "/w")).size() < 80'000);
+}
+
+TEST_CASE("edit: what is written to a file between the look and the rename stays") {
+    const std::string folder = std::filesystem::temp_directory_path() / ("peacrab-edit-" + random_hex(8));
+    make_directories(folder);
+    const std::string path = folder + "/f";
+    const auto place = [&] {
+        return Place{UniqueFd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), "f", "f"};
+    };
+    write_file_atomic(path, "old", 0600);
+    const Landing old = find_landing(place(), Folders::Leave);
+    write_file_atomic(path, "of somebody else", 0600);
+    CHECK_THROWS_WITH(write_whole(place(), old, "ours"),
+                      "f: changed while it was worked on: read it and try again");
+    CHECK(read_file(path, KiB(1)) == "of somebody else");
+    REQUIRE(::unlink(path.c_str()) == 0);
+    const Landing none = find_landing(place(), Folders::Leave);
+    write_file_atomic(path, "new", 0600);
+    CHECK_THROWS_WITH(write_whole(place(), none, "ours"), "f: has come to be there meanwhile: read it first");
+    CHECK(read_file(path, KiB(1)) == "new");
+    CHECK(list_folder(folder) == std::vector<std::string>{"f"});
+    std::filesystem::remove_all(folder);
 }
