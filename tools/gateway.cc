@@ -23,6 +23,7 @@
 #include "loop.h"
 #include "model_route.h"
 #include "removals.h"
+#include "usage_command.h"
 
 namespace peacrab {
 namespace {
@@ -49,6 +50,9 @@ class Gateway : GatewayClients::Owner {
     void chat_wanted(UniqueFd client) override;
     void inspect_wanted(const std::string& id, const std::string& what) override;
     void stop_wanted() override { begin_stop("stopped"); }
+    void more_wanted() override {
+        if (phase_ == Phase::Ready) send_settings();
+    }
     void removal_wanted(const std::string& agent) override;
     void removed(const json::Value& frame);
     std::string port_wanted(const json::Value& frame, int client) override {
@@ -102,6 +106,7 @@ class Gateway : GatewayClients::Owner {
     ModelChoice choice_;
     ModelSettings model_;  // what the guest has to know of it: how to speak, and nothing of where it is
     Agents agents_;
+    Spending spending_;
     MachineSpec spec_;
     BootAttempt attempt_;
     uint32_t epoch_ = 0;
@@ -178,6 +183,7 @@ void Gateway::config_changed() {
         json::Value frame = json::Value::object({});
         put_model(frame, model_);
         put_agents(frame, agents_);
+        put_spending(frame, spending_);
         return json::dump(frame);
     };
     const std::string before = said();
@@ -192,6 +198,7 @@ void Gateway::choose() {
         streams_.configure(config);
         const MachineOptions now = with_config(flags_, config);
         agents_ = config.agents;
+        spending_ = config.spending;
         ModelRouteOptions route;
         route.config = {now.model, now.model_url, now.dialect};
         choice_ = choose_model_here(route);
@@ -406,11 +413,12 @@ void Gateway::send_settings() {
                                                 {"time_factor", time_factor()}});
     put_model(settings, model_);
     put_agents(settings, agents_);
+    put_spending(settings, raised_today(prepared_.place, spending_));
     control_->send(settings);
 }
 
 GatewayStreams::Options Gateway::stream_options(const GatewayOptions& options) {
-    return {model_command(options), options.egress_route,
+    return {model_command(options), usage_book(prepared_.place), options.egress_route,
             [this] { return phase_ == Phase::Ready ? link_.get() : nullptr; },
             [this](int client, const std::string& why) { clients_.port_closed(client, why); }};
 }

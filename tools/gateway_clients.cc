@@ -125,6 +125,9 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
         client.agent = frame.text("agent");
         wait(client, Waits::Removal);
         owner_.removal_wanted(client.agent);
+    } else if (type == "more") {
+        owner_.more_wanted();
+        send(client, json::Value::object({{"type", "done"}}));
     } else if (type == "port") {
         open_port(client, frame);
     } else if (frame.text("what") != "chat") {

@@ -26,6 +26,7 @@ class GatewayClients {
         virtual void chat_wanted(UniqueFd client) = 0;
         virtual void inspect_wanted(const std::string& id, const std::string& what) = 0;
         virtual void stop_wanted() = 0;
+        virtual void more_wanted() = 0;  // the book of what is spent allows more than before
         virtual void removal_wanted(const std::string& agent) = 0;
         // Gives the address; throws Error, whose text the client is told.
         virtual std::string port_wanted(const json::Value& frame, int client) = 0;

@@ -6,6 +6,7 @@
 
 #include "agents.h"
 #include "error.h"
+#include "model_route.h"
 
 namespace peacrab {
 
@@ -34,19 +35,23 @@ void GatewayStreams::configure(const Config& config) {
     if (shrinks) outgoing_.clear();
 }
 
-// The agent's name is the guest's word; the rules are the same for all, so it decides nothing.
+// The agent's name is the guest's word: what is spent is bounded for all together, too; the rules are the same for all, so it decides nothing.
 bool GatewayStreams::opened(LinkPort& link, StreamId stream, const std::string& kind,
                             const std::string& meta) {
-    if (kind == "model") return models_.serve(link, stream), true;
-    if (kind != "egress") return false;
+    if (kind != "model" && kind != "egress") return false;
     try {
         const json::Value said = json::parse(meta);
+        if (kind == "model") {
+            const std::string agent = said.text("agent");
+            if (!is_agent_name(agent)) throw Error("no agent's name");
+            return models_.serve(link, stream, model_job(agent, options_.book)), true;
+        }
         egress_.agent = said.text("cell");
         egress_.connection = said.integer("connection");
         if (!is_agent_name(egress_.agent)) throw Error("no agent's name");
         outgoing_.serve(link, stream, egress_job(egress_));
     } catch (const Error&) {
-        link.reset(stream, "egress: whose cell it is was not said");
+        link.reset(stream, kind + ": whose it is was not said");
     }
     return true;
 }

@@ -20,6 +20,7 @@ class GatewayStreams {
   public:
     struct Options {
         std::vector<std::string> model_route;
+        std::string book;  // where the model routes write down what is spent
         std::vector<std::string> egress_route;
         std::function<LinkPort*()> link;  // null: the machine is not ready
         // A client that waited for the end of its port is to be told why it came.

@@ -13,13 +13,17 @@
 #include <cstring>
 #include <new>
 
+#include "agents.h"
 #include "demo_model.h"
 #include "json.h"
 #include "model_body.h"
+#include "model_meter.h"
 #include "os.h"
 #include "protocols/model_list.h"
+#include "protocols/trouble.h"
 #include "scrub.h"
 #include "secrets.h"
+#include "usage_book.h"
 
 namespace peacrab {
 namespace {
@@ -107,23 +111,68 @@ bool passed_on(int status) {
            (status >= 400 && status < 600);
 }
 
+// What one request comes to: its guess stands in the book from before it goes out until this object goes,
+// however that comes about. Only a process that is killed leaves the guess there.
+class Bill {
+  public:
+    Bill(ModelDialect dialect, size_t sent) : meter(dialect), sent_(sent) {}
+    ~Bill() {
+        if (!book_) return;
+        try {
+            if (refused) book_->cancel(entry_);
+            else book_->settle(entry_, meter.count(sent_));
+        } catch (const std::exception& error) {  // the guess stays
+            log(LogLevel::Error, error.what());
+        }
+    }
+    Bill(const Bill&) = delete;
+    Bill& operator=(const Bill&) = delete;
+
+    // "" or why it may not go out. Throws Error when it cannot be written down.
+    std::string begin(UsageBook& book, const std::string& agent, const json::Value& body, const ModelChoice& choice) {
+        ModelCall guess;
+        guess.asked = body.text("model").substr(0, 200);
+        guess.free = choice.demo || choice.server.quirks.local;
+        guess.usage.input_tokens = sent_ / 4;
+        guess.usage.output_tokens = kMostAnswer;
+        for (const char* key : {"max_tokens", "max_completion_tokens", "max_output_tokens"})
+            if (const int64_t most = body.integer(key, -1); most >= 0)
+                guess.usage.output_tokens = static_cast<uint64_t>(std::min<int64_t>(most, kMostAnswer));
+        const std::string why = book.begin(agent, std::move(guess), entry_);
+        if (why.empty()) book_ = &book;
+        return why;
+    }
+
+    ModelMeter meter;
+    bool refused = false;  // nobody took it, or whoever did gave no answer that is paid for
+
+  private:
+    static constexpr int64_t kMostAnswer = 65'536;
+    size_t sent_;
+    UsageBook* book_ = nullptr;
+    UsageBook::Entry entry_;
+};
+
 class Route {
   public:
     explicit Route(const ModelRouteOptions& options)
-        : options_(options), server_(options.fd, options.limits), client_(options.upstream) {}
+        : options_(options), server_(options.fd, options.limits), client_(options.upstream) {
+        if (!options.book.empty()) book_.emplace(options.book, options.spending);
+    }
     int run();
 
   private:
     // False: the connection cannot be used for another request.
     bool serve(const ServedRequest& request);
-    void answer_demo(const json::Value& body, size_t bytes);
-    bool forward(const ServedRequest& request, const json::Value& body, const Target& target);
+    void answer_demo(const json::Value& body, size_t bytes, Bill& bill);
+    bool forward(const ServedRequest& request, const json::Value& body, const Target& target, Bill& bill);
     bool conclude(const HttpResult& result, const ModelChoice& choice);
     bool refuse(const Refusal& refusal);  // always true: the connection goes on
 
     const ModelRouteOptions& options_;
     HttpServer server_;
     HttpClient client_;
+    std::optional<UsageBook> book_;
 };
 
 bool Route::refuse(const Refusal& refusal) {
@@ -164,12 +213,27 @@ bool Route::serve(const ServedRequest& request) {
     const bool allowed = std::find(options_.models.begin(), options_.models.end(), asked) !=
                          options_.models.end();
     if (target.choice.demo || !allowed) body.set("model", target.choice.model);
-    if (target.choice.demo) return answer_demo(body, request.body.size()), true;
-    return forward(request, body, target);
+    // Else a server of Chat says nothing of what it counted.
+    if (target.choice.server.dialect == ModelDialect::Chat && body.flag("stream"))
+        body.set("stream_options", json::Value::object({{"include_usage", true}}));
+    Bill bill(target.choice.server.dialect, request.body.size());
+    try {
+        const std::string why = book_ ? bill.begin(*book_, options_.agent, body, target.choice) : "";
+        if (!why.empty()) return refuse({402, kBudgetError, why});
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return refuse({502, "api_error", "the host cannot write down what is spent, and so lets nothing be spent"});
+    }
+    if (target.choice.demo) return answer_demo(body, request.body.size(), bill), true;
+    return forward(request, body, target, bill);
 }
 
-void Route::answer_demo(const json::Value& body, size_t bytes) {
+void Route::answer_demo(const json::Value& body, size_t bytes, Bill& bill) {
     const DemoAnswer answer = demo_answer(body, bytes);
+    bill.refused = answer.status != 200;
+    bill.meter.begin(answer.events.empty() ? "application/json" : "text/event-stream");
+    for (const std::string& event : answer.events) bill.meter.feed(event);
+    if (answer.events.empty()) bill.meter.feed(json::dump(answer.body));
     const HeaderLines id = {{"request-id", "req_demo"}};
     if (answer.events.empty()) {
         HeaderLines headers = id;
@@ -209,21 +273,27 @@ void wipe(HttpRequest& request) {
     for (std::string& line : request.headers) const Secret wiped(std::move(line));
 }
 
-bool Route::forward(const ServedRequest& request, const json::Value& body, const Target& target) {
+bool Route::forward(const ServedRequest& request, const json::Value& body, const Target& target, Bill& bill) {
     if (!target.choice.note.empty()) log(LogLevel::Info, target.choice.note);
     Scrubber scrubber(target.key.reveal());
     HttpRequest out = outgoing(request, body, target);
     bool begun = false;
     // Both write to the guest and throw when it has gone; send() carries that out.
     const auto wants = [&](const HttpResult& result) {
+        bill.refused = result.status / 100 != 2;
+        bill.meter.begin(result.content_type);
         if (!passed_on(result.status)) return false;
         server_.begin(result.status, returned_headers(result, scrubber));
         begun = true;
         return true;
     };
-    const auto sink = [&](std::string_view bytes) { server_.piece(scrubber.feed(bytes)); };
+    const auto sink = [&](std::string_view bytes) {
+        bill.meter.feed(bytes);
+        server_.piece(scrubber.feed(bytes));
+    };
     HttpResult result = client_.send(out, wants, sink, options_.fd);
     wipe(out);
+    if (result.status == 0 && result.failure == HttpResult::Failure::Unreachable) bill.refused = true;
     if (!begun) {
         result.detail = scrubber.whole(result.detail);
         return conclude(result, target.choice);
@@ -292,6 +362,17 @@ ModelChoice choose_model_here(const ModelRouteOptions& options) {
     });
     if (choice.model.empty()) choice.model = first_model(choice.url, choice.server.dialect);
     return choice;
+}
+
+std::string model_job(const std::string& agent, const std::string& book) {
+    return json::dump(json::Value::object({{"agent", agent}, {"book", book}}));
+}
+
+void read_model_job(const std::string& job, ModelRouteOptions& options) {
+    const json::Value read = json::parse(job);
+    options.agent = read.at("agent").as_string();
+    options.book = read.at("book").as_string();
+    if (!is_agent_name(options.agent) || options.book.empty()) throw Error("model route: no job");
 }
 
 int serve_model_route(const ModelRouteOptions& options) {

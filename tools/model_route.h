@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "budget/spending.h"
 #include "http.h"
 #include "http_server.h"
 #include "config/model_choice.h"
@@ -25,7 +26,16 @@ struct ModelRouteOptions {
         return http;
     }();
     HttpServerLimits limits;
+    // Where it is written down what is spent, and by whom; before a request goes out it is asked whether
+    // anything may be. Empty: neither (a test's).
+    std::string book;
+    std::string agent;
+    Spending spending;
 };
+
+// The agent and the book from a job the gateway has written. Throws Error.
+std::string model_job(const std::string& agent, const std::string& book);
+void read_model_job(const std::string& job, ModelRouteOptions& options);
 
 // Serves until the stream ends. Gives the exit code: 0, or 1 when the stream broke or the guest
 // did what is not allowed to anybody (said on stderr). Throws nothing.

@@ -32,6 +32,7 @@
 #include "model_route.h"
 #include "qemu.h"
 #include "setup_model.h"
+#include "usage_command.h"
 
 using namespace peacrab;
 
@@ -177,6 +178,13 @@ TerminalOptions terminal_options(const Arguments& arguments, const ChatConnectio
                                    : chat.model;
     options.wait_with = "peacrab wait";
     options.next_step = "run `peacrab up`, then `peacrab chat`: the conversation is kept";
+    options.more = [place = machine_place(arguments.value("name", "default"))] {
+        try {
+            (void)allow_more(place);
+        } catch (const Error& error) {  // the machine's own answer tells whether it was enough
+            tell(error.what());
+        }
+    };
     detect_style(options, arguments.has("plain"));
     options.json = arguments.has("json");
     return options;
@@ -429,6 +437,19 @@ int gateway(const Arguments& arguments) {
 
 int egress_route(const Arguments&) { return egress_route_main(); }
 
+int usage(const Arguments& arguments) {
+    const MachinePlace place = machine_place(machine_options(arguments).name);
+    UsageAsked asked;
+    const std::string days = arguments.value("days", "7");
+    const auto [end, failure] = std::from_chars(days.data(), days.data() + days.size(), asked.days);
+    if (failure != std::errc() || end != days.data() + days.size() || asked.days < 1 || asked.days > 3660)
+        throw Usage("--days: a number from 1 to 3660 was expected");
+    asked.agent = arguments.value("agent");
+    asked.form = form(arguments);
+    if (arguments.has("more") && !allow_more(place)) tell("nothing is used up today");
+    return usage_list(place, asked);
+}
+
 int model_route(const Arguments& arguments) {
     const Config config = load_config(config_file());
     const MachineOptions options = with_config(machine_options(arguments), config);
@@ -437,6 +458,10 @@ int model_route(const Arguments& arguments) {
     route.models = config.fallback;
     for (const AgentSettings& agent : config.agents.list)
         if (!agent.model.empty()) route.models.push_back(agent.model);
+    read_model_job(read_file("/proc/self/fd/4", KiB(32)), route);
+    // Whoever invents names does not fill the book with them.
+    if (!config.agents.find(route.agent)) route.agent = "(unknown)";
+    route.spending = config.spending;
     return model_route_main(route);
 }
 
@@ -458,8 +483,8 @@ const Command kCommands[] = {
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
      "  --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
      "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
-     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 5 the model is down (out of reach,\n"
-     "overloaded, silent), 130 stopped.\n",
+     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 4 the budget is spent, 5 the model is\n"
+     "down (out of reach, overloaded, silent), 130 stopped.\n",
      ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
      "name agent session", "plain json", 1,
@@ -513,6 +538,13 @@ const Command kCommands[] = {
      "  --name NAME       the machine, unless it is the default one\n"
      "The printed address holds a token; it listens on loopback only.\n",
      port},
+    {"usage", "what was spent on models, and what may be", "usage [--days N] [--agent NAME] [--more] [--json]",
+     "name days agent", "json more", 0,
+     "  --days N          today (UTC) and the days before it, N together (7)\n"
+     "  --agent NAME      of that one alone\n"
+     "  --more            what is used up today is allowed once more\n"
+     "As this machine counts it, off the answers that pass; the limits are in the configuration under `budget:`.\n",
+     usage},
     {"setup", "choose a model and store its key", "setup [flags]", "model model-url dialect",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"

@@ -13,8 +13,10 @@
 #include <functional>
 #include <thread>
 
+#include "cell_fixture.h"
 #include "demo_model.h"
 #include "secrets.h"
+#include "usage_book.h"
 
 using namespace peacrab;
 
@@ -136,7 +138,8 @@ std::string reply(const std::string& status, const std::string& headers, const s
 // The route in a thread, the guest's end of its stream, and a key store with or without a key.
 struct Guest {
     explicit Guest(const std::string& url, const std::string& key = kKey,
-                   HttpServerLimits limits = {}) {
+                   HttpServerLimits limits = {},
+                   const std::function<void(ModelRouteOptions&)>& more = {}) {
         set_log_level(LogLevel::Error);
         char name[] = "/tmp/peacrab-route-XXXXXX";
         folder = mkdtemp(name);
@@ -148,6 +151,7 @@ struct Guest {
         options.key_variable = "PEACRAB_TEST_NO_SUCH_KEY";
         options.upstream.environment = false;
         options.limits = limits;
+        if (more) more(options);
         thread = std::thread([this, theirs = std::move(pair.theirs)]() mutable {
             ModelRouteOptions mine = options;
             mine.fd = theirs.get();
@@ -643,4 +647,147 @@ TEST_CASE("model route: the key of the environment is used when the store has no
     CHECK(choose_model_here(options).key == ModelChoice::Key::Environment);
     options.key_variable = "PEACRAB_TEST_NO_SUCH_KEY";
     CHECK(choose_model_here(options).demo);
+}
+
+namespace {
+
+// A book of the host, and what stands in it for today.
+struct Booked {
+    test::Folder folder;
+    Spending spending;
+    Booked() { spending.prices = {{"the-model", 1'000'000, 1'000'000, 0, 0}}; }
+    std::string path() const { return folder.path + "/usage.db"; }
+    void into(ModelRouteOptions& options) const {
+        options.book = path();
+        options.agent = "main";
+        options.spending = spending;
+    }
+    Spent spent() const {
+        return UsageBook(path(), spending).ledger().spent(Ledger::Scope::Agent, {"main"});
+    }
+};
+
+constexpr const char* kMessage =
+    R"({"type":"message","role":"assistant","model":"the-model","content":[{"type":"text","text":"hi"}],)"
+    R"("stop_reason":"end_turn","usage":{"input_tokens":120,"output_tokens":30}})";
+
+}  // namespace
+
+TEST_CASE("model route: what an answer cost is in the book, call after call, and then no more goes out") {
+    Booked booked;
+    booked.spending.day = {kUsd / 2, kNoLimit};  // 500 tokens of that price
+    int asked = 0;
+    Upstream upstream(
+        [&asked](int fd, const std::string&) {
+            ++asked;
+            const std::string bytes =
+                reply("200 OK", "content-type: application/json\r\nconnection: close\r\n", kMessage);
+            (void)!send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        },
+        5);
+    {
+        Guest guest(upstream.url(), kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+        for (int i = 0; i < 4; ++i) {
+            guest.send(request(kAsk));
+            CHECK(has(guest.streamed(), "200 OK"));
+        }
+        guest.send(request(kAsk));
+        const std::string refused = guest.answer();
+        CHECK(has(refused, "HTTP/1.1 402 "));
+        CHECK(has(refused, "x-should-retry: false"));
+        CHECK(has(refused, "peacrab_budget_error"));
+        CHECK(has(refused, "the budget of all agents today (UTC) is spent: 0.60 USD of 0.50 USD; answer `more`"));
+        // The person allows it.
+        CHECK(UsageBook(booked.path(), booked.spending).give_more({"main"}));
+        guest.send(request(kAsk));
+        CHECK(has(guest.streamed(), "200 OK"));
+    }
+    CHECK(asked == 5);
+    CHECK(booked.spent().calls == 5);
+    CHECK(booked.spent().input == 600);
+    CHECK(booked.spent().output == 150);
+    CHECK(booked.spent().money == 750 * int64_t{1'000'000});
+    CHECK(booked.spent().estimated == 0);
+}
+
+TEST_CASE("model route: an answer the guest hangs up on is paid for; one that nobody gave is not") {
+    Booked booked;
+    Upstream upstream([](int fd, const std::string&) {
+        const std::string head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+                                 "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":"
+                                 "\"the-model\",\"content\":[],\"usage\":{\"input_tokens\":77,\"output_tokens\":1}}}\n\n";
+        (void)!send(fd, head.data(), head.size(), MSG_NOSIGNAL);
+        char byte;
+        (void)!recv(fd, &byte, 1, 0);  // until the route has gone
+    });
+    {
+        Guest guest(upstream.url(), kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+        guest.send(request(kAsk));
+        (void)receive_until(guest.fd.get(), "message_start");
+    }
+    CHECK(booked.spent().calls == 1);
+    CHECK(booked.spent().input == 77);
+    const Spent before = booked.spent();
+    {
+        Upstream refuses(says(reply("529 Overloaded", "content-type: application/json\r\n", "{}")));
+        Guest guest(refuses.url(), kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+        guest.send(request(kAsk));
+        (void)guest.streamed();
+    }
+    {
+        Guest guest("http://127.0.0.1:9", kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+        guest.send(request(kAsk));
+        (void)guest.answer();
+    }
+    CHECK(booked.spent() == before);
+}
+
+TEST_CASE("model route: from before it goes out a request is in the book, with the most it may cost") {
+    Booked booked;
+    Spent meanwhile;
+    Upstream upstream([&](int fd, const std::string&) {
+        meanwhile = booked.spent();  // what stays if the route is killed now
+        const std::string bytes = reply("200 OK", "content-type: application/json\r\n", kMessage);
+        (void)!send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    });
+    {
+        Guest guest(upstream.url(), kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+        guest.send(request(kAsk));
+        (void)guest.streamed();
+    }
+    CHECK(meanwhile.calls == 1);
+    CHECK(meanwhile.estimated == 1);
+    CHECK(meanwhile.output == 9);
+    CHECK(meanwhile.input > 0);
+    CHECK(booked.spent().output == 30);
+}
+
+TEST_CASE("model route: without a book that can be written nothing goes out") {
+    Booked booked;
+    {
+        Database database(booked.path(), Durability::ProcessCrash);
+        Ledger ledger(database);
+        database.run("CREATE TRIGGER full BEFORE INSERT ON spent BEGIN SELECT RAISE(FAIL, 'full'); END");
+    }
+    Guest guest("http://127.0.0.1:9", kKey, {}, [&](ModelRouteOptions& options) { booked.into(options); });
+    guest.send(request(kAsk));
+    CHECK(has(guest.answer(), "cannot write down what is spent"));
+}
+
+TEST_CASE("model route: a server of Chat is made to count") {
+    Upstream upstream(says(reply("200 OK", "content-type: application/json\r\n", "{}")));
+    Guest guest(upstream.url() + "/v1");
+    guest.send(request_to("/v1/chat/completions",
+                          R"({"model":"x","stream":true,"stream_options":{"include_usage":false},"messages":[]})"));
+    (void)guest.streamed();
+    CHECK(has(upstream.seen(), R"("stream_options":{"include_usage":true})"));
+}
+
+TEST_CASE("model route: whose request it is comes in its job, and nothing else is one") {
+    ModelRouteOptions options;
+    read_model_job(model_job("scout", "/b"), options);
+    CHECK(options.agent == "scout");
+    CHECK(options.book == "/b");
+    for (const char* bad : {"", "{}", R"({"agent":"../x","book":"/b"})", R"({"agent":"main","book":""})"})
+        CHECK_THROWS_AS(read_model_job(bad, options), Error);
 }
