@@ -49,9 +49,8 @@ bool UsageBook::give_more(const std::vector<std::string>& agents) {
 std::string UsageBook::today(const std::string& agent) {
     const Ledger::Scope scope = agent.empty() ? Ledger::Scope::Day : Ledger::Scope::Agent;
     const Ledger::Where where{agent};
-    const Limit limit = times(limit_of(budgets_.spending, scope, agent), ledger().given(scope, where));
-    const std::string of = in_words(limit);
-    return in_words(ledger().spent(scope, where)) + (of == "none" ? "" : " of " + of);
+    return in_words(ledger().spent(scope, where),
+                    times(limit_of(budgets_.spending, scope, agent), ledger().given(scope, where)));
 }
 
 Spending UsageBook::raised() {

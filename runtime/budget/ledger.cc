@@ -60,16 +60,6 @@ std::string name_of(Ledger::Scope scope, const std::string& agent) {
     return {};
 }
 
-// "5.02 USD", with what is not in it.
-std::string told(const Spent& spent, const Limit& limit) {
-    std::string out = limit.money == kNoLimit ? grouped(spent.tokens()) + " tokens" : in_usd(spent.money);
-    if (limit.money != kNoLimit && spent.unpriced)
-        out += " and " + grouped(spent.unpriced) + " tokens whose price is not known, counted as " +
-               in_usd(product(spent.unpriced, kUnknownPrice));
-    if (limit.money != kNoLimit && limit.tokens != kNoLimit) out += ", " + grouped(spent.tokens()) + " tokens";
-    return out;
-}
-
 }  // namespace
 
 Ledger::Ledger(Database& database) : database_(database) {
@@ -205,13 +195,23 @@ bool nearly(const Limit& limit, const Spent& spent) {
            (limit.tokens != kNoLimit && spent.tokens() >= limit.tokens - limit.tokens / 5);
 }
 
+std::string in_words(const Spent& spent, const Limit& limit) {
+    if (limit == kLifted) return in_words(spent);
+    std::string out = limit.money == kNoLimit ? grouped(spent.tokens()) + " tokens" : in_usd(spent.money);
+    if (limit.money != kNoLimit && spent.unpriced)
+        out += " and " + grouped(spent.unpriced) + " tokens whose price is not known, counted as " +
+               in_usd(product(spent.unpriced, kUnknownPrice));
+    if (limit.money != kNoLimit && limit.tokens != kNoLimit) out += ", " + grouped(spent.tokens()) + " tokens";
+    return out + " of " + in_words(limit);
+}
+
 std::string Budgets::refusal(const Ledger::Where& where) {
     for (const Scope scope : scopes_) {
         const Limit limit = times(limit_of(spending, scope, where.agent), ledger.given(scope, where));
         const Spent spent = ledger.spent(scope, where);
         if (exhausted(limit, spent))
-            return "the budget of " + name_of(scope, where.agent) + " is spent: " + told(spent, limit) + " of " +
-                   in_words(limit) + "; answer `more` to allow as much again";
+            return "the budget of " + name_of(scope, where.agent) + " is spent: " + in_words(spent, limit) +
+                   "; answer `more` to allow as much again";
     }
     return {};
 }
@@ -223,7 +223,7 @@ std::vector<std::string> Budgets::warnings(const Ledger::Where& where) {
         const Spent spent = ledger.spent(scope, where);
         if (nearly(limit, spent) && !exhausted(limit, spent) && ledger.first_warning(scope, where))
             out.push_back("80 % of the budget of " + name_of(scope, where.agent) + " is spent: " +
-                          told(spent, limit) + " of " + in_words(limit));
+                          in_words(spent, limit));
     }
     return out;
 }

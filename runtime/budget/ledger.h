@@ -56,6 +56,8 @@ Limit limit_of(const Spending& spending, Ledger::Scope scope, const std::string&
 Limit times(const Limit& limit, int64_t given);
 bool exhausted(const Limit& limit, const Spent& spent);
 bool nearly(const Limit& limit, const Spent& spent);  // 80 %
+// "5.02 USD of 5 USD", in what the limit is counted in; without a limit what it cost.
+std::string in_words(const Spent& spent, const Limit& limit);
 
 // The ledger with the limits: what the warden and the host ask it.
 class Budgets {
