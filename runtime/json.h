@@ -1,7 +1,7 @@
 // JSON in and out. Reading is simdjson behind a bounded, owned tree; writing escapes everything.
 //
-// parse() refuses: more than max_bytes, deeper than max_depth, trailing bytes, invalid UTF-8,
-// duplicate keys in one object. Source: RFC 8259.
+// parse() refuses: more than max_bytes, deeper than max_depth (what is empty has no depth), trailing bytes,
+// invalid UTF-8, duplicate keys in one object. Source: RFC 8259.
 #pragma once
 
 #include <cstdint>
