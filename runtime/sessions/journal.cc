@@ -13,13 +13,25 @@ namespace {
 
 constexpr int64_t kJournalVersion = 3;
 
-// Run as a whole on a file of an older version too.
+// Run as a whole on a file of an older version too; kept in it as kTable.
 const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL,
     kind TEXT NOT NULL, call TEXT NOT NULL, outcome TEXT NOT NULL, body TEXT NOT NULL,
     at INTEGER NOT NULL DEFAULT (unixepoch()));
 PRAGMA user_version = 3;
 )";
+constexpr std::string_view kTable =
+    "CREATE TABLE entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL, kind TEXT NOT NULL, call TEXT NOT NULL, "
+    "outcome TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch()))";
+
+std::string with_single_blanks(const std::string& text) {
+    std::string out;
+    for (const char c : text) {
+        const bool blank = c == ' ' || c == '\n';
+        if (!blank || (!out.empty() && out.back() != ' ')) out += blank ? ' ' : c;
+    }
+    return out;
+}
 
 constexpr const char* kForward =
     "SELECT turn, kind, call, outcome, body, seq, at FROM entries WHERE seq > ? ORDER BY seq";
@@ -106,8 +118,9 @@ void Journal::open() {
     prepare_schema(*database_, kSchema, kJournalVersion);
     // Its agent can put anything here: what computes (a view, a trigger) is no journal, and could be endless.
     Statement ours = database_->prepare(
-        "SELECT count(*), total(name = 'entries' AND type = 'table') FROM sqlite_master");
+        "SELECT count(*), total(name = 'entries' AND type = 'table'), max(sql) FROM sqlite_master");
     if (!ours.step() || ours.integer(0) != 1 || ours.integer(1) != 1) throw DamagedError("journal: other tables");
+    odd_table_ = unsound_ = with_single_blanks(ours.text(2)) != kTable;
     try {
         (void)database_->prepare(kForward);
     } catch (const Error& error) {
@@ -144,7 +157,7 @@ int64_t Journal::append(const std::vector<Entry>& entries) {
         });
         return database_->last_row();
     };
-    if (!database_) make_anew();
+    if (!database_ || unsound_) make_anew();
     try {
         return add();
     } catch (const DamagedError&) {
@@ -154,7 +167,7 @@ int64_t Journal::append(const std::vector<Entry>& entries) {
 }
 
 void Journal::copy(const std::vector<Entry>& entries) {
-    if (!database_) make_anew();
+    if (!database_ || unsound_) make_anew();
     database_->transaction([&] {
         for (const Entry& entry : entries) insert(entry);
     });
@@ -196,6 +209,7 @@ void Journal::each(const std::function<bool(Entry)>& take) {
         return;
     } catch (const DamagedError&) {
         broken_ = "the file is broken behind entry " + std::to_string(last);
+        unsound_ = true;
     }
     std::vector<Entry> rest;
     try {
@@ -218,7 +232,7 @@ std::vector<Entry> Journal::entries() {
 }
 
 std::string Journal::damage() const {
-    std::string words = broken_;
+    std::string words = broken_.empty() && odd_table_ ? "its table is not as it was made" : broken_;
     if (unreadable_ > 0)
         words += (words.empty() ? "" : ", ") + std::to_string(unreadable_) +
                  (unreadable_ == 1 ? " entry is" : " entries are") + " no entry that this version knows";
@@ -229,12 +243,14 @@ void Journal::make_anew() {
     const std::vector<Entry> kept = entries();
     const std::string broken = broken_;
     const int64_t unreadable = unreadable_;
+    const bool odd_table = odd_table_;
     database_.reset();
     const std::string made = path_ + ".new";
     for (const char* of : {"", "-wal", "-shm", "-journal"}) (void)::unlink((made + of).c_str());
     database_ = std::make_unique<Database>(made, Durability::PowerLoss);
     database_->run("PRAGMA journal_mode=DELETE");  // one file, that can be given another name
     prepare_schema(*database_, kSchema, kJournalVersion);
+    unsound_ = false;
     copy(kept);
     database_.reset();
     if (::rename(made.c_str(), (path_ + ".rebuilt").c_str()) < 0) throw ErrnoError("journal: make it anew");
@@ -242,6 +258,7 @@ void Journal::make_anew() {
     open();
     broken_ = broken;
     unreadable_ = unreadable;
+    odd_table_ = odd_table;
 }
 
 }  // namespace peacrab

@@ -3,7 +3,7 @@
 // (`peacrabd turn`). Append-only: nothing that was said is changed or taken away.
 //
 // The reader is tolerant: of a damaged file it gives what can be read, leaves out entries that are no such
-// thing, and says so in damage(). A file that can no longer be written to is made anew from what could be
+// thing, and says so in damage(). A file that is found broken is made anew from what could be
 // read, at the first entry that is added; the damaged one stays beside it as FILE.damaged.
 #pragma once
 
@@ -58,6 +58,8 @@ class Journal {
     std::unique_ptr<Database> database_;  // none: it cannot even be opened
     int64_t unreadable_ = 0;              // entries that are no such thing
     std::string broken_;                  // where the file is
+    bool odd_table_ = false;
+    bool unsound_ = false;                // found so by reading: what is written to it may be lost
 };
 
 }  // namespace peacrab

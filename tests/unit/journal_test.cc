@@ -191,6 +191,24 @@ TEST_CASE("journal: a table that leads astray is no journal, and nothing is endl
     CHECK(journal.damage() != "");
 }
 
+TEST_CASE("journal: a table with other rules than ours is read, and not written to") {
+    Folder folder;
+    std::string bytes = whole_file(folder);
+    const std::string ours = "outcome TEXT NOT NULL", other = "outcome BLOB NOT NULL";
+    bytes.replace(bytes.find(ours), ours.size(), other);
+    put(folder, bytes);
+    {
+        Journal journal(folder.file(), Durability::ProcessCrash);
+        CHECK(journal.entries().size() == 100);
+        CHECK(journal.damage() == "its table is not as it was made");
+        CHECK(journal.append(said("and on")) == 101);
+    }
+    Journal journal(folder.file(), Durability::ProcessCrash);
+    CHECK(journal.entries().size() == 101);
+    CHECK(journal.damage() == "");
+    CHECK(::access((folder.file() + ".damaged").c_str(), F_OK) == 0);
+}
+
 TEST_CASE("journal: a copy keeps places and times") {
     Folder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
