@@ -23,6 +23,7 @@
 #include "landlock.h"
 #include "llm.h"
 #include "sessions/journal.h"
+#include "sessions/work.h"
 
 namespace peacrab {
 namespace {
@@ -86,8 +87,10 @@ class Turn {
           context_(settings.window),
           fallback_(settings.fallback) {
         prompt_.rules = start.text("rules");
-        entries_ = journal_.entries();
+        entries_ = conversation(journal_, start.find("undone"));
         let_go(entries_);
+        if (const std::string damage = journal_.damage(); !damage.empty())
+            say(json::Value::object({{"type", "notice"}, {"text", "the journal is damaged: " + damage}}));
         std::vector<Entry> said = not_journaled(start.find("earlier"));
         const size_t before = said.size();
         for (const json::Value& text : start.at("messages").items())
@@ -404,6 +407,11 @@ int turn_main(TurnNetwork network, const std::string& journals) {
     try {
         confine(network, journals);
         const std::optional<json::Value> start = warden.receive(Deadline::never());
+        if (start && start->text("type") == "work") {
+            const std::string why = journal_work(warden, *start);
+            warden.send(done_frame({why.empty() ? "done" : "failed", why}, {}));
+            return 0;
+        }
         if (!start || start->text("type") != "start") throw Error("turn: no start frame");
         Turn turn(warden, *start, model_from(*start), network);
         const End end = turn.run();

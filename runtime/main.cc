@@ -13,17 +13,13 @@
 #include "agent.h"
 #include "launch/boot.h"
 #include "cells/mechanism.h"
-#include "channels/line_source.h"
-#include "channels/terminal.h"
 #include "error.h"
 #include "launch/guest.h"
-#include "launch/local.h"
+#include "launch/talk.h"
 #include "tools.h"
 
 namespace peacrab {
 namespace {
-
-using Arguments = std::vector<std::string>;
 
 struct Subcommand {
     const char* name;
@@ -31,87 +27,6 @@ struct Subcommand {
     const char* summary;  // null: internal, not listed
     int (*run)(const Arguments&);
 };
-
-struct UsageError : Error {
-    using Error::Error;
-};
-
-// The options of `ask` and `chat`; what is no option is the words of the question.
-struct TalkOptions {
-    LocalOptions local;
-    TerminalOptions terminal;
-    AskOptions ask;
-    std::string words;
-    bool plain = false;
-    bool goes_on = false;  // --continue
-};
-
-TalkOptions parse_talk(const Arguments& arguments) {
-    TalkOptions options;
-    bool only_words = false;
-    for (size_t i = 0; i < arguments.size(); ++i) {
-        const std::string& argument = arguments[i];
-        const auto value = [&]() -> const std::string& {
-            if (++i == arguments.size()) throw UsageError(argument + " needs a value");
-            return arguments[i];
-        };
-        if (only_words || argument.empty() || argument[0] != '-' || argument == "-")
-            options.words += (options.words.empty() ? "" : " ") + argument;
-        else if (argument == "--")
-            only_words = true;
-        else if (argument == "--model")
-            options.local.model = value();
-        else if (argument == "--model-url")
-            options.local.model_url = value();
-        else if (argument == "--dialect")
-            options.local.dialect = value();
-        else if (argument == "--base")
-            options.local.base = value();
-        else if (argument == "--plain")
-            options.plain = true;
-        else if (argument == "--json")
-            options.terminal.json = true;
-        else if (argument == "--continue" || argument == "-c")
-            options.goes_on = true;
-        else
-            throw UsageError("unknown option " + argument);
-    }
-    return options;
-}
-
-void finish_options(TalkOptions& options) {
-    detect_style(options.terminal, options.plain);
-    options.terminal.model_note = local_model(options.local);
-    options.terminal.accelerator = "no VM";
-    options.terminal.next_step = "run it again: the conversation is kept";
-}
-
-int run_ask(const Arguments& arguments) {
-    TalkOptions options = parse_talk(arguments);
-    std::optional<std::string> question;
-    try {
-        question = whole_question(options.words, 0, 2);
-    } catch (const Error& error) {
-        throw UsageError(error.what());
-    }
-    if (!question) throw UsageError("nothing to ask");
-    options.ask.text = *question;
-    options.terminal.fresh = !options.goes_on;
-    if (options.goes_on) options.local.use = LocalOptions::Use::Conversation;
-    finish_options(options);
-    FrameSocket warden = start_local_warden(options.local);
-    return terminal_ask(options.terminal, warden, options.ask);
-}
-
-int run_chat(const Arguments& arguments) {
-    TalkOptions options = parse_talk(arguments);
-    if (!options.words.empty()) throw UsageError("chat takes no words; `ask` does");
-    options.local.use = LocalOptions::Use::Conversation;
-    finish_options(options);
-    FrameSocket warden = start_local_warden(options.local);
-    const std::unique_ptr<LineSource> lines = plain_line_source(0, 1);
-    return terminal_chat(options.terminal, warden, *lines);
-}
 
 // What the warden's mechanism_argument() said.
 void adopt_mechanisms(const Arguments& arguments) {
@@ -133,6 +48,8 @@ int run_tool_file(const Arguments& arguments) {
 const Subcommand kSubcommands[] = {
     {"ask", "[OPTIONS] WORDS…", "one question, one reply on stdout", run_ask},
     {"chat", "[OPTIONS]", "a conversation", run_chat},
+    {"sessions", "[--agent NAME] [--json]", "the conversations there are", run_sessions},
+    {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
 };
@@ -146,19 +63,7 @@ int help() {
         line.resize(std::max<size_t>(line.size() + 2, 38), ' ');
         text += line + command.summary + "\n";
     }
-    text +=
-        "\noptions:\n"
-        "  --model NAME       the model; else the config's, else a default\n"
-        "  --model-url URL    another server than the provider's\n"
-        "  --dialect NAME     anthropic, chat or responses, where the address does not tell\n"
-        "  --base DIR         (root) the Debian of cells; else /usr/share/peacrab/base\n"
-        "  -c, --continue     (ask) go on with the conversation of `chat`\n"
-        "  --json             (ask) what happens, as it happens: one JSON object a line\n"
-        "  --plain            no colours, no cursor movement\n\n"
-        "The key comes from ANTHROPIC_API_KEY, OPENAI_API_KEY or that of the server; proxies and CA from HTTPS_PROXY, NO_PROXY,\n"
-        "SSL_CERT_FILE, PROXY_CA_CERT_B64. The question may also be piped in.\n"
-        "Exit codes: 0 replied, 1 the turn failed, 2 usage, 3 no agent to talk to, 5 the model is down (out\n"
-        "of reach, overloaded, silent), 130 stopped.\n";
+    text += std::string("\n") + kTalkHelp;
     std::fputs(text.c_str(), stdout);
     return 0;
 }
@@ -192,9 +97,9 @@ int main(int count, char** values) {
     } catch (const peacrab::UsageError& error) {
         std::fprintf(stderr, "peacrabd: %s\ntry: peacrabd --help\n",
                      peacrab::printable(error.what()).c_str());
-        return 2;
+        return peacrab::kExitUsage;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "peacrabd: %s\n", peacrab::printable(error.what()).c_str());
-        return 3;
+        return peacrab::kExitUnreachable;
     }
 }

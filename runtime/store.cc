@@ -20,7 +20,7 @@ namespace {
     throw Error(why);
 }
 
-constexpr int64_t kWardenVersion = 2;
+constexpr int64_t kWardenVersion = 3;
 
 // Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
@@ -49,7 +49,9 @@ CREATE TABLE IF NOT EXISTS events(seq INTEGER PRIMARY KEY, session INTEGER NOT N
     turn INTEGER NOT NULL, frame TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_of_session ON events(session, seq);
 CREATE INDEX IF NOT EXISTS events_of_turn ON events(turn, seq);
-PRAGMA user_version = 2;
+CREATE TABLE IF NOT EXISTS forks(session INTEGER PRIMARY KEY, parent INTEGER NOT NULL, upto INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS undone(session INTEGER NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY(session, turn));
+PRAGMA user_version = 3;
 )";
 
 const char* synchronous(Durability durability) {
@@ -320,6 +322,7 @@ std::vector<MessageRow> WardenStore::messages_before(int64_t turn) {
         "WHERE turns.session = (SELECT id FROM session_of) AND turns.id < ?1 AND turns.id > "
         "(SELECT coalesce(max(id), 0) FROM turns WHERE session = (SELECT id FROM session_of) "
         "AND id < ?1 AND status = 'done') AND turns.status <> 'stopped' "
+        "AND turns.id NOT IN (SELECT turn FROM undone WHERE session = turns.session) "
         "ORDER BY inbox.turn DESC, inbox.arrival DESC LIMIT 100");
     query.bind(turn);
     std::vector<MessageRow> rows;
@@ -419,7 +422,8 @@ int64_t WardenStore::add_event(int64_t session, int64_t turn, json::Value& frame
 WardenStore::Events WardenStore::events(const Replay& replay, size_t limit, Bytes size) {
     Statement query = database_.prepare(
         replay.turn ? "SELECT frame FROM events WHERE turn = ? AND seq > ? ORDER BY seq DESC"
-                    : "SELECT frame FROM events WHERE session = ? AND seq > ? ORDER BY seq DESC");
+                    : "SELECT frame FROM events WHERE session = ?1 AND seq > ?2 AND turn NOT IN "
+                      "(SELECT turn FROM undone WHERE session = ?1) ORDER BY seq DESC");
     query.bind(replay.turn ? replay.turn : replay.session).bind(replay.after);
     Events events;
     uint64_t bytes = 0;

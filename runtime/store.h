@@ -115,6 +115,18 @@ class WardenStore {
     SessionRow new_session(const std::string& agent, const std::string& channel);
     std::optional<SessionRow> session(int64_t id);
     int64_t turn_count(int64_t session);
+    // Of an agent, the newest first, at most 500: rows {id, channel, began, last, turns, words, from}.
+    json::Value sessions(const std::string& agent);
+    std::optional<SessionRow> newest_session(const std::string& agent, const std::string& channel);
+    // A session that goes on from this one; of no channel until adopt().
+    int64_t fork(int64_t session);
+    void adopt(int64_t session, const std::string& channel);
+
+    // What was taken back of a session, and of those it goes on from. last_turn: the newest that stands, with
+    // its first message; undone: the newest first, at most 1000.
+    std::optional<MessageRow> last_turn(int64_t session);
+    void undo_turn(int64_t session, int64_t turn);
+    std::vector<int64_t> undone(int64_t session);
 
     // Agents. The slot of a name is given once, and never to another: ids and quotas hang on it.
     uint32_t slot(const std::string& agent);  // made when it has none

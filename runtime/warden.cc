@@ -164,6 +164,7 @@ void Warden::State::drop(ClientId id, const std::string& why) {
     if (found == clients.end()) return;
     const auto drop = found->second.end.drop;
     clients.erase(found);
+    works.erase(id);
     drop(why);
 }
 
@@ -171,6 +172,7 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
     Client& client = clients.at(id);
     const std::string type = frame.text("type");
     if (type == "attach") return attach(client, frame);
+    if (type == "sessions" || type == "export" || type == "more") return on_history(id, frame);
     if (client.session == 0) throw Error("frame: attach comes first");
     const auto running = turns.find(client.session);
     if (type == "message") {
@@ -181,6 +183,8 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
         client.session = store.new_session(client.agent, client.channel).id;
         send(client,
              json::Value::object({{"type", "session"}, {"session", session_name(client.session)}}));
+    } else if (type == "undo" || type == "fork") {
+        on_history(id, frame);
     } else if (type == "status") {
         status(client);
     } else if (type == "usage") {
@@ -359,7 +363,10 @@ void Warden::disconnect(ClientId id) {
     const auto found = state_->clients.find(id);
     if (found == state_->clients.end()) return;
     found->second.gone = true;
-    state_->loop.after(Milliseconds(0), [state = state_.get(), id] { state->clients.erase(id); });
+    state_->loop.after(Milliseconds(0), [state = state_.get(), id] {
+        state->works.erase(id);
+        state->clients.erase(id);
+    });
 }
 
 UniqueFd Warden::connect_server(const std::string& agent, uint16_t port) {

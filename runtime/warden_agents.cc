@@ -89,6 +89,7 @@ void Warden::remove_agent(const std::string& name, std::function<void(const std:
         const std::optional<uint32_t> slot = state.store.known_slot(name);
         state.stop_turns(name, "the agent was removed");
         state.places.erase(name);
+        state.end_works(name);
         const std::string removed = removed_folder(state.options.state);
         make_directories(removed, 0700);
         const std::string to = removed + "/" + std::to_string(slot.value_or(0)) + "-" + random_hex(8);

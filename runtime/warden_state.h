@@ -59,6 +59,8 @@ struct RunningTurn {
     bool ending = false;
 };
 
+struct JournalWork;  // wardens/history.cc
+
 struct Warden::State {
     Loop& loop;
     WardenOptions options;
@@ -68,6 +70,7 @@ struct Warden::State {
     std::map<ClientId, Client> clients;
     std::map<std::string, std::unique_ptr<Workplace>> places;  // by agent; outlive their turns
     std::map<int64_t, RunningTurn> turns;  // by session
+    std::map<ClientId, std::shared_ptr<JournalWork>> works;  // on a journal, for a client: one each
     ClientId next_client = 1;
     std::string turn_memory;  // of the last turn process in a VM, at its end
 
@@ -107,6 +110,9 @@ struct Warden::State {
     void take_message(Client& client, const json::Value& frame);
     void on_message(Client& client, const json::Value& frame);
     void status(Client& client);
+    void on_history(ClientId id, const json::Value& frame);  // wardens/history.cc
+    void end_works(const std::string& agent);
+    json::Value undone_turns(int64_t session);
 
     // Turns.
     void report_interrupted();

@@ -94,6 +94,7 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
         frame.find("earlier")->push(
             json::Value::object({{"turn", turn_name(row.turn)}, {"text", row.text}}));
     }
+    if (const json::Value undone = undone_turns(turn.session); !undone.items().empty()) frame.set("undone", undone);
     frame.set("messages", json::Value::array({turn.handed.front().text + news_for(turn.agent)}));
     return frame;
 }

@@ -2,8 +2,7 @@
 // word that is not in the table is a usage error with a hint. Must not do anything by itself: every
 // subcommand is one call into a module.
 //
-// Exit codes: 0 ok, 1 failure, 2 usage, 3 not running or cannot start; `ask` and `wait` add those of
-// channels/terminal.h.
+// Exit codes: 0 ok, 1 failure, 2 usage, 6 not running or cannot start (arguments.h).
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 
 #include "agent_commands.h"
 #include "agents.h"
+#include "arguments.h"
 #include "channels/terminal.h"
 #include "client.h"
 #include "config/agent_keys.h"
@@ -27,37 +27,16 @@
 #include "error.h"
 #include "gateway.h"
 #include "image.h"
-#include "line_editor.h"
 #include "config/model_choice.h"
 #include "model_route.h"
 #include "qemu.h"
 #include "setup_model.h"
+#include "talk_commands.h"
 #include "usage_command.h"
 
 using namespace peacrab;
 
 namespace {
-
-constexpr int kOk = 0;
-constexpr int kFailure = 1;
-constexpr int kUsage = 2;
-constexpr int kNotRunning = 3;
-
-class Usage : public Error {
-  public:
-    using Error::Error;
-};
-
-struct Arguments {
-    std::vector<std::string> words;
-    std::map<std::string, std::string> values;
-    std::set<std::string> switches;
-    bool has(const char* name) const { return switches.count(name) != 0; }
-    std::string value(const char* name, const char* otherwise = "") const {
-        const auto it = values.find(name);
-        return it == values.end() ? otherwise : it->second;
-    }
-};
 
 struct Command {
     const char* name;
@@ -70,20 +49,14 @@ struct Command {
     int (*run)(const Arguments&);
 };
 
-bool knows(const char* flags, const std::string& flag) {
-    for (const std::string& known : split(flags, ' '))
-        if (known == flag) return true;
-    return false;
-}
-
 Arguments parse(const Command& command, const std::vector<std::string>& arguments) {
     Arguments out;
     bool flags_end = false;
     for (size_t i = 0; i < arguments.size(); ++i) {
-        const std::string& argument = arguments[i];
+        const std::string argument = arguments[i] == "-o" ? "--output" : arguments[i];
         if (flags_end || argument.rfind("--", 0) != 0) {
             if (!flags_end && argument.size() > 1 && argument[0] == '-')
-                throw Usage("unknown flag " + printable(argument));
+                throw UsageError("unknown flag " + printable(argument));
             out.words.push_back(argument);
             continue;
         }
@@ -98,15 +71,15 @@ Arguments parse(const Command& command, const std::vector<std::string>& argument
             out.switches.insert(flag);
         } else if (knows(command.values, flag)) {
             if (!has_value && i + 1 == arguments.size())
-                throw Usage("--" + flag + " needs a value");
+                throw UsageError("--" + flag + " needs a value");
             out.values[flag] = has_value ? argument.substr(equals + 1) : arguments[++i];
         } else {
-            throw Usage("unknown flag --" + printable(flag) +
+            throw UsageError("unknown flag --" + printable(flag) +
                         (command.most_words ? "; words that begin with -- go behind a single --" : ""));
         }
     }
     if (out.words.size() > command.most_words)
-        throw Usage("`" + printable(out.words[command.most_words]) + "` is one word too many");
+        throw UsageError("`" + printable(out.words[command.most_words]) + "` is one word too many");
     return out;
 }
 
@@ -122,41 +95,7 @@ constexpr const char* kMachineHelp =
     "  --dialect NAME    anthropic, chat or responses, where the address does not tell\n"
     "A flag left out is what the configuration says (`peacrab doctor` tells where it is).\n";
 
-MachineOptions machine_options(const Arguments& arguments) {
-    MachineOptions options;
-    options.name = arguments.value("name", "default");
-    try {
-        machine_place(options.name);
-        const std::string cpus = arguments.value("cpus");
-        if (arguments.values.count("cpus")) {
-            const auto [end, failure] =
-                std::from_chars(cpus.data(), cpus.data() + cpus.size(), options.cpus);
-            if (failure != std::errc() || end != cpus.data() + cpus.size() || options.cpus < 1 ||
-                options.cpus > 256)
-                throw Usage("--cpus: a number from 1 to 256 was expected");
-        }
-        if (arguments.values.count("model-url")) (void)url_host(arguments.value("model-url"));
-        if (arguments.values.count("memory")) options.memory = parse_size(arguments.value("memory"));
-        if (arguments.values.count("disk")) options.disk = parse_size(arguments.value("disk"));
-    } catch (const Error& error) {
-        throw Usage(error.what());
-    }
-    options.accelerator = arguments.value("accel");
-    if (!knows("auto kvm tcg", options.accelerator) && !options.accelerator.empty())
-        throw Usage("--accel: auto, kvm or tcg was expected");
-    options.model = arguments.value("model");
-    options.model_url = arguments.value("model-url");
-    options.dialect = arguments.value("dialect");
-    return options;
-}
-
-ModelConfig model_flags(const Arguments& arguments) {
-    return {arguments.value("model"), arguments.value("model-url"), arguments.value("dialect")};
-}
-
-// ---- up, chat, ask, wait
-
-void tell(const std::string& sentence) { std::fprintf(stderr, "peacrab: %s\n", sentence.c_str()); }
+// ---- up, ps, stop, rm, doctor, image
 
 int up(const Arguments& arguments) {
     const UpResult result = bring_up(machine_options(arguments), tell);
@@ -167,93 +106,6 @@ int up(const Arguments& arguments) {
     if (!result.started) tell("it runs already");
     return kOk;
 }
-
-TerminalOptions terminal_options(const Arguments& arguments, const ChatConnection& chat) {
-    TerminalOptions options;
-    options.agent = arguments.value("agent", "main");
-    options.session = arguments.value("session");
-    options.fresh = arguments.has("new");
-    options.accelerator = chat.accelerator == "kvm" ? "KVM" : "TCG (emulated)";
-    options.model_note = chat.demo ? "demo model: no model at all; `peacrab setup` sets one up"
-                                   : chat.model;
-    options.wait_with = "peacrab wait";
-    options.next_step = "run `peacrab up`, then `peacrab chat`: the conversation is kept";
-    options.more = [place = machine_place(arguments.value("name", "default"))] {
-        try {
-            (void)allow_more(place);
-        } catch (const Error& error) {  // the machine's own answer tells whether it was enough
-            tell(error.what());
-        }
-    };
-    detect_style(options, arguments.has("plain"));
-    options.json = arguments.has("json");
-    return options;
-}
-
-// Starts the machine when nothing runs, and opens a chat on it.
-ChatConnection chat_with_machine(const Arguments& arguments) {
-    const MachineOptions flags = machine_options(arguments);
-    const UpResult result = bring_up(flags, tell);
-    if (!result.differs.empty()) throw Error(result.differs);
-    return open_chat(flags);
-}
-
-// The terminal has said that the connection ended; the gateway knows why, a moment later.
-int with_reason(int code, const Arguments& arguments) {
-    if (code != kExitUnreachable) return code;
-    const MachinePlace place = machine_place(machine_options(arguments).name);
-    const Deadline deadline = Deadline::in(Seconds(1));
-    std::string why = why_it_ended(place);
-    for (; why.empty() && !deadline.passed(); why = why_it_ended(place)) ::usleep(20'000);
-    if (!why.empty()) tell(why);
-    return code;
-}
-
-int chat(const Arguments& arguments) {
-    const bool person = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
-    if (person) offer_setup_once(model_flags(arguments));
-    ChatConnection connection = chat_with_machine(arguments);
-    const TerminalOptions options = terminal_options(arguments, connection);
-    std::unique_ptr<LineSource> lines;
-    if (person && !options.plain) {
-        LineEditorOptions editor;
-        editor.history_file = default_history_file();
-        lines = make_line_editor(editor);
-    } else {
-        lines = plain_line_source(STDIN_FILENO, STDOUT_FILENO);
-    }
-    return with_reason(terminal_chat(options, connection.warden, *lines), arguments);
-}
-
-int ask(const Arguments& arguments) {
-    std::string words;
-    for (const std::string& word : arguments.words) words += (words.empty() ? "" : " ") + word;
-    AskOptions ask;
-    std::optional<std::string> text;
-    try {
-        text = whole_question(words, STDIN_FILENO, STDERR_FILENO);
-    } catch (const Error& error) {
-        throw Usage(error.what());
-    }
-    if (!text) throw Usage("ask: there is no question");
-    ask.text = *text;
-    ask.detach = arguments.has("detach");
-    ChatConnection connection = chat_with_machine(arguments);
-    TerminalOptions options = terminal_options(arguments, connection);
-    options.fresh = options.session.empty() && !arguments.has("continue");
-    return with_reason(terminal_ask(options, connection.warden, ask), arguments);
-}
-
-int wait(const Arguments& arguments) {
-    if (arguments.words.size() != 1 || arguments.words[0].empty())
-        throw Usage("wait: the id that `ask --detach` printed is missing");
-    ChatConnection connection = open_chat(machine_options(arguments));
-    return with_reason(terminal_wait(terminal_options(arguments, connection), connection.warden,
-                                     arguments.words[0]),
-                       arguments);
-}
-
-// ---- ps, stop, rm, doctor, image
 
 OutputForm form(const Arguments& arguments) {
     return arguments.has("json") ? OutputForm::Json : OutputForm::Text;
@@ -298,7 +150,7 @@ int rm(const Arguments& arguments) {
         return kNotRunning;
     }
     if (!arguments.has("force")) {
-        if (!::isatty(STDIN_FILENO)) throw Usage("rm: without a terminal to ask on, --force is needed");
+        if (!::isatty(STDIN_FILENO)) throw UsageError("rm: without a terminal to ask on, --force is needed");
         if (connect_gateway(place)) throw Error("it runs; stop it first: " + command_for("stop", place.name));
         if (!confirmed(place)) return kFailure;
     }
@@ -317,7 +169,7 @@ int rm(const Arguments& arguments) {
 
 bool removal_confirmed(const std::string& name) {
     if (!::isatty(STDIN_FILENO))
-        throw Usage("agent rm: without a terminal to ask on, --force is needed");
+        throw UsageError("agent rm: without a terminal to ask on, --force is needed");
     std::fprintf(stderr, "Remove the agent `%s` with everything it has written, in every machine? [y/N] ",
                  name.c_str());
     char answer[16] = "";
@@ -337,18 +189,18 @@ int agent(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
     const std::string name = arguments.words.size() > 1 ? arguments.words[1] : "";
     if (!knows("add ls show set pause resume rm", what))
-        throw Usage("agent: add, ls, show, set, pause, resume or rm was expected");
+        throw UsageError("agent: add, ls, show, set, pause, resume or rm was expected");
     if (what == "ls" ? !name.empty() : name.empty())
-        throw Usage("agent " + what + (name.empty() ? ": the agent's name is missing" : ": too many words"));
+        throw UsageError("agent " + what + (name.empty() ? ": the agent's name is missing" : ": too many words"));
     if (what != "ls" && !is_agent_name(name))
-        throw Usage("`" + printable(name) + "` is no agent's name: a letter, then letters, digits and "
+        throw UsageError("`" + printable(name) + "` is no agent's name: a letter, then letters, digits and "
                     "`-`, in lower case, at most 32");
     const AgentValues values = agent_values(arguments);
     if (!values.empty() && what != "add" && what != "set")
-        throw Usage("agent " + what + ": --" + values.begin()->first + " does not belong here");
+        throw UsageError("agent " + what + ": --" + values.begin()->first + " does not belong here");
     if (arguments.values.count("from") && what != "add")
-        throw Usage("agent " + what + ": --from does not belong here");
-    if (what == "set" && values.empty()) throw Usage("agent set: say what to change");
+        throw UsageError("agent " + what + ": --from does not belong here");
+    if (what == "set" && values.empty()) throw UsageError("agent set: say what to change");
     if (what == "add") return agent_add(name, values, arguments.value("from"));
     if (what == "set") return agent_set(name, values);
     if (what == "ls") return agent_list(form(arguments));
@@ -363,16 +215,16 @@ int agent(const Arguments& arguments) {
 int image(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
     if (what != "build" && arguments.words.size() > 1)
-        throw Usage("image " + what + ": too many words");
+        throw UsageError("image " + what + ": too many words");
     if (what == "ls") return image_list();
     if (what == "show") return image_show();
     if (what != "build" && what != "kernel")
-        throw Usage("image: ls, show, build or kernel was expected");
+        throw UsageError("image: ls, show, build or kernel was expected");
     std::vector<std::string> rest(arguments.words.begin() + 1, arguments.words.end());
     if (arguments.has("refresh")) rest.push_back("--refresh");
     // Compiling it is a part of building an image with it, and is done once.
     const std::string kernel = arguments.value("kernel", what == "kernel" ? "own" : "");
-    if (what == "kernel" && kernel != "own") throw Usage("image kernel: it compiles the own kernel");
+    if (what == "kernel" && kernel != "own") throw UsageError("image kernel: it compiles the own kernel");
     if (!kernel.empty()) rest.insert(rest.end(), {"--kernel", kernel});
     return image_build(rest);
 }
@@ -391,7 +243,7 @@ int setup(const Arguments& arguments) {
 
 int allow(const Arguments& arguments) {
     if (arguments.words.empty()) {
-        if (arguments.has("remove")) throw Usage("allow: which rule to remove is missing");
+        if (arguments.has("remove")) throw UsageError("allow: which rule to remove is missing");
         return allow_list();
     }
     if (arguments.has("remove")) return allow_remove(arguments.words);
@@ -399,17 +251,17 @@ int allow(const Arguments& arguments) {
     try {
         rules = rules_of_words(arguments.words);
     } catch (const Error& error) {
-        throw Usage(error.what());
+        throw UsageError(error.what());
     }
     return allow_add(rules);
 }
 
 int port(const Arguments& arguments) {
-    if (arguments.words.size() != 2) throw Usage("port: an agent and a port were expected");
+    if (arguments.words.size() != 2) throw UsageError("port: an agent and a port were expected");
     PortOptions options;
     options.agent = arguments.words[0];
     const auto number = parse_port(arguments.words[1]);
-    if (!number) throw Usage("port: a number from 1 to 65535 was expected");
+    if (!number) throw UsageError("port: a number from 1 to 65535 was expected");
     options.port = *number;
     if (arguments.has("raw")) options.gate = PortOptions::Gate::None;
     if (arguments.has("detach")) options.stay = PortOptions::Stay::Detach;
@@ -443,7 +295,7 @@ int usage(const Arguments& arguments) {
     const std::string days = arguments.value("days", "7");
     const auto [end, failure] = std::from_chars(days.data(), days.data() + days.size(), asked.days);
     if (failure != std::errc() || end != days.data() + days.size() || asked.days < 1 || asked.days > 3660)
-        throw Usage("--days: a number from 1 to 3660 was expected");
+        throw UsageError("--days: a number from 1 to 3660 was expected");
     asked.agent = arguments.value("agent");
     asked.form = form(arguments);
     if (arguments.has("more") && !allow_more(place)) tell("nothing is used up today");
@@ -468,30 +320,39 @@ int model_route(const Arguments& arguments) {
 const Command kCommands[] = {
     {"up", "start the machine", "up [flags]", kMachineFlags, "", 0, kMachineHelp, up},
     {"chat", "talk to the agent; starts the machine when it does not run", "chat [flags]",
-     "name cpus memory disk accel model model-url dialect agent session", "plain new", 0,
+     "name cpus memory disk accel model model-url dialect agent session", "plain new fork", 0,
      "  --new             begin a new conversation\n"
-     "  --session ID      go on with that one\n"
+     "  --session ID      go on with that one; `peacrab sessions` lists them\n"
+     "  --fork            go on in a copy of it\n"
      "  --agent NAME      which agent (main)\n"
      "  --plain           no cursor movement, no colours\n"
      "and the flags of `peacrab up`.\n",
-     chat},
+     run_chat},
     {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
-     "name cpus memory disk accel model model-url dialect agent session", "plain json continue detach", SIZE_MAX,
+     "name cpus memory disk accel model model-url dialect agent session schema", "plain json continue detach",
+     SIZE_MAX,
      "  --continue        go on with the conversation of `peacrab chat`; else each question is\n"
      "                    a session of its own\n"
+     "  --schema FILE     the reply is one JSON value that fits this JSON Schema, alone on stdout\n"
      "  --json            what happens, as it happens: one JSON object a line\n"
      "  --detach          print the turn's id and leave; `peacrab wait ID` gets the answer\n"
      "  --session ID, --agent NAME, --plain   as for `peacrab chat`\n"
-     "and the flags of `peacrab up`. What is piped into it comes behind the words.\n"
-     "Exit code: 0 answered, 1 the turn failed, 2 usage, 3 no machine, 4 the budget is spent, 5 the model is\n"
-     "down (out of reach, overloaded, silent), 130 stopped.\n",
-     ask},
+     "and the flags of `peacrab up`. What is piped into it comes behind the words.\n",
+     run_ask},
     {"wait", "wait for an answer that was asked for with --detach", "wait [flags] ID",
      "name agent session", "plain json", 1,
      "  --json            as for `peacrab ask`\n"
      "  --name NAME       the machine that was asked, unless it is the default one\n"
      "  --agent NAME, --session ID, --plain   as for `peacrab chat`\n",
-     wait},
+     run_wait},
+    {"sessions", "list an agent's conversations", "sessions [--agent NAME] [--json]", "name agent", "json", 0,
+     "  --agent NAME      whose (main); --json: for programs\n", run_sessions},
+    {"export", "a conversation as text", "export [flags] [SESSION]", "name agent format output", "", 1,
+     "  SESSION           which; else that of `peacrab chat`\n"
+     "  --agent NAME      of which agent (main)\n"
+     "  --format FORM     jsonl, one entry a line (runtime/README.md has the keys), or md, to be read\n"
+     "  -o, --output FILE into that file, not to standard output\n",
+     run_export},
     {"ps", "list the machines", "ps [--json]", "", "json", 0, "", ps},
     {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
     {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
@@ -578,6 +439,7 @@ const Command* find_command(const std::string& name) {
 void print_help_of(const Command& command) {
     std::printf("%s\n\n  peacrab %s\n%s%s", command.summary, command.usage,
                 *command.help ? "\n" : "", command.help);
+    if (command.run == run_ask) std::printf("%s", kExitCodes);
 }
 
 int run_command(const Command& command, const std::vector<std::string>& arguments) {
@@ -589,13 +451,14 @@ int run_command(const Command& command, const std::vector<std::string>& argument
     }
     try {
         return command.run(parse(command, arguments));
-    } catch (const Usage& error) {
+    } catch (const UsageError& error) {
         std::fprintf(stderr, "peacrab: %s\nusage: peacrab %s\n", error.what(), command.usage);
         return kUsage;
     } catch (const Error& error) {
         tell(error.what());
         // What needs a machine and does not get one.
-        static const std::set<std::string> needs_machine = {"up", "chat", "ask", "wait"};
+        static const std::set<std::string> needs_machine = {"up", "chat", "ask", "wait", "sessions",
+                                                            "export"};
         return needs_machine.count(command.name) ? kNotRunning : kFailure;
     }
 }

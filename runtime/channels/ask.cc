@@ -16,13 +16,15 @@
 namespace peacrab {
 namespace {
 
+constexpr int kMostRepairs = 2;
+
 // `ask` and `wait`: one turn, watched to its end.
 class Watch {
   public:
-    Watch(const TerminalOptions& options, FrameSocket& warden)
+    Watch(const TerminalOptions& options, FrameSocket& warden, bool with_schema = false)
         : options_(options),
           wire_(warden),
-          streams_(::isatty(options.out_fd)),
+          streams_(::isatty(options.out_fd) && !with_schema),
           view_({options.plain, options.colour, streams_},
                 [this](TurnView::Stream stream, std::string_view text) {
                     if (stream == TurnView::Stream::Text)
@@ -30,7 +32,7 @@ class Watch {
                     else
                         put_quietly(options_.err_fd, text);
                 }) {}
-    int ask(const AskOptions& ask);
+    int ask(AskOptions ask);
     int wait(const std::string& turn);
 
   private:
@@ -40,6 +42,8 @@ class Watch {
     void on_frame(const json::Value& frame);
     void on_turn_frame(const json::Value& frame);
     void on_done(const json::Value& frame);
+    void on_json_reply();
+    void say(const std::string& text);
     std::optional<int> on_signal(Interrupt interrupt);
 
     const TerminalOptions& options_;
@@ -48,8 +52,10 @@ class Watch {
     bool streams_;  // a person watches stdout: the reply is shown as it comes
     TurnView view_;
     std::string question_, message_id_, turn_;
-    bool caught_up_ = false, detach_ = false, stopping_ = false;
+    bool attached_ = false, caught_up_ = false, detach_ = false, stopping_ = false;
     std::string reply_;
+    std::optional<Schema> schema_;
+    int repairs_ = 0;  // asked for
     std::optional<int> exit_code_;
 };
 
@@ -66,11 +72,12 @@ void Watch::put_out(std::string_view text) {
 
 void Watch::on_frame(const json::Value& frame) {
     const std::string& type = frame.at("type").as_string();
-    if (type == "caught_up") {
+    if (type == "attached") {
+        attached_ = true;
+    } else if (type == "caught_up") {
         // Only now: what comes before is of other turns, or of the watched one.
         if (!message_id_.empty() && !caught_up_)
-            wire_.send(json::Value::object(
-                {{"type", "message"}, {"id", message_id_}, {"text", question_}}));
+            say(question_);
         else if (!turn_.empty() && frame.text("turn") == turn_)
             view_.show_partial(frame.text("partial"));
         caught_up_ = true;
@@ -82,7 +89,7 @@ void Watch::on_frame(const json::Value& frame) {
     } else if (type == "refused") {
         if (options_.json) put_out(json::dump(frame) + "\n");
         view_.line("refused: " + one_line(frame.text("why"), 400), TurnView::Tone::Bad);
-        exit_code_ = kExitTurnFailed;
+        exit_code_ = attached_ ? kExitTurnFailed : kExitUsage;  // no such agent, session or turn
     } else if (!turn_.empty() && frame.text("turn", turn_) == turn_) {
         on_turn_frame(frame);
     }
@@ -103,9 +110,46 @@ void Watch::on_done(const json::Value& frame) {
                  : status == "budget"        ? kExitBudget
                  : frame.flag("model_down") ? kExitModelDown
                                              : kExitTurnFailed;
+    if (schema_ && status == "done") return on_json_reply();
     if (streams_ || options_.json || status != "done") return;
     if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
     put_out(reply_);
+}
+
+// What is wrong goes back to the model as the next message of the session: a turn of its own, so that it is
+// checked here, by a program that no model's bytes have run through.
+void Watch::on_json_reply() {
+    std::string wrong;
+    try {
+        json::Value value;
+        const std::string text(json_of_reply(reply_, value));
+        for (const std::string& each : schema_->problems(value)) wrong += "- " + each + "\n";
+        if (wrong.empty() && !options_.json) put_out((::isatty(options_.out_fd) ? printable(text) : text) + "\n");
+    } catch (const Error& error) {
+        wrong = std::string("- it is not one JSON value: ") + error.what() + "\n";
+    }
+    if (wrong.empty()) return;
+    const std::string first = one_line(wrong.substr(2, wrong.find('\n') - 2), 300);
+    if (stopping_) {
+        exit_code_ = kExitStopped;
+        return;
+    }
+    if (repairs_ == kMostRepairs) {
+        view_.line("error: the reply does not fit the schema: " + first, TurnView::Tone::Bad);
+        exit_code_ = kExitTurnFailed;
+        return;
+    }
+    ++repairs_;
+    exit_code_.reset();
+    view_.line("the reply does not fit the schema (" + first + "); asking again");
+    turn_.clear();
+    reply_.clear();
+    say("Your reply does not fit the schema:\n" + wrong + "Answer with the corrected JSON value and nothing else.");
+}
+
+void Watch::say(const std::string& text) {
+    message_id_ = random_hex(16);
+    wire_.send(json::Value::object({{"type", "message"}, {"id", message_id_}, {"text", text}}));
 }
 
 std::optional<int> Watch::on_signal(Interrupt interrupt) {
@@ -146,8 +190,11 @@ int Watch::watch(Interrupt interrupt) {
     }
 }
 
-int Watch::ask(const AskOptions& ask) {
+int Watch::ask(AskOptions ask) {
     question_ = clean_text(ask.text, kMaxMessage);
+    schema_ = std::move(ask.schema);
+    if (schema_)
+        question_ += "\n\nAnswer with one JSON value that fits this JSON Schema, and nothing else:\n" + schema_->text();
     detach_ = ask.detach;
     message_id_ = random_hex(16);
     if (options_.more && is_more(question_)) options_.more();
@@ -197,11 +244,15 @@ std::string piped_text(int in_fd, int err_fd) {
 }  // namespace
 
 int terminal_ask(const TerminalOptions& options, FrameSocket& warden, const AskOptions& ask) {
-    return Watch(options, warden).ask(ask);
+    return Watch(options, warden, ask.schema.has_value()).ask(ask);
 }
 
 int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std::string& turn) {
     return Watch(options, warden).wait(turn);
+}
+
+Schema read_schema(const std::string& path) {
+    return Schema(read_file(path, Bytes{Schema::kMaxSize + 1}));
 }
 
 std::optional<std::string> whole_question(const std::string& words, int in_fd, int err_fd) {

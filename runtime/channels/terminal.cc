@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <vector>
 
 #include "channels/turn_view.h"
 #include "channels/warden_wire.h"
@@ -42,6 +43,9 @@ class Chat {
     void on_turn_start(const json::Value& frame);
     void on_status(const json::Value& frame);
     void on_usage(const json::Value& frame);
+    void on_answer(const json::Value& frame);
+    void on_session(const json::Value& frame);
+    void change(const std::string& word);
     Next on_line(const std::string& line);
     Next on_command(const std::string& word);
     Next on_interrupt(bool had_text);
@@ -53,9 +57,12 @@ class Chat {
     WardenWire wire_;
     LineSource& lines_;
     TurnView view_;
-    bool attached_ = false, refused_ = false, caught_up_ = false, replayed_ = false;
+    bool attached_ = false, refused_ = false, caught_up_ = false, replayed_ = false, forked_ = false;
     std::map<std::string, std::string> pending_;  // not acknowledged yet: id → text
     std::string running_, ended_, own_;           // turns: now, the last one done, the last of ours
+    int asked_ = 0;                   // /undo and /fork, not answered yet
+    bool forking_ = false;            // what is said meanwhile waits for the new session
+    std::vector<std::string> held_;   // lines
     int interrupts_ = 0;                          // Ctrl-C in a row
 };
 
@@ -83,8 +90,9 @@ void Chat::on_frame(const json::Value& frame) {
     else if (type == "usage")
         on_usage(frame);
     else if (type == "session")
-        view_.line("new session " + one_line(frame.text("session")));
+        on_session(frame);
     view_.show(frame);
+    if (type == "undone" || type == "session" || type == "refused" || type == "notice") on_answer(frame);
     if (type == "turn_done") {
         ended_ = frame.text("turn");
         running_.clear();
@@ -104,9 +112,33 @@ void Chat::on_attached(const json::Value& frame) {
     view_.line("/help lists the commands; Ctrl-D leaves");
 }
 
+void Chat::on_session(const json::Value& frame) {
+    const std::string from = one_line(frame.text("from"), 60);
+    view_.line("new session " + one_line(frame.text("session"), 60) +
+               (from.empty() ? "" : ", a copy of " + from + ": what is said here stays here"));
+    forking_ = false;
+    for (const std::string& text : std::exchange(held_, {})) (void)on_line(text);
+}
+
+// To /undo or /fork, perhaps: those have no id.
+void Chat::on_answer(const json::Value& frame) {
+    const std::string type = frame.text("type");
+    if (type == "undone") {
+        const std::string words = one_line(frame.text("text"), 100);
+        view_.line("taken back" + (words.empty() ? "" : ": " + words));
+        if (asked_ > 0) view_.line("  files and what else it did are not undone");
+    }
+    if (!caught_up_ || asked_ == 0 || frame.find("id") || (type == "notice" && frame.find("turn"))) return;
+    --asked_;
+    if (type != "refused" || !std::exchange(forking_, false)) return;
+    for (const std::string& text : std::exchange(held_, {}))
+        view_.line("not said, as there is no copy: " + one_line(text), TurnView::Tone::Bad);
+}
+
 void Chat::on_caught_up(const json::Value& frame) {
     caught_up_ = true;
     running_ = frame.text("turn");
+    if (options_.fork && !std::exchange(forked_, true)) change("/fork");
     if (running_.empty()) {
         if (replayed_) view_.line(std::string(view_.dash()) + " that was all " + view_.dash());
         return;
@@ -167,14 +199,31 @@ void Chat::on_usage(const json::Value& frame) {
 Chat::Next Chat::on_line(const std::string& line) {
     const std::string text = clean_text(line, kMaxText);
     if (text.find_first_not_of(" \t\n") == std::string::npos) return Next::Stay;
+    if (forking_ && text != "/quit") {
+        held_.push_back(text);
+        return Next::Stay;
+    }
     if (text[0] == '/') {
         const std::string word = text.substr(0, text.find_last_not_of(" \t") + 1);
+        if (word == "/undo summary") return on_command(word);
         // "/etc/passwd is …" is a message, and "//x" says "/x".
         if (word.find_first_of("/ \t", 1) == std::string::npos) return on_command(word);
     }
     const size_t skip = text.compare(0, 2, "//") == 0 ? 1 : 0;
     say(text.substr(skip));
     return Next::Stay;
+}
+
+void Chat::change(const std::string& word) {
+    if (busy()) {
+        forking_ = false;
+        return view_.line("a turn is running: /stop it first, or wait for it");
+    }
+    json::Value frame = json::Value::object({{"type", word == "/fork" ? "fork" : "undo"}});
+    if (word == "/undo summary") frame.set("what", "summary");
+    forking_ = forking_ || word == "/fork";
+    ++asked_;
+    wire_.send(frame);
 }
 
 void Chat::say(const std::string& text) {
@@ -196,6 +245,8 @@ Chat::Next Chat::on_command(const std::string& word) {
             view_.line("a turn is running: /stop it first, or wait for it");
         else
             wire_.send(json::Value::object({{"type", "new"}}));
+    } else if (word == "/undo" || word == "/undo summary" || word == "/fork") {
+        change(word);
     } else if (word == "/stop") {
         if (busy())
             wire_.send(json::Value::object({{"type", "stop"}}));
@@ -206,6 +257,9 @@ Chat::Next Chat::on_command(const std::string& word) {
         for (const char* row :
              {"  /new     begin a new session; the old one is kept",
               "  /stop    stop the running turn (also Ctrl-C)",
+              "  /undo    take the last turn of the conversation back; again: the one before. Files stay",
+              "  /undo summary   what was summed up is shown to the model again",
+              "  /fork    go on in a copy of this conversation",
               "  /status  the agent, its session, model, posture and kernel",
               "  /usage   what was spent, and what may be",
               "  /quit    leave (also Ctrl-D); a running turn goes on",
@@ -244,7 +298,7 @@ int Chat::gone() {
 int Chat::leave() {
     lines_.set_prompt(LineSource::Prompt::Hidden);
     const Deadline limit = Deadline::in(Seconds(5));
-    while ((!pending_.empty() || !caught_up_) && !limit.passed())
+    while ((!pending_.empty() || !caught_up_ || asked_ > 0) && !limit.passed())
         if (wire_.drain([this](const json::Value& frame) { on_frame(frame); }, limit) ==
             LineSource::Then::Leave)
             return gone();
@@ -255,6 +309,7 @@ int Chat::leave() {
 }
 
 int Chat::run() {
+    forking_ = options_.fork;
     wire_.send(attach_frame(options_, "terminal"));
     const auto arrived = [this] {
         return wire_.drain([this](const json::Value& frame) { on_frame(frame); });

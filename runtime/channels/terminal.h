@@ -11,23 +11,30 @@
 #include <string>
 
 #include "channels/line_source.h"
+#include "channels/schema.h"
 #include "frame.h"
 
 namespace peacrab {
 
-// Exit codes of all three.
+// Exit codes of all of them: this is the one place; kExitCodes is what --help says.
 constexpr int kExitReplied = 0;
-constexpr int kExitTurnFailed = 1;  // the sentence is on stderr
-constexpr int kExitUsage = 2;
-constexpr int kExitUnreachable = 3;  // no machine, or it ended under us
+constexpr int kExitTurnFailed = 1;   // the sentence is on stderr; with a schema: no reply fitted
+constexpr int kExitUsage = 2;        // bad input: an option, a schema, no such agent, session or turn
+constexpr int kExitHeld = 3;         // kept for actions that wait for a person's yes: nothing gives it yet
 constexpr int kExitBudget = 4;       // nothing more may be spent; `more` allows it
 constexpr int kExitModelDown = 5;    // nobody could be asked, or who was could not answer now
+constexpr int kExitUnreachable = 6;  // no machine, or it ended under us
 constexpr int kExitStopped = 130;    // Ctrl-C
+constexpr const char* kExitCodes =
+    "Exit code: 0 done, 1 the turn failed (also: no reply fits --schema), 2 bad input (also: no such agent,\n"
+    "session or turn), 3 held for a person's yes (kept for later: nothing is held yet), 4 the budget is spent,\n"
+    "5 the model is down (out of reach, overloaded, silent), 6 no agent to talk to, 130 stopped.\n";
 
 struct TerminalOptions {
     std::string agent = "main";
     std::string session;  // empty: the channel's current one
     bool fresh = false;   // start a new session
+    bool fork = false;    // `chat`: go on in a copy of it
     // No cursor movement, ASCII only, no colours. Off only when out_fd is a terminal that can.
     bool plain = true;
     bool colour = false;
@@ -57,13 +64,19 @@ int terminal_chat(const TerminalOptions& options, FrameSocket& warden, LineSourc
 struct AskOptions {
     std::string text;     // see whole_question
     bool detach = false;  // print the turn's id as soon as the message is on disk, and leave
+    std::optional<Schema> schema{};  // the reply is one JSON value that fits; not with detach
 };
 // One message, one reply. stdout: the reply (streamed when it is a terminal, else once, whole and
 // unescaped, when it is final). stderr: activity. Ctrl-C stops the turn, a second one leaves.
+// With a schema stdout is the JSON as it was written; a reply that does not fit is asked for again, twice at
+// most, in the same session.
 int terminal_ask(const TerminalOptions& options, FrameSocket& warden, const AskOptions& ask);
 
 // Waits for the end of `turn` and prints its reply as terminal_ask does; Ctrl-C only leaves.
 int terminal_wait(const TerminalOptions& options, FrameSocket& warden, const std::string& turn);
+
+// The schema in a file. Throws Error: a usage error.
+Schema read_schema(const std::string& path);
 
 // The question of `ask`: the words of the command line, then what is piped into `in_fd` (a pipe, a
 // socket or a file; made valid UTF-8). Nothing when both are empty, an Error when the pipe holds more

@@ -259,7 +259,7 @@ std::string Context::summary(const Question& question, const ShownState& state, 
 }
 
 bool undo_summary(Journal& journal, const std::string& turn) {
-    const std::optional<int64_t> newest = newest_summary(journal.entries());
+    const std::optional<int64_t> newest = newest_summary(standing(journal.entries()));
     if (!newest) return false;
     journal.append(summary_entry(turn, json::Value::object({{"undo", *newest}})));
     return true;

@@ -99,6 +99,28 @@ constexpr const char* kPictureGone = "\n[the picture is not shown any more; read
 
 }  // namespace
 
+std::vector<Entry> standing(std::vector<Entry> entries) {
+    std::vector<Entry> out;
+    out.reserve(entries.size());
+    for (Entry& entry : entries) {
+        if (entry.kind != Entry::Kind::Rewind) {
+            out.push_back(std::move(entry));
+            continue;
+        }
+        const int64_t from = entry.content.integer("from");
+        while (from > 0 && !out.empty() && out.back().seq >= from) out.pop_back();
+    }
+    return out;
+}
+
+std::optional<Entry> rewind_of(const std::vector<Entry>& entries, const std::string& turn) {
+    for (const Entry& entry : entries)
+        if (entry.turn == turn)
+            return Entry{Entry::Kind::Rewind, turn, {}, {},
+                         json::Value::object({{"from", entry.seq}, {"turn", turn}}), Outcome::Ok};
+    return std::nullopt;
+}
+
 ShownState shown_state(const std::vector<Entry>& entries) {
     const std::vector<Step> all = steps(entries);
     return all.empty() ? ShownState() : all.back().after;

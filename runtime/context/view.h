@@ -18,6 +18,15 @@
 
 namespace peacrab {
 
+// The content of a Rewind entry: `from`, a seq; what stands from it on and before the entry itself is left out;
+// `turn`, the one that was taken back.
+
+// The entries that were not taken back, without the Rewind entries: a conversation, for all of what follows.
+std::vector<Entry> standing(std::vector<Entry> entries);
+
+// What takes the turn back, to be appended; nothing when none of its entries stands. `entries`: of standing().
+std::optional<Entry> rewind_of(const std::vector<Entry>& entries, const std::string& turn);
+
 struct ShownState {
     int64_t upto = 0;
     std::string text;

@@ -80,7 +80,7 @@ ModelChoice choose_model_here(const LocalOptions& options, const Config& config)
 Choice choose(const LocalOptions& options) {
     const Config config = load_config(config_file());
     Choice choice;
-    choice.model = choose_model_here(options, config);
+    if (options.use != LocalOptions::Use::Reading) choice.model = choose_model_here(options, config);
     if (!choice.model.note.empty()) log(LogLevel::Error, choice.model.note);
     if (choice.model.key == ModelChoice::Key::Environment)
         choice.key = Secret(env(key_variable(choice.model.server).c_str()));
@@ -199,7 +199,11 @@ FrameSocket start_local_warden(const LocalOptions& options) {
     UniqueFd conversation;
     if (options.use == LocalOptions::Use::Conversation) {
         conversation = open_lock(state + "/conversation.lock");
-        if (!lock(conversation, LOCK_EX | LOCK_NB))
+        // Who has just ended lets go of it a moment later: a script's next question must not meet that.
+        const Deadline patience = Deadline::in(Seconds(3));
+        bool ours = lock(conversation, LOCK_EX | LOCK_NB);
+        for (; !ours && !patience.passed(); ours = lock(conversation, LOCK_EX | LOCK_NB)) ::usleep(20'000);
+        if (!ours)
             throw Error("another `peacrabd` is at work on this conversation: wait for it to end");
     }
     UniqueFd alive = open_lock(state + "/lock");

@@ -16,8 +16,8 @@ struct LocalOptions {
     std::string dialect;    // --dialect; else the config; else by the address
     std::string base;       // --base, for root: the Debian of cells; else kDefaultBase
     // Continues the person's one conversation, of which only one process may be at work; a
-    // one-shot question starts its own session and needs no such lock.
-    enum class Use { OneShot, Conversation } use = Use::OneShot;
+    // one-shot question starts its own session and needs no such lock. Reading: no model is asked.
+    enum class Use { OneShot, Conversation, Reading } use = Use::OneShot;
 };
 
 // Forks the warden and gives our end of the frames. Throws Error with the next step when it cannot:

@@ -164,7 +164,7 @@ def machine_dies(chat, env):
     need(stopped.returncode == 0, f"stop: {stopped}")
     window.expect("the agent has gone", 30)
     window.expect("peacrab up")
-    need(window.wait() == 3, "a machine that went is not code 3")
+    need(window.wait() == 6, "a machine that went is not code 6")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ waiter=$!
 until_true 60 grep -q 'sleep 300' "$scratch/err"
 kill -9 "$qemu"
 code=0; wait "$waiter" || code=$?
-equal 3 "$code" "who waits is told that the machine has gone"
+equal 6 "$code" "who waits is told that the machine has gone"
 contains "$(<"$scratch/err")" "peacrab up" "and what to do next"
 
 "$peacrab" up 2>"$scratch/up"

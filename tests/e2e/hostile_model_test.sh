@@ -106,7 +106,7 @@ each_row judge_row
 ask nobody http://127.0.0.1:1
 verdict nobody 5 err 'cannot reach http://127.0.0.1:1: Connection refused (4 tries): check the network'
 ask scheme ftp://127.0.0.1/
-verdict scheme 3 err 'it must begin with https:// or http://'
+verdict scheme 6 err 'it must begin with https:// or http://'
 
 # A stop while the model is silent in the middle of its answer.
 stop() { # DIALECT REQUEST: how the log names what is to be waited for

@@ -37,22 +37,22 @@ for each in json.load(sys.stdin)["findings"]:
 }
 
 # ---- refusals, before anything exists
-wants 3 "$peacrab" stop
-wants 3 "$peacrab" rm --force
+wants 6 "$peacrab" stop
+wants 6 "$peacrab" rm --force
 wants 1 bash -c '"$0" ps >/dev/full' "$peacrab"
 contains "$out" 'standard output: ' 'a full disk'
-wants 3 "$peacrab" wait some-id
+wants 6 "$peacrab" wait some-id
 wants 2 "$peacrab" up --cpus many
 wants 2 "$peacrab" wait ''
 wants 2 "$peacrab" up --name ../elsewhere
 wants 2 "$peacrab" up --name local
 wants 2 "$peacrab" up --model-url no-url
 wants 2 "$peacrab" no-such-command
-wants 3 "$peacrab" up --memory 100T
+wants 6 "$peacrab" up --memory 100T
 contains "$out" 'memory:' 'too much memory'
-wants 3 "$peacrab" up --cpus 256
+wants 6 "$peacrab" up --cpus 256
 contains "$out" 'cpus:' 'too many CPUs'
-wants 3 env XDG_DATA_HOME="$scratch/empty" "$peacrab" up
+wants 6 env XDG_DATA_HOME="$scratch/empty" "$peacrab" up
 contains "$out" 'peacrab image build' 'no image'
 [[ ! -e $state/state.img ]] || fail 'a refused start made a disk'
 
@@ -98,7 +98,7 @@ until_true 10 test ! -S "$XDG_RUNTIME_DIR/peacrab/default.sock"
 equal stopped "$(of_machine state)" 'after the VMM was killed'
 wants 0 "$peacrab" doctor
 contains "$out" 'killed by signal 9' 'doctor on the last end'
-wants 3 "$peacrab" wait some-id
+wants 6 "$peacrab" wait some-id
 wants 0 "$peacrab" up
 [[ $(guest_boot_id) != "$boot" ]] || fail 'the same boot id after a new start'
 
@@ -128,13 +128,13 @@ until_true 1 gone "$vmm"
 wants 0 "$peacrab" doctor
 lacks "$out" 'the last time' 'an orderly stop has no reason'
 equal "$disk" "$(stat -c %i "$state/state.img")" 'the state disk'
-wants 3 "$peacrab" up --disk 9G
+wants 6 "$peacrab" up --disk 9G
 contains "$out" 'leave --disk away' 'another disk size'
 
 # ---- --accel kvm never falls back; where the probe says no it ends soon and says how to go on
 if [[ $("$peacrab" doctor) == *'TCG (software emulation), decided by'* ]]; then
     began=$SECONDS
-    wants 3 "$peacrab" up --accel kvm
+    wants 6 "$peacrab" up --accel kvm
     lacks "$out" 'booting under TCG' '--accel kvm'
     ((SECONDS - began < 60)) || fail '--accel kvm did not end soon'
 fi

@@ -12,6 +12,7 @@
 #include <functional>
 #include <random>
 
+#include "channels/sessions.h"
 #include "channels/turn_view.h"
 #include "error.h"
 
@@ -392,19 +393,19 @@ TEST_CASE("ask: a second Ctrl-C leaves a turn that does not end") {
     CHECK(has(ran.err, "left: turn t1 goes on\n"));
 }
 
-TEST_CASE("ask: a machine that dies mid-turn is code 3 with the next step") {
+TEST_CASE("ask: a machine that dies mid-turn is code 6 with the next step") {
     const Ran ran = ask([](Script& warden) {
         warden.attached();
         warden.take_message();
         warden.delta("half");
     });
-    CHECK(ran.code == 3);
+    CHECK(ran.code == 6);
     CHECK(ran.out == "");
     CHECK(has(ran.err, "the agent has gone: run `peacrab up`; the conversation is kept\n"));
 }
 
-TEST_CASE("ask: a machine that dies before the message is code 3") {
-    CHECK(ask([](Script& warden) { warden.expect("attach"); }).code == 3);
+TEST_CASE("ask: a machine that dies before the message is code 6") {
+    CHECK(ask([](Script& warden) { warden.expect("attach"); }).code == 6);
 }
 
 TEST_CASE("ask: a reply that was sent before the end of the connection is printed") {
@@ -418,14 +419,14 @@ TEST_CASE("ask: a reply that was sent before the end of the connection is printe
     CHECK(ran.out == "made it\n");
 }
 
-TEST_CASE("ask: a frame no warden may send ends the connection, code 3, escaped") {
+TEST_CASE("ask: a frame no warden may send ends the connection, code 6, escaped") {
     const Ran ran = ask([](Script& warden) {
         warden.attached();
         warden.take_message();
         warden.raw("{\"type\":\"\\u001b[2Jevil\"}\n");
         warden.expect_end();
     });
-    CHECK(ran.code == 3);
+    CHECK(ran.code == 6);
     CHECK(ran.err.find('\x1b') == std::string::npos);
     CHECK(has(ran.err, "the agent has gone (frame: unknown type: \\x1b[2Jevil)"));
 }
@@ -458,6 +459,91 @@ TEST_CASE("ask: refused is code 1 with the reason") {
     });
     CHECK(ran.code == 1);
     CHECK(has(ran.err, "refused: the disk is full\n"));
+}
+
+TEST_CASE("ask: an agent or a session that is not there is code 2") {
+    const Ran ran = ask([](Script& warden) {
+        warden.expect("attach");
+        warden.say(frame("refused", {{"why", "no such session: s99"}}));
+    });
+    CHECK(ran.code == 2);
+    CHECK(has(ran.err, "refused: no such session: s99\n"));
+}
+
+TEST_CASE("ask: a turn that the budget ended is code 4") {
+    const Ran ran = ask([](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.done("budget", "the budget is spent");
+    });
+    CHECK(ran.code == 4);
+    CHECK(ran.out == "");
+}
+
+namespace {
+
+// One message after the other, in one session: each answered with the next of `replies`.
+Ran ask_json(std::vector<std::string> replies, std::vector<std::string>* questions = nullptr) {
+    Captured told;
+    const Ran ran = ask(
+        [&](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            for (const std::string& reply : replies) {
+                const json::Value message = warden.expect("message");
+                write_all(told.fd.get(), json::dump(message.at("text")) + "\n");
+                warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+                warden.start(message.text("text"));
+                warden.delta(reply);
+                warden.reply(reply);
+                warden.done("done");
+            }
+            warden.expect_end();
+        },
+        {"how many?", false, Schema(R"({"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]})")});
+    for (const std::string& line : split(told.text(), '\n'))
+        if (questions && !line.empty()) questions->push_back(json::parse(line).as_string());
+    return ran;
+}
+
+}  // namespace
+
+TEST_CASE("ask --schema: the schema is told, and stdout is the JSON alone, as written") {
+    std::vector<std::string> questions;
+    const Ran ran = ask_json({"```json\n{\"n\":  3}\n```"}, &questions);
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "{\"n\":  3}\n");
+    REQUIRE(questions.size() == 1);
+    CHECK(questions[0].starts_with("how many?\n\nAnswer with one JSON value"));
+    CHECK(has(questions[0], R"("required":["n"])"));
+}
+
+TEST_CASE("ask --schema: what is wrong is said to the model, twice at most, and nothing of it is on stdout") {
+    std::vector<std::string> questions;
+    Ran ran = ask_json({"Three.", R"({"n":"3"})", R"({"n":3})"}, &questions);
+    CHECK(ran.code == 0);
+    CHECK(ran.out == "{\"n\":3}\n");
+    REQUIRE(questions.size() == 3);
+    CHECK(has(questions[1], "it is not one JSON value"));
+    CHECK(has(questions[2], "$.n: wanted integer, got \"3\""));
+    ran = ask_json({"Three.", "{}", R"({"n":null})"});
+    CHECK(ran.code == 1);
+    CHECK(ran.out == "");
+    CHECK(has(ran.err, "error: the reply does not fit the schema: $.n: wanted integer, got null\n"));
+}
+
+TEST_CASE("ask --schema: a turn that fails is not asked again") {
+    const Ran ran = ask(
+        [](Script& warden) {
+            warden.attached();
+            warden.take_message();
+            warden.reply("{}");
+            warden.done("failed", "no");
+            warden.expect_end();
+        },
+        {"hello", false, Schema("{}")});
+    CHECK(ran.code == 1);
+    CHECK(ran.out == "");
 }
 
 TEST_CASE("ask --detach: prints the turn once it is on disk, and leaves") {
@@ -549,7 +635,7 @@ TEST_CASE("wait: Ctrl-C leaves and stops nothing") {
     CHECK(ran.code == 130);
 }
 
-TEST_CASE("wait: a turn nobody knows is code 1") {
+TEST_CASE("wait: a turn nobody knows is code 2") {
     const Ran ran = run(
         [](Script& warden) {
             warden.expect("attach");
@@ -558,7 +644,7 @@ TEST_CASE("wait: a turn nobody knows is code 1") {
         [](const TerminalOptions& options, FrameSocket& warden) {
             return terminal_wait(options, warden, "t9");
         });
-    CHECK(ran.code == 1);
+    CHECK(ran.code == 2);
     CHECK(has(ran.err, "no such turn: t9"));
 }
 
@@ -760,7 +846,118 @@ TEST_CASE("chat: commands; one that is unknown is said and not sent") {
     CHECK(has(chatted.screen, "  running  b1 for 12 s: sleep \\x1b[2J kernel   forged"));
 }
 
-TEST_CASE("chat: a machine that dies is code 3, and an unanswered message is named") {
+TEST_CASE("chat: /undo and /fork are asked for, and what they came to is said") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("undone", {{"seq", 1}, {"turn", "t0"}, {"text", "by somebody else"}}));
+            warden.say(frame("caught_up", {}));
+            Script::check(warden.expect("undo").text("what").empty(), "undo");
+            warden.say(frame("undone", {{"seq", 2}, {"turn", "t1"}, {"text", "what was\x1b[2J said"}}));
+            Script::check(warden.expect("undo").text("what") == "summary", "summary");
+            json::Value refused = json::Value::object({{"type", "refused"}, {"why", "there is none"}});
+            warden.say(refused);
+            warden.expect("fork");
+            warden.say(json::Value::object({{"type", "session"}, {"session", "s2"}, {"from", "s1"}}));
+            warden.expect_end();
+        },
+        {{"that was all --\n", line("/help")},
+         {"/fork    go on", line("/undo")},
+         {"are not undone\n", line("/undo summary")},
+         {"refused: there is none\n", line("/fork")},
+         {"new session s2, a copy of s1", {}}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "taken back: by somebody else\n-- that was all --"));
+    CHECK(has(chatted.screen, "taken back: what was\\x1b[2J said\n  files and what else it did are not undone\n"));
+}
+
+TEST_CASE("chat: what is said while the conversation is copied is said in the copy, or not at all") {
+    for (const bool works : {true, false}) {
+        ScriptedLines lines({{"leaves\n", line("hello")}, {works ? "copy of s1" : "as there is no copy: hello\n", {}}});
+        const Ran ran = run(
+            [&](Script& warden) {
+                warden.attached();
+                warden.say(frame("caught_up", {}));
+                warden.expect("fork");
+                if (!works) {
+                    warden.say(json::Value::object({{"type", "refused"}, {"why", "no"}}));
+                    return warden.expect_end();
+                }
+                warden.say(json::Value::object({{"type", "session"}, {"session", "s2"}, {"from", "s1"}}));
+                const json::Value message = warden.expect("message");
+                Script::check(message.text("text") == "hello", "text");
+                warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+                warden.expect_end();
+            },
+            [&](TerminalOptions options, FrameSocket& warden) {
+                options.fork = true;
+                return terminal_chat(options, warden, lines);
+            });
+        CHECK(ran.code == 0);
+    }
+}
+
+TEST_CASE("chat: a command typed just before the end of input is answered when chat leaves") {
+    const Chatted chatted = chat(
+        [](Script& warden) {
+            warden.attached();
+            warden.say(frame("caught_up", {}));
+            warden.expect("undo");
+            warden.say(frame("undone", {{"seq", 2}, {"turn", "t1"}, {"text", "the last"}}));
+            warden.expect_end();
+        },
+        {{"", line("/undo")}});
+    CHECK(chatted.code == 0);
+    CHECK(has(chatted.screen, "taken back: the last\n"));
+}
+
+TEST_CASE("sessions: a table for people, escaped; one array for programs") {
+    for (const bool json : {false, true}) {
+        const Ran ran = run(
+            [](Script& warden) {
+                Script::check(warden.expect("sessions").text("agent") == "main", "agent");
+                const json::Value row = json::Value::object({{"id", "s2"}, {"channel", "terminal"}, {"turns", 3},
+                                                             {"began", 1'700'000'000}, {"last", 1'700'000'100},
+                                                             {"words", "first \x1b[2Jwords"}, {"from", "s1"}});
+                warden.say(json::Value::object({{"type", "sessions"}, {"rows", json::Value::array({row})}}));
+            },
+            [&](TerminalOptions options, FrameSocket& warden) {
+                options.json = json;
+                return terminal_sessions(options, warden);
+            });
+        CHECK(ran.code == 0);
+        if (json)
+            CHECK(json::parse(ran.out).items().at(0).text("from") == "s1");
+        else
+            CHECK(has(ran.out, "3      [from s1] first \\x1b[2Jwords\n"));
+    }
+}
+
+TEST_CASE("export: parts are asked for one after the other; what is not whole is code 1") {
+    for (const bool whole : {true, false}) {
+        const Ran ran = run(
+            [&](Script& warden) {
+                const json::Value asked = warden.expect("export");
+                Script::check(asked.text("form") == "jsonl" && asked.text("session") == "s7", "question");
+                for (const char* text : {"one\n", "two \x1b\n"}) {
+                    warden.say(json::Value::object({{"type", "part"}, {"text", text}}));
+                    warden.expect("more");
+                }
+                json::Value end = json::Value::object({{"type", "exported"}});
+                if (!whole) end.set("why", "it took \x1b[2J too long");
+                warden.say(end);
+            },
+            [](TerminalOptions options, FrameSocket& warden) {
+                options.session = "s7";
+                return terminal_export(options, warden, {});
+            });
+        CHECK(ran.code == (whole ? 0 : 1));
+        CHECK(ran.out == "one\ntwo \x1b\n");
+        CHECK(ran.err == (whole ? "" : "not all of it: it took \\x1b[2J too long\n"));
+    }
+}
+
+TEST_CASE("chat: a machine that dies is code 6, and an unanswered message is named") {
     const Chatted chatted = chat(
         [](Script& warden) {
             warden.attached();
@@ -768,7 +965,7 @@ TEST_CASE("chat: a machine that dies is code 3, and an unanswered message is nam
             warden.expect("message");
         },
         {{"leaves\n", line("x")}, {"never", {}}});
-    CHECK(chatted.code == 3);
+    CHECK(chatted.code == 6);
     CHECK(has(chatted.screen, "the agent has gone: run `peacrab up`"));
     CHECK(has(chatted.screen, "may not have arrived"));
 }
@@ -816,7 +1013,7 @@ TEST_CASE("chat: frames in any order and of any content neither end it nor pass 
             }
         },
         {{"never", {}}});
-    CHECK(chatted.code == 3);
+    CHECK(chatted.code == 6);
     CHECK(has(chatted.screen, "the agent has gone: run"));
     CHECK(chatted.screen.find('\x1b') == std::string::npos);
     CHECK(chatted.screen.find('\r') == std::string::npos);

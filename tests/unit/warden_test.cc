@@ -94,11 +94,36 @@ void play(FrameSocket& warden, const std::string& order) {
         (void)warden.receive(Deadline::never());
         say(done_frame("done"));
     }
+    if (order.starts_with('[')) {
+        took(1);
+        say(frame({{"type", "reply"}, {"text", order}}));
+        say(done_frame("done"));
+    }
     if (order == "said meanwhile") {
         took(1);
         say(frame({{"type", "reply"}, {"text", "next turn"}}));
         say(done_frame("done"));
     }
+}
+
+// The scripted work on a journal, by the session it is asked of: a good one, and bad ones.
+void play_work(FrameSocket& warden, const json::Value& asked) {
+    const auto say = [&](const json::Value& value) { warden.send(value); };
+    const auto part = [&](const std::string& text) { say(frame({{"type", "part"}, {"text", text}})); };
+    const std::string session = asked.text("session");
+    if (asked.text("what") != "export") {
+        if (asked.text("what") == "copy") write_file_atomic(asked.text("to"), json::dump(asked), 0600);
+        return say(done_frame("done"));
+    }
+    part("of " + session);
+    if (session == "s2") part("nobody has asked for more");
+    (void)warden.receive(Deadline::never());  // more
+    if (session == "s3") write_all(kTurnFrames, "{\"type\":\"part\",\"text\":\"" + std::string(200'000, '\x7f') + "\"}\n");
+    if (session == "s4") say(frame({{"type", "tool"}, {"id", "c"}, {"name", "shell"}, {"arguments", "{}"}}));
+    if (session == "s5") ::raise(SIGKILL);
+    part(json::dump(asked.at("undone")));
+    (void)warden.receive(Deadline::never());
+    say(done_frame("done"));
 }
 
 // Runs before main, when the warden has started us as its turn process.
@@ -107,7 +132,12 @@ __attribute__((constructor)) void be_the_turn(int count, char** values, char**) 
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     try {
         const auto start = warden.receive(Deadline::never());
-        play(warden, start->at("messages").items().at(0).as_string());
+        if (start->text("type") == "work")
+            play_work(warden, *start);
+        else if (start->at("messages").items().at(0).as_string() == "what is undone?")
+            play(warden, start->find("undone") ? json::dump(start->at("undone")) : "reply");
+        else
+            play(warden, start->at("messages").items().at(0).as_string());
     } catch (const Error&) {
         // The warden has cut us off.
     }
@@ -521,4 +551,124 @@ TEST_CASE("warden: a removal that was cut off is finished at the next start") {
     while (!std::filesystem::is_empty(world.folder.path + "/removed") && !deadline.passed())
         world.loop.run_once(Milliseconds(50));
     CHECK(std::filesystem::is_empty(world.folder.path + "/removed"));
+}
+
+TEST_CASE("warden: /undo takes the turns back from the newest on, durably, and the next turn is told") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "reply");
+    person.wait_for("turn_done", 1);
+    person.message("m2", "reply");
+    person.wait_for("turn_done", 2);
+    const auto undo = [&](Person& who) { who.say(frame({{"type", "undo"}})); };
+    undo(person);
+    CHECK(person.wait_for("undone").text("text") == "reply");
+    CHECK(person.wait_for("undone").text("turn") == person.wait_for("turn_start", 2).text("turn"));
+    world.start();
+    Person again(world);
+    again.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}}));
+    again.wait_for("caught_up");
+    CHECK(again.count("turn_start") == 1);  // what was taken back is not shown as if it stood
+    CHECK(again.count("undone") == 1);
+    again.message("m4", "what is undone?");
+    CHECK(again.wait_for("reply", 2).text("text") == "[\"t2\"]");
+    again.wait_for("turn_done", 2);
+    for (int n = 0; n < 3; ++n) undo(again);
+    CHECK(again.count("undone") == 3);
+    CHECK(again.wait_for("refused").text("why") == "there is nothing to undo");
+}
+
+TEST_CASE("warden: nothing is taken back or copied under a turn that runs") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "hang");
+    person.wait_for("turn_start");
+    for (const char* what : {"undo", "fork"}) person.say(frame({{"type", what}}));
+    CHECK(person.count("refused") == 2);
+    CHECK(person.wait_for("refused").text("why").starts_with("a turn is running"));
+    CHECK(person.count("undone") == 0);
+}
+
+TEST_CASE("warden: a fork is a session of its own, from which one can go further back than it is old") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "reply");
+    person.wait_for("turn_done");
+    person.say(frame({{"type", "fork"}}));
+    const json::Value forked = person.wait_for("session");
+    CHECK(forked.text("session") == "s2");
+    CHECK(forked.text("from") == "s1");
+    CHECK(json::parse(read_file(world.folder.path + "/agents/main/sessions/s2.db", MiB(1))).text("journal")
+              .ends_with("/sessions/s1.db"));
+    person.message("m2", "reply");
+    person.wait_for("turn_done", 2);
+    for (int n = 0; n < 3; ++n) person.say(frame({{"type", "undo"}}));
+    CHECK(person.wait_for("undone", 2).text("turn") == "t1");
+    CHECK(person.wait_for("refused").text("why") == "there is nothing to undo");
+    // In the one it came from, that turn stands.
+    Person other(world);
+    other.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}, {"session", "s1"}}));
+    other.say(frame({{"type", "undo"}}));
+    CHECK(other.wait_for("undone").text("turn") == "t1");
+    other.say(frame({{"type", "sessions"}, {"agent", "main"}}));
+    const json::Value rows = other.wait_for("sessions").at("rows");
+    REQUIRE(rows.items().size() == 2);
+    CHECK(rows.items()[0].text("from") == "s1");
+    CHECK(rows.items()[0].integer("turns") == 0);
+    CHECK(rows.items()[1].integer("turns") == 0);
+}
+
+TEST_CASE("warden: an export comes in parts as they are asked for; a process that lies ends it and nothing else") {
+    World world;
+    Person person(world);
+    for (int n = 0; n < 5; ++n) {
+        Person each(world);
+        each.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "terminal"}, {"fresh", true}}));
+    }
+    const auto ask = [](Person& who, const char* session) {
+        who.say(frame({{"type", "export"}, {"agent", "main"}, {"session", session}, {"form", "md"}}));
+    };
+    ask(person, "s1");
+    CHECK(person.wait_for("part").text("text") == "of s1");
+    ask(person, "s1");
+    CHECK(person.wait_for("refused").text("why").starts_with("one thing at a time"));
+    for (int n = 0; n < 5; ++n) person.say(frame({{"type", "more"}}));
+    CHECK(person.wait_for("part", 2).text("text") == "[]");
+    person.say(frame({{"type", "more"}}));
+    CHECK(person.wait_for("exported").text("why") == "");
+    for (const char* bad : {"s2", "s3", "s4", "s5"}) {
+        CAPTURE(bad);
+        Person other(world);
+        ask(other, bad);
+        other.wait_for("part");
+        if (bad != std::string("s2")) other.say(frame({{"type", "more"}}));
+        CHECK(other.wait_for("exported").text("why") != "");
+        CHECK(other.count("part") == 1);
+        CHECK(other.dropped.empty());
+    }
+    ask(person, "s99");
+    CHECK(person.wait_for("refused", 2).text("why") == "no such session: s99");
+    person.say(frame({{"type", "sessions"}, {"agent", "nobody"}}));
+    CHECK(person.wait_for("refused", 3).text("why").starts_with("no such agent"));
+    person.say(frame({{"type", "more"}}));
+    person.attach();
+    person.message("m", "reply");
+    person.wait_for("reply");
+}
+
+TEST_CASE("warden: who leaves takes what was done for them along") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.say(frame({{"type", "export"}, {"agent", "main"}, {"session", "s1"}, {"form", "md"}}));
+        person.wait_for("part");
+    }
+    for (int n = 0; n < 3; ++n) world.loop.run_once(Milliseconds(10));
+    Person person(world);
+    person.say(frame({{"type", "export"}, {"agent", "main"}, {"session", "s1"}, {"form", "html"}}));
+    CHECK(person.wait_for("refused").text("why") == "an export is jsonl or md");
 }
