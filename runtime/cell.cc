@@ -241,6 +241,13 @@ Command Cell::file(const std::string& request, Milliseconds limit) {
     return Command(std::move(state));
 }
 
+Command Cell::fetch(const UniqueFd& input, Milliseconds limit) {
+    auto state = std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
+    state->deadline = state_->in(limit);
+    state->begin([&] { return state_->place->fetch(input.get()); });
+    return Command(std::move(state));
+}
+
 int Cell::proxy() const {
     return state_->place->proxy();
 }

@@ -119,7 +119,9 @@ class Cell {
     // Our own file helper (this very binary: `peacrabd tool-file`), jail class file. `request` is
     // one JSON object on its stdin; its stdout is the answer, one JSON object.
     Command file(const std::string& request, Milliseconds limit);
-    static constexpr size_t kMaxAnswer = size_t{896} << 10;  // of file()'s output
+    // Our own web helper (`peacrabd tool-fetch`), which puts jail class fetch on itself; `input` is its stdin.
+    Command fetch(const UniqueFd& input, Milliseconds limit);
+    static constexpr size_t kMaxAnswer = size_t{896} << 10;  // of the output of both
 
     // The listening socket behind 127.0.0.1:3128 of the cell's own network, for the owner to accept
     // on: who connects is a process of this cell, whatever it says. -1 in Place::Here without one.

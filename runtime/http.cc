@@ -323,7 +323,8 @@ void set_transport(CURL* easy, const HttpOptions& options) {
     set_option(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_limit.count()));
     set_option(easy, CURLOPT_QUICK_EXIT, 1L);  // a cancel must not wait for the resolver's thread
     if (options.connector) {
-        set_option(easy, CURLOPT_PROTOCOLS_STR, "http");
+        set_option(easy, CURLOPT_PROTOCOLS_STR, options.pem.empty() ? "http" : "http,https");
+        set_option(easy, CURLOPT_IPRESOLVE, CURL_IPRESOLVE_V4);  // else it tries whether there is IPv6
         return;
     }
     set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -338,6 +339,10 @@ void set_proxy(CURL* easy, Transfer& transfer, bool https) {
         proxy = https ? either_env("https_proxy", "HTTPS_PROXY")
                       : either_env("http_proxy", "HTTP_PROXY");
         exceptions = either_env("no_proxy", "NO_PROXY");
+    }
+    if (!transfer.options.pem.empty() && !https) {
+        proxy = "http://127.0.0.1";
+        exceptions = "";
     }
     if (!proxy.empty()) transfer.proxy = origin_of(proxy);
     // Both always set: left out, curl would look into the environment itself.
@@ -505,7 +510,12 @@ std::string HttpResult::header(std::string_view name) const {
     return {};
 }
 
-HttpClient::HttpClient(HttpOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+HttpClient::HttpClient(HttpOptions options) : state_(std::make_unique<State>(std::move(options))) {
+    if (state_->options.pem.empty()) return;
+    if (connects_twice()) throw Error("this program's libcurl is older than 8.0, which cannot be confined");
+    state_->open();
+    state_->trust = Trust{{}, state_->options.pem};
+}
 HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
@@ -530,7 +540,7 @@ HttpResult HttpClient::send(const HttpRequest& request,
         const bool https = url.part(CURLUPART_SCHEME) == "https";
         set_proxy(easy, transfer, https);
         // On the model route an address literal stands in for the host: no resolver is asked.
-        if (state_->options.connector) route.add("::127.0.0.1:80");
+        if (state_->options.connector && transfer.proxy.empty()) route.add("::127.0.0.1:80");
         set_option(easy, CURLOPT_CONNECT_TO, route.get());
         if (https || transfer.proxy.starts_with("https:")) {
             if (!state_->trust)

@@ -19,8 +19,12 @@ namespace peacrab {
 
 struct HttpOptions {
     // When set, every connection is a stream socket got from here, already connected: no resolver,
-    // no TLS (https is refused), no proxy. This is the model route. When empty, sockets are ours.
+    // no proxy, and TLS (else https is refused) only with `pem`. This is the model route. When empty,
+    // sockets are ours.
     std::function<UniqueFd()> connector;
+    // With a connector: the CAs that https trusts over it, and what it leads to is the server; for plain
+    // http, a proxy. The client then opens nothing after its making (class fetch), or throws there.
+    std::string pem;
     // Proxy and CA from the environment: HTTPS_PROXY, HTTP_PROXY, NO_PROXY (either case),
     // SSL_CERT_FILE, PROXY_CA_CERT_B64 (base64 of a PEM bundle, trusted beside the system's).
     // Read anew for each client, because such a CA rotates. Ignored with a connector. When false:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent.h"
+#include "builtins/tool_fetch.h"
 #include "launch/boot.h"
 #include "cells/mechanism.h"
 #include "error.h"
@@ -52,6 +53,8 @@ const Subcommand kSubcommands[] = {
     {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
+    {"tool-fetch", "", nullptr,
+     [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_fetch_main(); }},
 };
 
 int help() {

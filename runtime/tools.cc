@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "builtins/picture.h"
+#include "builtins/plain.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -20,54 +21,7 @@ namespace {
 constexpr size_t kMaxSummary = 200;
 constexpr Milliseconds kFirstWords{1000};  // what a background process may say before it is left
 constexpr Milliseconds kLook{20};          // how often it is looked at meanwhile
-constexpr size_t kMaxUnterminated = 4096;  // of an escape sequence
 constexpr json::Limits kAnswerLimits{Cell::kMaxAnswer, 4};
-
-// Length of the escape sequence at `text`, which begins with ESC. Source: ECMA-48.
-size_t escape_length(std::string_view text) {
-    if (text.size() < 2) return 1;
-    const char kind = text[1];
-    const std::string_view near = text.substr(0, kMaxUnterminated);
-    if (kind == '[') {  // control sequence: parameters, then one final byte
-        for (size_t i = 2; i < near.size(); ++i)
-            if (near[i] >= 0x40 && near[i] <= 0x7e)
-                return i + 1;
-            else if (near[i] < 0x20)
-                return i;
-        return 2;
-    }
-    if (std::string_view("]PX^_").find(kind) != std::string_view::npos) {  // strings: to BEL or ST
-        for (size_t i = 2; i < near.size(); ++i) {
-            if (near[i] == '\a') return i + 1;
-            if (near[i] == '\x1b') return i + (near.substr(i).starts_with("\x1b\\") ? 2 : 0);
-        }
-        return 2;  // no end in sight: what follows is shown
-    }
-    size_t i = 1;  // intermediates, then one final byte
-    while (i < near.size() && near[i] >= 0x20 && near[i] <= 0x2f) ++i;
-    return i < near.size() && near[i] >= 0x30 && near[i] <= 0x7e ? i + 1 : 1;
-}
-
-// Without escape sequences and control bytes; a lone carriage return begins a new line.
-std::string plain(std::string_view text) {
-    if (!on(Mechanism::ScrubOutput)) return json::valid_utf8(text);
-    std::string out;
-    out.reserve(text.size());
-    while (!text.empty()) {
-        const char c = text.front();
-        size_t length = 1;
-        if (c == '\x1b')
-            length = escape_length(text);
-        else if (c == '\r') {
-            if (text.size() < 2 || text[1] != '\n') out += '\n';
-        } else if (text.size() > 1 && c == '\xc2' && (text[1] & '\xe0') == '\x80')
-            length = 2;  // C1
-        else if (static_cast<unsigned char>(c) >= 0x20 ? c != '\x7f' : c == '\n' || c == '\t')
-            out += c;
-        text.remove_prefix(length);
-    }
-    return json::valid_utf8(out);
-}
 
 std::string one_line(std::string_view text) {
     return shown_line(text, kMaxSummary);
@@ -215,6 +169,7 @@ struct ToolRun::State {
     uint64_t said = 0;
     Deadline quiet;
     std::optional<WarmCell::Stay> stay;
+    std::unique_ptr<WebCall> web;  // may need one child after the other
     std::optional<Cell> throwaway;  // outlives what runs in it
     std::optional<Command> command;
     std::string waits_for;  // a background process
@@ -226,6 +181,7 @@ struct ToolRun::State {
     ~State() { unwatch(); }
     void begin(const Permit& permit);
     void begin_background(const Permit& permit);
+    void begin_web(const Permit& permit);
     Cell& cell(const json::Value& arguments);
     void watch();
     void unwatch();
@@ -242,12 +198,22 @@ void ToolRun::State::begin(const Permit& permit) {
     shell = permit.tool() == "shell";
     if (permit.tool() == "background" || arguments.flag("background"))
         return begin_background(permit);
+    if (permit.tool().starts_with("web_")) return begin_web(permit);
     limit = shell ? Milliseconds(Seconds(arguments.integer("timeout", limits.shell / Seconds(1))))
                   : limits.file;
     Cell& where = cell(arguments);
     command.emplace(shell ? where.shell(shell_call(arguments, limit))
                           : where.file(file_request(permit, where.options(), place.seen),
                                        limit));
+    quiet = Deadline::in(limits.quiet * factor());
+    watch();
+}
+
+void ToolRun::State::begin_web(const Permit& permit) {
+    limit = WebCall::kLimit;
+    web = std::make_unique<WebCall>(permit, place.web, place.cell.options());
+    if (std::optional<ToolResult> known = web->known()) return finish_later(*known);
+    command.emplace(web->ask(stay.emplace(place.cell.enter()).cell()));
     quiet = Deadline::in(limits.quiet * factor());
     watch();
 }
@@ -351,6 +317,11 @@ void ToolRun::State::step() {
             return watch();
         }
         const CommandResult ended = command->result();
+        if (web && !early_end(ended, {}, limit, ended_by)) {
+            if (std::optional<ToolResult> told = web->take(ended)) return finish(*told);
+            command.emplace(web->ask(stay->cell()));
+            return watch();
+        }
         result = shell ? finish_shell(ended, limit, ended_by)
                        : finish_file(ended, limit, ended_by, place.seen);
         if (ended.exit.how != ChildExit::How::Unknown) result.exit = ended.exit.describe();

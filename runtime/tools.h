@@ -1,4 +1,4 @@
-// What the model may call: `shell`, `background`, `read`, `write`, `edit`, `search` (`message` is the
+// What the model may call: `shell`, `background`, `read`, `write`, `edit`, `search`, `web_fetch` (`message` is the
 // warden's). Each call is prepare (policy) → execute (a child in the cell) → finalise (clip, describe).
 // A failure is a value, never an exception.
 #pragma once
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "builtins/seen.h"
+#include "builtins/web.h"
 #include "cells/background.h"
 #include "policy.h"
 #include "types.h"
@@ -23,6 +24,7 @@ struct Workplace {
     WarmCell cell;
     Background background;  // goes first
     SeenFiles seen;
+    WebCache web;
 };
 
 struct CallLimits {

@@ -61,6 +61,7 @@ struct [[nodiscard]] ToolResult {
     std::string exit = {};  // how its process ended
     uint64_t bytes = 0;     // that it said
     std::string limit = {};  // that it hit
+    bool untrusted = false;  // strangers have written `text`, or could have
 };
 
 // The four usage counters of a model call (Anthropic's names).

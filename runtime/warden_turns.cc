@@ -405,6 +405,7 @@ void Warden::State::show_call_done(const RunningTurn& turn, const RunningCall& c
     if (!result.exit.empty()) record.set("exit", result.exit);
     record.set("bytes", result.bytes);
     if (!result.limit.empty()) record.set("limit", result.limit);
+    if (result.untrusted) record.set("untrusted", true);
     recorded(record);
     show(turn.session, turn.id,
          json::Value::object({{"type", "tool_done"},

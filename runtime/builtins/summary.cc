@@ -34,6 +34,7 @@ std::string describe_call(const ToolCall& call) {
         return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
     if (call.name == "search") return one_line(name + ": " + shown_search(arguments));
     if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
+    if (call.name == "web_fetch") return one_line(name + ": " + arguments.text("url"));
     std::string line = name + ": " + arguments.text("path");
     if (call.name == "write")
         line = name + ": " + arguments.text("path").substr(0, 150) + " (" +

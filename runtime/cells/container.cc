@@ -52,6 +52,9 @@ constexpr uint64_t kRootRights = bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CA
 // So that it can touch what the shell has made, whoever owns it.
 constexpr uint64_t kFileRights = bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FOWNER);
 
+// Nobody's in the cell, so that its root cannot steer who reads the web.
+constexpr Ids kFetchIds{65'534, 65'534};
+
 constexpr uint64_t kScratchFiles = 65'536;
 
 UniqueFd open_folder(const std::string& path) {
@@ -220,6 +223,7 @@ class Container : public Place {
     ~Container() override = default;
     std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
     std::unique_ptr<PlaceCall> file(const std::string& request) override;
+    std::unique_ptr<PlaceCall> fetch(int input) override;
     Posture posture() const override;
     int proxy() const override { return listener_.get(); }
     UniqueFd connect(uint16_t port) override;
@@ -445,6 +449,19 @@ std::unique_ptr<PlaceCall> Container::file(const std::string& request) {
     entry.environment = words.data();
     const UniqueFd input = in_memory(request);
     return begin(entry, AgentGroup::Kind::File, input.get());
+}
+
+// The helper's own filter cannot be on before it starts: its class runs no program.
+std::unique_ptr<PlaceCall> Container::fetch(int input) {
+    EntryPlan entry = plan(filters_->shell);
+    entry.jail.ids = kFetchIds;
+    entry.jail.directory = "/";
+    const char* const arguments[] = {"peacrabd", "tool-fetch", mechanism_argument(), nullptr};
+    const std::vector<const char*> words = pointers(agent_environment_);
+    entry.program = program_.get();
+    entry.arguments = arguments;
+    entry.environment = words.data();
+    return begin(entry, AgentGroup::Kind::File, input);
 }
 
 // Whether a connection is there, refused, or neither yet. On loopback that is known at once, unless the

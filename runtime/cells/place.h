@@ -33,9 +33,10 @@ class PlaceCall {
 class Place {
   public:
     virtual ~Place() = default;  // ends every process in it
-    // Both throw Error when nothing could be started.
+    // Each throws Error when nothing could be started.
     virtual std::unique_ptr<PlaceCall> shell(const ShellCall& call) = 0;
     virtual std::unique_ptr<PlaceCall> file(const std::string& request) = 0;
+    virtual std::unique_ptr<PlaceCall> fetch(int input) = 0;  // `input`: its stdin, not owned
     virtual Posture posture() const = 0;
     virtual int proxy() const { return -1; }
     virtual UniqueFd connect(uint16_t port) = 0;

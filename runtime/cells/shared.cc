@@ -216,6 +216,7 @@ class SharedPlace : public Place {
     explicit SharedPlace(CellOptions& options);
     std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
     std::unique_ptr<PlaceCall> file(const std::string& request) override;
+    std::unique_ptr<PlaceCall> fetch(int input) override { return start(SharedCallKind::Fetch, input); }
     Posture posture() const override;
     UniqueFd connect(uint16_t) override {
         throw Error("cell: connect: servers are reached only in a cell of its own");
@@ -231,6 +232,7 @@ class SharedPlace : public Place {
     void start_holder();
     std::string attempt();
     std::unique_ptr<PlaceCall> start(SharedCallKind kind, const std::string& text);
+    std::unique_ptr<PlaceCall> start(SharedCallKind kind, int input);
 
     CellOptions options_;
     SharedLayers layers_;
@@ -396,17 +398,20 @@ void SharedPlace::start_holder() {
 
 std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, const std::string& text) {
     if (text.size() > kMaxCommand && kind != SharedCallKind::File) throw Error("command: too long");
+    return start(kind, in_memory(text).get());
+}
+
+std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, int input) {
     use_mechanisms_of(options_.agent);
     if (!holder_->process || holder_->process.try_wait()) start_holder();
     Pipe said = Pipe::make();
     Pipe report = Pipe::make();
     Pipe clean = Pipe::make();
     for (const Pipe* pipe : {&said, &report, &clean}) set_nonblocking(pipe->read.get());
-    const UniqueFd input = in_memory(text);
     const int control = holder_->control.get();
     const char byte = static_cast<char>(kind);
     write_all(control, {&byte, 1});
-    for (const int fd : {input.get(), said.write.get(), report.write.get(), clean.write.get()})
+    for (const int fd : {input, said.write.get(), report.write.get(), clean.write.get()})
         send_fd(control, fd);
     int32_t pid = 0;
     std::span<char> bytes(reinterpret_cast<char*>(&pid), sizeof pid);

@@ -218,14 +218,15 @@ void kill_descendants(pid_t command, bool& told) noexcept {
     if (file && on(Mechanism::LandlockFile)) jail.landlock = kRules;
     if (const char* step = enter_jail(jail, file ? *plan.file : *plan.shell)) fail(step);
     if (kind == SharedCallKind::Probe) ::_exit(try_effects_in_shared());
-    const char* const helper[] = {"peacrabd", "tool-file", mechanism_argument(), nullptr};
+    const bool helps = file || kind == SharedCallKind::Fetch;
+    const char* const helper[] = {"peacrabd", file ? "tool-file" : "tool-fetch", mechanism_argument(), nullptr};
     // `--`: a command may begin with a dash.
     const char* const shell[] = {"sh", "-c", "--", command, nullptr};
     const char* environment[32] = {};
     for (size_t i = 0; i < plan.environment.size() && i + 1 < std::size(environment); ++i)
         environment[i] = plan.environment[i].c_str();
     auto* const words = const_cast<char* const*>(environment);
-    if (file)
+    if (helps)
         ::syscall(SYS_execveat, kProgram, "", const_cast<char* const*>(helper), words,
                   AT_EMPTY_PATH);
     else
@@ -300,7 +301,7 @@ bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
     for (UniqueFd& fd : fds)
         if (fd = receive_fd(kReport); !fd) return false;
     const auto& [text, output, report_to, clean] = fds;
-    const bool file = kind == SharedCallKind::File;
+    const bool file = kind == SharedCallKind::File || kind == SharedCallKind::Fetch;
     const std::string command = file ? std::string() : read_text(text.get());
     const int descriptors[7] = {file ? text.get() : -1, output.get(), output.get(),
                                 report_to.get(),        kProgram,     clean.get(),

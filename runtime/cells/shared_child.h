@@ -46,10 +46,10 @@ struct HolderPlan {
 };
 
 // One call, as it is asked for on the control socket: this byte, then three descriptors with a byte
-// each: the text (of the command, or of the file helper's stdin), the output, the report; and a
+// each: the text (of the command, or a helper's stdin), the output, the report; and a
 // fourth on which the keeper says by one byte that nobody is left. The answer is the pid, and a
 // pidfd; or minus an errno.
-enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Probe = 'p' };
+enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Fetch = 'w', Probe = 'p' };
 constexpr size_t kMaxCommand = size_t{1} << 20;
 
 // In a child of the warden: builds the place, says so on the control socket (one CellReport, then

@@ -88,21 +88,6 @@ struct Connection {
     }
 };
 
-UniqueFd dial(const ProxyAddress& proxy) {
-    addrinfo hints{}, *found = nullptr;
-    hints.ai_socktype = SOCK_STREAM;
-    if (::getaddrinfo(proxy.host.c_str(), std::to_string(proxy.port).c_str(), &hints, &found) != 0)
-        return {};
-    UniqueFd made;
-    for (const addrinfo* at = found; at && !made; at = at->ai_next) {
-        made = UniqueFd(::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-        if (made && ::connect(made.get(), at->ai_addr, at->ai_addrlen) < 0 && errno != EINPROGRESS)
-            made.reset();
-    }
-    ::freeaddrinfo(found);
-    return made;
-}
-
 void serve(const ProxyAddress& proxy, int listener) {
     std::list<Connection> connections;
     for (;;) {
@@ -131,6 +116,21 @@ void serve(const ProxyAddress& proxy, int listener) {
 }
 
 }  // namespace
+
+UniqueFd dial(const ProxyAddress& proxy) {
+    addrinfo hints{}, *found = nullptr;
+    hints.ai_socktype = SOCK_STREAM;
+    if (::getaddrinfo(proxy.host.c_str(), std::to_string(proxy.port).c_str(), &hints, &found) != 0)
+        return {};
+    UniqueFd made;
+    for (const addrinfo* at = found; at && !made; at = at->ai_next) {
+        made = UniqueFd(::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (made && ::connect(made.get(), at->ai_addr, at->ai_addrlen) < 0 && errno != EINPROGRESS)
+            made.reset();
+    }
+    ::freeaddrinfo(found);
+    return made;
+}
 
 std::string ProxyAddress::url() const {
     const bool six = host.find(':') != std::string::npos;

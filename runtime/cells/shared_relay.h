@@ -19,6 +19,8 @@ struct ProxyAddress {
 // none. Throws Error for what cannot be used: another scheme, a password (no byte of ours would say
 // it).
 std::optional<ProxyAddress> proxy_of_environment();
+// A socket that does not block, on its way there; none when that cannot be.
+UniqueFd dial(const ProxyAddress& proxy);
 
 // A process of its own, in our network; it ends with this object, or with us.
 class ProxyRelay {

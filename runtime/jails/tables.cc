@@ -3,6 +3,7 @@
 // the program that needs it as reason.
 #include "jails/tables.h"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
@@ -211,6 +212,10 @@ constexpr ArgumentRow kByArgument[] = {
     {kShells, "ioctl", 1, {{{1, kEvery, 0x401c5820}}}, EPERM, "FS_IOC_FSSETXATTR: whose quota",
      Mechanism::SeccompQuota},
     {kShells, "ioctl", 0, {}, kAllow, "terminals, sockets, files"},
+    {kFetch, "fcntl", 1, {{{1, kEvery, F_GETFL}}}, kAllow, "libcurl"},
+    {kFetch, "fcntl", 1, {{{1, kEvery, F_SETFL}}}, kAllow, "libcurl: its socket does not block"},
+    {kFetch, "fcntl", 0, {}, EPERM, "nothing else is needed"},
+
     {kOurs, "ioctl", 1, {{{1, kEvery, FIONBIO}}}, kAllow, "libcurl"},
     {kOurs, "ioctl", 1, {{{1, kEvery, FIONREAD}}}, kAllow, "libcurl"},
     {kOurs, "ioctl", 0, {}, ENOTTY, "isatty() and what else the libraries try"},
@@ -237,6 +242,8 @@ constexpr ArgumentRow kByArgument[] = {
      {{{0, kEvery, SECCOMP_SET_MODE_FILTER},
        {1, SECCOMP_FILTER_FLAG_NEW_LISTENER, 0}}}, kAllow, "programs that jail themselves further"},
     {kShells, "seccomp", 1, {{{0, kEvery, SECCOMP_GET_ACTION_AVAIL}}}, kAllow, "libseccomp asks"},
+    {kShells, "seccomp", 2, {{{0, kEvery, SECCOMP_SET_MODE_STRICT}, {1, kEvery, 1}}}, EINVAL,
+     "what the kernel says: libseccomp asks by it whether there is seccomp at all"},
     {kShells | kOurs, "seccomp", 0, {}, EPERM, "a listener could answer for the kernel",
      Mechanism::SeccompListener},
 };

@@ -291,6 +291,8 @@ TEST_CASE("jail: a fetch child has its streams and no file, socket, process or p
               if (::send(pair[0], &byte, 1, MSG_NOSIGNAL) != 1) return 1;
               pollfd one{pair[1], POLLIN, 0};
               if (::poll(&one, 1, 1000) != 1 || ::recv(pair[1], &byte, 1, 0) != 1) return 2;
+              if (::fcntl(pair[1], F_SETFL, ::fcntl(pair[1], F_GETFL) | O_NONBLOCK) != 0) return 4;
+              if (::fcntl(pair[1], F_DUPFD_CLOEXEC, 0) >= 0 || errno != EPERM) return 5;
               const auto at = std::make_unique<char[]>(size_t{1} << 20);
               return at[5] == 0 && ::close(pair[0]) == 0 ? 0 : 3;
           }) == 0);
