@@ -50,7 +50,7 @@ ModelOptions model_options(const json::Value& start, const ModelSettings& settin
     options.dialect = dialect_from(settings.dialect);
     if (const ModelServer* server = server_named(settings.server))
         options.quirks = server->quirks;
-    if (options.quirks.local) options.http.first_byte_limit = Seconds(600);
+    if (options.quirks.local) options.http.first_byte_limit = kModelLoads;
     options.key = Secret(start.text("key"));
     if (network == TurnNetwork::ModelRoute)
         options.http.connector = next_model_connection;

@@ -141,6 +141,7 @@ struct Transfer {
     bool take_header(std::string_view line);
     bool take_body(std::string_view piece);
     void finish_headers();
+    Milliseconds silence() const;  // that is borne now
     Clock::time_point limit() const;
 };
 
@@ -199,7 +200,12 @@ bool Transfer::take_body(std::string_view piece) {
 Clock::time_point Transfer::limit() const {
     if (!connected) return Clock::time_point::max();
     if (satisfied) return life + kLinger;
-    return life + (heard ? options.idle_limit : options.first_byte_limit);
+    return life + silence();
+}
+
+Milliseconds Transfer::silence() const {
+    if (heard) return options.idle_limit;
+    return request.first_byte_limit > Milliseconds(0) ? request.first_byte_limit : options.first_byte_limit;
 }
 
 // C callbacks: an exception must not cross curl's frames; it is kept and thrown again by send().
@@ -473,8 +479,7 @@ std::string describe(CURL* easy, CURLcode code, const Transfer& transfer) {
                                                : " closed the connection without an answer");
         case Failure::Silent:
             return origin + " sent nothing for " +
-                   seconds(transfer.heard ? transfer.options.idle_limit
-                                          : transfer.options.first_byte_limit);
+                   seconds(transfer.silence());
         case Failure::TooLarge:
             return origin + " sent more than is accepted";
         case Failure::Cancelled:

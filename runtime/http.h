@@ -46,6 +46,7 @@ struct HttpRequest {
     // whole however it ends; up to 250 ms are waited for its end so that the connection can serve
     // again. Empty: the whole response is wanted.
     std::function<bool()> enough;
+    Milliseconds first_byte_limit{0};  // of this one; 0: the client's
 };
 
 struct [[nodiscard]] HttpResult {

@@ -291,6 +291,7 @@ bool Route::forward(const ServedRequest& request, const json::Value& body, const
         bill.meter.feed(bytes);
         server_.piece(scrubber.feed(bytes));
     };
+    if (target.choice.server.quirks.local) out.first_byte_limit = kModelLoads;
     HttpResult result = client_.send(out, wants, sink, options_.fd);
     wipe(out);
     if (result.status == 0 && result.failure == HttpResult::Failure::Unreachable) bill.refused = true;

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "types.h"
+
 namespace peacrab {
 
 enum class ModelDialect {
@@ -31,6 +33,8 @@ struct ModelServer {
         bool asks_for_parallel = false;  // Chat: several calls at once only with parallel_tool_calls
     } quirks;
 };
+
+constexpr Milliseconds kModelLoads{600'000};  // how long a local server may be silent before it answers
 
 std::span<const ModelServer> model_servers();
 const ModelServer* server_named(std::string_view name);  // null: there is none

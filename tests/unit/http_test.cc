@@ -199,6 +199,18 @@ TEST_CASE("http: silence ends by our clocks, before and after the first byte") {
     result = fetch(second, post(stalls.url()), body);
     CHECK(result.failure == Failure::Silent);
     CHECK(body == "abc");
+    LoopbackServer slow({[](Connection& c) {
+        c.request();
+        ::usleep(120'000);
+        c.send(response(200, "text/plain", "loaded"));
+    }});
+    HttpRequest patient = post(slow.url());
+    patient.first_byte_limit = Seconds(5);
+    options.first_byte_limit = Milliseconds(40);
+    HttpClient third(options);
+    result = fetch(third, patient, body);
+    CHECK(result.failure == Failure::None);
+    CHECK(body == "loaded");
     CHECK(Clock::now() - began < Seconds(2));
 }
 
