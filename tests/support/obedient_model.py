@@ -64,9 +64,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--for", type=float, default=7200, dest="seconds")
+    parser.add_argument("--any-client", action="store_true", help="requests are not checked")
     options = parser.parse_args()
     wire.SCENARIOS["obey"] = answer
     server = model.Server(options.port, None)
+    server.strict = not options.any_client
     timer = threading.Timer(options.seconds, lambda: os._exit(0))
     timer.daemon = True
     timer.start()
