@@ -208,6 +208,7 @@ TEST_CASE("http: silence ends by our clocks, before and after the first byte") {
     patient.first_byte_limit = Seconds(5);
     options.first_byte_limit = Milliseconds(40);
     HttpClient third(options);
+    body.clear();
     result = fetch(third, patient, body);
     CHECK(result.failure == Failure::None);
     CHECK(body == "loaded");
