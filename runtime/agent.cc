@@ -87,6 +87,7 @@ class Turn {
           context_(settings.window),
           fallback_(settings.fallback) {
         prompt_.rules = start.text("rules");
+        prompt_.skills = start.text("skills");
         entries_ = conversation(journal_, start.find("undone"));
         let_go(entries_);
         if (const std::string damage = journal_.damage(); !damage.empty())

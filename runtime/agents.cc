@@ -35,6 +35,7 @@ AgentSettings settings_from(const json::Value& agent) {
     out.limits.files = number(agent, "files", 1, kMost);
     out.limits.io.count = number(agent, "io", 0, kMost);
     out.paused = agent.flag("paused");
+    if (agent.find("skills")) out.skills = agent.text("skills");
     return out;
 }
 
@@ -89,6 +90,7 @@ void put_agents(json::Value& frame, const Agents& agents) {
                                                {"paused", agent.paused}});
         if (!agent.model.empty()) row.set("model", agent.model);
         if (!agent.rules.empty()) row.set("rules", agent.rules);
+        if (agent.skills) row.set("skills", *agent.skills);
         list.push(std::move(row));
     }
     json::Value routes = json::Value::array();

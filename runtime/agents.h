@@ -3,6 +3,7 @@
 // agents. Nothing here has an effect.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -24,6 +25,7 @@ struct AgentSettings {
     std::string rules;  // put into the system prompt; text of the person who owns the machine
     CellLimits limits;
     bool paused = false;  // takes no message
+    std::optional<std::string> skills = {};  // names, a space between; nothing: all there are
 };
 
 // One way: what `to` answers goes nowhere, unless a route back is there too.

@@ -38,6 +38,10 @@ struct CellOptions {
     // the child must be able to read; "": what is cut from long output is not kept.
     std::string folder;
     std::string workspace;  // as the tool sees it; Cell: "/home/agent/workspace"
+    // A folder of ours that calls read, and run what is in it. Cell: seen as /NAME; Here: as it is.
+    struct Shown {
+        std::string from, as;
+    } shown;
     CellLimits limits;
     // Here: paths the child must not see, where a mount namespace can be had: our configuration
     // (the key) and state (the journal). Made when missing, so that the child cannot plant them.

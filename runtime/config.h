@@ -24,6 +24,7 @@
 //         model: claude-haiku-4-5
 //         rules: a line or block of text that is put into the system prompt
 //         memory: 300M
+//         skills: [debian-packages]     # of all there are only these; absent: all
 //         paused: true
 //     may-message:                      # nothing else lets two agents talk
 //       - main -> scout

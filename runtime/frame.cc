@@ -72,7 +72,7 @@ constexpr Row kTurnToWarden[] = {
 constexpr Row kWardenToTurn[] = {
     {"start",
      "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? window:i? key:s? rules:s? "
-     "messages:a earlier:a? undone:a? cell:b? may_message:a?"},
+     "messages:a earlier:a? undone:a? cell:b? may_message:a? skills:s?"},
     {"work", "what:s agent:s session:s journal:s to:s? form:s? undone:a?"},
     {"more", ""},
     {"steer", "text:s"},

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "launch/guest.h"
 #include "launch/talk.h"
+#include "skills/unpack.h"
 #include "tools.h"
 
 namespace peacrab {
@@ -55,6 +56,7 @@ const Subcommand kSubcommands[] = {
     {"tool-file", "", nullptr, run_tool_file},
     {"tool-fetch", "", nullptr,
      [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_fetch_main(); }},
+    {"skills-unpack", "", nullptr, [](const Arguments&) { return skills_unpack_main(); }},
 };
 
 int help() {

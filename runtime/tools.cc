@@ -144,6 +144,7 @@ std::string file_request(const Permit& permit, const CellOptions& options, const
         request.set("kept", Cell::kSeenOutput);
     else if (!options.folder.empty())
         request.set("kept", options.folder + "/output");
+    if (!options.shown.as.empty()) request.set("shown", options.shown.as);
     return json::dump(request);
 }
 

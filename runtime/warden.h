@@ -43,6 +43,8 @@ struct WardenOptions {
     // down in one turn, as the disk is now; throws Error.
     std::function<Bytes(const std::string& sessions, uint32_t slot)> hold_journals =
         [](const std::string&, uint32_t) { return MiB(256); };
+    // What an agent's model is told of its skills, asked at each turn's start. Absent: nothing.
+    std::function<std::string(const AgentSettings& agent)> skills;
     ModelSettings model;
     std::string base_url;
     Secret key;  // only where open_model is absent

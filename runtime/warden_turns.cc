@@ -82,6 +82,7 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
     put_model(frame, model);
     if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
         frame.set("rules", agent->rules);
+    if (options.skills) frame.set("skills", options.skills(*options.agents.find(turn.agent)));
     const ToolSet tools = tools_of(turn.agent);
     frame.set("cell", tools.cell);
     for (const std::string& name : tools.may_message) {

@@ -67,6 +67,7 @@ json::Value report(const Config& config, const AgentSettings& agent) {
                                          {"files", agent.limits.files},
                                          {"io", agent.limits.io.count}})}});
     out.set("may_message", std::move(reachable));
+    if (agent.skills) out.set("skills", *agent.skills);
     return out;
 }
 
@@ -109,8 +110,12 @@ int agent_add(const std::string& name, const AgentValues& values, const std::str
         const yaml::Node* const agents = edit.root().find("agents");
         const yaml::Node* const found = agents ? agents->find(from) : nullptr;
         const yaml::Node pattern = found ? *found : yaml::Node();
-        for (const auto& [key, value] : pattern.entries)
-            if (key.text != "paused") edit.set({"agents", name, key.text}, value.text);
+        for (const auto& [key, value] : pattern.entries) {
+            if (key.text == "skills")
+                tell("`skills` of `" + from + "` is not copied: write it below `" + name + "` by hand");
+            else if (key.text != "paused")
+                edit.set({"agents", name, key.text}, value.text);
+        }
     }
     put_values(edit, name, values);
     edit.save();
@@ -168,6 +173,7 @@ int agent_show(const std::string& name, OutputForm form) {
         {"files", std::to_string(agent.limits.files)},
         {"io", format_size(agent.limits.io) + " a second"},
         {"may message", reachable.empty() ? "nobody" : reachable},
+        {"skills", !agent.skills ? "all there are" : agent.skills->empty() ? "none" : *agent.skills},
         {"rules", agent.rules.empty() ? "none" : agent.rules},
     };
     for (const auto& [key, value] : lines)

@@ -400,6 +400,7 @@ void Gateway::attached(const std::string& hello) {
                             [this](const std::string& why) { link_broken("control: " + why); }});
     link_->join(link_->open("control"), std::move(pair.theirs));
     send_settings();
+    streams_.attached(*link_);
     // Before any chat can be opened: a name that was given again begins without what it left.
     for (const std::string& agent : pending_removals(prepared_.place)) removal_wanted(agent);
     progress();
@@ -522,6 +523,7 @@ json::Value Gateway::report() {
 
 // The client has been told `opened`; its socket is the stream from now on.
 void Gateway::chat_wanted(UniqueFd client) {
+    streams_.look();
     const StreamId stream = link_->open("chat");
     ++chats_;
     link_->join(stream, std::move(client), [this] { --chats_; });

@@ -12,6 +12,7 @@ namespace peacrab {
 
 GatewayStreams::GatewayStreams(Loop& loop, Options options)
     : options_(std::move(options)),
+      skills_(loop, skill_places()),
       models_(loop, {.what = "model route", .command = options_.model_route}),
       outgoing_(loop, {.what = "egress",
                        .command = options_.egress_route,
@@ -57,6 +58,7 @@ bool GatewayStreams::opened(LinkPort& link, StreamId stream, const std::string& 
 }
 
 void GatewayStreams::clear() {
+    skills_.clear();
     models_.clear();
     outgoing_.clear();
     port_clients_.clear();

@@ -13,6 +13,7 @@
 #include "gateway_ports.h"
 #include "link.h"
 #include "route_streams.h"
+#include "skill_sender.h"
 
 namespace peacrab {
 
@@ -36,6 +37,8 @@ class GatewayStreams {
     void configure(const Config& config);
     // False: of no kind that is known here.
     bool opened(LinkPort& link, StreamId stream, const std::string& kind, const std::string& meta);
+    void attached(LinkPort& link) { skills_.attached(link); }  // the guest is there
+    void look() { skills_.look(); }  // for what a person has changed of theirs, now
     void clear();  // the machine has gone: children and ports end
 
     // `frame`: a client's `port`. Gives the address, "" for a port that was closed. Throws Error.
@@ -48,6 +51,7 @@ class GatewayStreams {
     void to_cell(const std::string& agent, uint16_t port, UniqueFd connection);
     void port_ended(int id, const std::string& why);
     Options options_;
+    SkillSender skills_;
     RouteStreams models_;
     RouteStreams outgoing_;
     EgressRouteOptions egress_;  // the rules as they are now

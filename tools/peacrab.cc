@@ -31,6 +31,7 @@
 #include "model_route.h"
 #include "qemu.h"
 #include "setup_model.h"
+#include "skill_commands.h"
 #include "talk_commands.h"
 #include "usage_command.h"
 
@@ -317,6 +318,10 @@ int model_route(const Arguments& arguments) {
     return model_route_main(route);
 }
 
+int skills(const Arguments& arguments) {
+    return skill_list(arguments.has("json") ? OutputForm::Json : OutputForm::Text);
+}
+
 const Command kCommands[] = {
     {"up", "start the machine", "up [flags]", kMachineFlags, "", 0, kMachineHelp, up},
     {"chat", "talk to the agent; starts the machine when it does not run", "chat [flags]",
@@ -406,6 +411,11 @@ const Command kCommands[] = {
      "  --more            what is used up today is allowed once more\n"
      "As this machine counts it, off the answers that pass; the limits are in the configuration under `budget:`.\n",
      usage},
+    {"skills", "list the skills agents have", "skills [--json]", "", "json", 0,
+     "A skill is a folder with a SKILL.md in the configuration's folder `skills`; those that came with this\n"
+     "program are there as well, unless one of yours has the same name. Which of them an agent has is said in\n"
+     "the configuration, `agents: NAME: skills: [one, two]`. What is edited is seen by the next message.\n",
+     skills},
     {"setup", "choose a model and store its key", "setup [flags]", "model model-url dialect",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"

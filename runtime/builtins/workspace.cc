@@ -119,8 +119,9 @@ Place find_place(const json::Value& request, const std::string& given, Use use) 
     if (given[0] != '/') return {open_root(workspace), given, given};
     if (const auto rest = beneath(given, workspace)) return {open_root(workspace), *rest, given};
     if (use == Use::Read)
-        if (const auto rest = beneath(given, request.text("kept", "")))
-            return {open_root(request.text("kept")), *rest, given};
+        for (const char* root : {"kept", "shown"})
+            if (const auto rest = beneath(given, request.text(root, "")))
+                return {open_root(request.text(root)), *rest, given};
     if (!on(Mechanism::FilePrefix)) return {open_root("/"), given.substr(1), given};
     throw Error(printable(given) + ": is outside of the workspace " + printable(workspace) +
                 ": use shell for it");

@@ -22,7 +22,7 @@ struct Place {
     std::string given;
 };
 enum class Use { Read, Write };
-// `request` names the folders: "workspace", and to read from "kept" output.
+// `request` names the folders: "workspace", and to read from "kept" output and what is "shown".
 Place find_place(const json::Value& request, const std::string& given, Use use);
 
 // Opens beneath `root`, an open folder. Empty: errno is set.

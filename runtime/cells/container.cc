@@ -258,6 +258,8 @@ Container::Container(const CellOptions& options)
     use_mechanisms_of(options.agent);
     if (::geteuid() != 0) throw Error("cell: containers are made by root");
     if (!options.hidden.empty()) throw Error("cell: hidden paths are for places without a cell");
+    if (!options.shown.as.empty() && options.shown.as.rfind('/') != 0)
+        throw Error("cell: what is shown: /NAME was expected");
     if (options.slot == 0 || options.slot > kMostSlots) throw Error("cell: no slot for its ids");
     if (options.base.empty() || options.base == "/")
         throw Error("cell: base: / itself cannot become a root directory");
@@ -340,6 +342,10 @@ void Container::start() {
     plan.root.shm = shm.c_str();
     plan.root.terminals = terminals.c_str();
     plan.root.workspace = workspace_.c_str();
+    if (!options.shown.as.empty()) {
+        plan.root.shown = options.shown.from.c_str();
+        plan.root.shown_as = options.shown.as.c_str() + 1;
+    }
     plan.socket = pair.theirs.get();
     plan.reaper = &filters_->reaper;
     int pidfd = -1;
@@ -355,6 +361,7 @@ void Container::start() {
     rules.write = {root + kCellHome};
     // The helper itself is opened for its start.
     rules.read = {root + Cell::kSeenOutput, "/proc/self/exe"};
+    if (!options.shown.as.empty()) rules.read.push_back(root + options.shown.as);
     rules.executing = LandlockRules::Execute::Any;
     rules_ = landlock_ruleset(rules);
     (void)receive_word(pair.ours.get(), deadline);

@@ -137,8 +137,9 @@ int sure_directory(int parent, const char* name, uid_t owner) noexcept {
     return ::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-bool make_mount_points(int root, uid_t owner) noexcept {
-    for (const char* name : {"proc", "dev", "tmp", "run"}) {
+bool make_mount_points(int root, uid_t owner, const char* shown_as) noexcept {
+    for (const char* name : {"proc", "dev", "tmp", "run", shown_as}) {
+        if (!name) continue;
         const int fd = sure_directory(root, name, owner);
         if (fd < 0) return false;
         ::close(fd);
@@ -235,6 +236,14 @@ const char* mount_own_files(const RootPlan& plan, const char* home, const char* 
     return restrict_mount("home/agent", kHome & ~without, without) ? nullptr : "close home";
 }
 
+const char* mount_shown(const RootPlan& plan) noexcept {
+    if (!plan.shown) return nullptr;
+    if (::mount(plan.shown, plan.shown_as, nullptr, MS_BIND, nullptr) < 0) return "bind what is shown";
+    return restrict_mount(plan.shown_as, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+               ? nullptr
+               : "close what is shown";
+}
+
 const char* change_root() noexcept {
     if (::syscall(SYS_pivot_root, ".", ".") < 0) return "change root";
     if (on(Mechanism::OldRoot) && ::umount2(".", MNT_DETACH) < 0) return "drop old root";
@@ -254,13 +263,14 @@ const char* build_root(const RootPlan& plan) noexcept {
     if (base < 0) return "idmapped base";
     const int root = attach_overlay(plan, base, layer);
     if (root < 0) return "overlay";
-    if (!make_mount_points(root, plan.first_id)) return "mount points";
+    if (!make_mount_points(root, plan.first_id, plan.shown_as)) return "mount points";
     if (::fchdir(root) < 0) return "enter layer";
     ::close(base);
     ::close(root);
     if (const char* step = mount_devices(plan)) return step;
     if (const char* step = mount_proc()) return step;
     if (const char* step = mount_own_files(plan, home, output)) return step;
+    if (const char* step = mount_shown(plan)) return step;
     return change_root();
 }
 

@@ -23,6 +23,8 @@ struct RootPlan {
     const char* shm = nullptr;
     const char* terminals = nullptr;
     const char* workspace = nullptr;  // a name in the home, made when missing
+    const char* shown = nullptr;      // a folder that is seen read-only; null: none
+    const char* shown_as = nullptr;   // a name in the root directory
 };
 
 // Builds it and makes it the root directory; what was there before is gone afterwards. In a mount

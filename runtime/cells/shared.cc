@@ -289,6 +289,13 @@ void SharedPlace::check_paths(CellOptions& options) {
         log(LogLevel::Debug, error.what());
         options.folder.clear();
     }
+    if (!options.shown.from.empty()) {
+        if (!is_our_folder(options.shown.from))
+            throw Error("cell: what is shown: " + printable(options.shown.from) + ": is or holds a link");
+        options.shown.from = options.shown.as = real_path(options.shown.from);
+        // There a tool could write it.
+        if (is_within(options.shown.from, options.workspace)) options.shown = {};
+    }
     for (std::string& path : options.hidden) {
         struct stat info;
         if (::stat(path.c_str(), &info) < 0) make_directories(path, 0700);
@@ -330,6 +337,10 @@ LandlockRules SharedPlace::rules() const {
             throw Error("cell: kept output: " + printable(output()) + ": is no folder of ours any more");
         rules.read = {output()};
     }
+    if (!options_.shown.from.empty()) {
+        rules.execute.push_back(options_.shown.from);
+        rules.read.push_back(options_.shown.from);  // the file helper's as well
+    }
     rules.write.insert(rules.write.end(), std::begin(kDevices), std::end(kDevices));
     if (separated(layers_)) {
         rules.write.insert(rules.write.end(), std::begin(kOwnDevices), std::end(kOwnDevices));
@@ -359,6 +370,7 @@ void SharedPlace::start_holder() {
         if (is_within(options_.workspace, covered)) plan.kept = options_.workspace;
         if (separated(layers_) && !options_.folder.empty() && is_within(output(), covered))
             plan.output = output();
+        if (separated(layers_) && is_within(options_.shown.from, covered)) plan.shown = options_.shown.from;
     }
     plan.workspace = options_.workspace;
     plan.own = separated(layers_) ? "/tmp" : scratch_->path();

@@ -105,6 +105,7 @@ void cover_doors(const HolderPlan& plan) noexcept {
     };
     const int kept = take_aside(plan.kept, Access::Same);
     const int output = take_aside(plan.output, Access::ReadOnly);
+    const int shown = take_aside(plan.shown, Access::ReadOnly);
     for (const Cover& cover : kCovers) {
         const unsigned long flags = MS_NOSUID | (*cover.type == 't' ? MS_NODEV : MS_NOEXEC);
         require(::mount(cover.type, cover.path, cover.type, flags, cover.options) == 0 ||
@@ -113,6 +114,7 @@ void cover_doors(const HolderPlan& plan) noexcept {
     }
     put_back(kept, plan.kept);
     put_back(output, plan.output);
+    put_back(shown, plan.shown);
 }
 
 // As an ordinary user, in namespaces that belong to a user namespace of our own. The files stay the

@@ -32,6 +32,7 @@ struct HolderPlan {
     std::vector<std::string> hidden;  // Separated: covered by something empty
     std::string kept;                 // Separated: a workspace that lies in what is covered
     std::string output;  // Separated: the folder of kept output, if it lies there; seen read-only
+    std::string shown;   // Separated: likewise what else is shown
     std::string workspace;
     std::string own;  // scratch of the place's own; HOME is made in it
     std::vector<std::string> environment;

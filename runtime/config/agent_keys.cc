@@ -8,6 +8,7 @@
 #include "config.h"
 #include "error.h"
 #include "os.h"
+#include "skills/skill.h"
 
 namespace peacrab {
 namespace {
@@ -54,6 +55,18 @@ bool read_limit(CellLimits& limits, const std::string& key, const Node& value) {
     return true;
 }
 
+// None is a word too: an agent without any.
+std::string read_skill_names(const Node& list) {
+    if (list.kind != Node::Kind::List) throw Error("a list was expected: [one, two], or [] for none");
+    std::string names;
+    for (const Node& item : list.items) {
+        if (item.kind != Node::Kind::Text || !is_skill_name(item.text) || names.size() > KiB(4).count)
+            throw Error("the name of a skill was expected; `peacrab skills` lists them");
+        names += (names.empty() ? "" : " ") + item.text;
+    }
+    return names;
+}
+
 bool read_setting(AgentSettings& agent, const std::string& key, const Node& value) {
     const auto bounded = [&](size_t most) {
         std::string text = text_of(value);
@@ -71,6 +84,8 @@ bool read_setting(AgentSettings& agent, const std::string& key, const Node& valu
         const std::string text = text_of(value);
         if (text != "true" && text != "false") throw Error("true or false was expected");
         agent.paused = text == "true";
+    } else if (key == "skills") {
+        agent.skills = read_skill_names(value);
     } else {
         return false;
     }

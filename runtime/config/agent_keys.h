@@ -11,7 +11,7 @@ Agents read_agents(const yaml::Node* limits, const yaml::Node* agents, const yam
 
 // The keys of an agent's block, in the order they are shown in.
 constexpr const char* kLimitKeys[] = {"memory", "processes", "cpus", "disk", "files", "io"};
-constexpr const char* kAgentKeys[] = {"model", "rules", "paused"};  // and those of the limits
+constexpr const char* kAgentKeys[] = {"model", "rules", "paused", "skills"};  // and those of the limits
 
 // "1", "0.5": CPUs' worth of time → percent, and back. Throws Error.
 unsigned parse_cpus(const std::string& text);

@@ -15,7 +15,8 @@ struct PromptOptions {
     std::string agent;
     std::string workspace;  // as the tools see it
     ToolSet tools;
-    std::string rules{};  // of the operator; behind all that is the same for every agent
+    std::string skills{};  // the catalogue, as it is to be read (skills/skill.h)
+    std::string rules{};   // of the operator; behind all that is the same for every agent
 };
 
 // The whole request. Guarantees of the wire (Anthropic Messages): the first message is the user's,

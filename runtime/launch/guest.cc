@@ -19,6 +19,7 @@
 #include "error.h"
 #include "link.h"
 #include "loop.h"
+#include "skills/shelf.h"
 #include "warden.h"
 
 namespace peacrab {
@@ -31,6 +32,7 @@ constexpr size_t kMaxEgress = 160;
 constexpr rlim_t kMaxOpenFiles = 16'384;  // what is started has less (jail)
 
 constexpr const char* kState = "/state";
+constexpr Ids kUnpackIds{kTurnIds.uid + 60'001, kTurnIds.gid + 60'001};  // beyond those of all turns
 
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
@@ -74,8 +76,19 @@ class Guest {
     void run() { loop_.run(); }
 
   private:
+    Shelf::Options shelf_options() {
+        Shelf::Options options;
+        options.folder = std::string(kState) + "/shelf";
+        options.seen = kSeenSkills;
+        options.ids = kUnpackIds;
+        options.idle = [this] { return warden_.idle(); };
+        return options;
+    }
+
     WardenOptions options() {
         WardenOptions options = warden_options(port_);
+        options.cell.shown = {shelf_.skills_folder(), kSeenSkills};
+        options.skills = [this](const AgentSettings& agent) { return shelf_.catalogue(agent); };
         options.cell_here = [this](const std::string& cell, int listener) {
             relays_.erase(cell);
             relays_.try_emplace(
@@ -135,6 +148,7 @@ class Guest {
     void forget_streams() {
         for (const auto& [stream, client] : chats_) warden_.disconnect(client);
         chats_.clear();
+        held_.clear();
         control_ = 0;
         control_buffer_ = {};
     }
@@ -146,6 +160,8 @@ class Guest {
             open_chat(id);
         } else if (kind == "port") {
             open_server(id, meta);
+        } else if (kind == "skills") {
+            take_skills(id);
         } else {
             port_.reset(id, "no such stream here");
         }
@@ -164,6 +180,18 @@ class Guest {
         }
     }
 
+    // Edited before a message was sent, they are there before it is answered.
+    void take_skills(StreamId id) {
+        SocketPair pair = SocketPair::stream();
+        port_.join(id, std::move(pair.ours));
+        shelf_.take(std::move(pair.theirs), [this](const std::string&) {
+            if (shelf_.taking()) return;
+            std::vector<Held> held;
+            held.swap(held_);
+            for (const Held& one : held) one.gone ? gone(one.stream) : data(one.stream, one.bytes);
+        });
+    }
+
     void open_server(StreamId id, const std::string& meta) {
         try {
             const json::Value wanted = json::parse(meta);
@@ -180,8 +208,10 @@ class Guest {
     }
 
     void data(StreamId id, std::string_view bytes) {
-        if (const auto chat = chats_.find(id); chat != chats_.end())
+        if (const auto chat = chats_.find(id); chat != chats_.end()) {
+            if (shelf_.taking()) return held_.push_back({id, std::string(bytes), false});
             return warden_.receive(chat->second, bytes);
+        }
         if (id != control_) return;
         control_buffer_.append(bytes);
         while (std::optional<std::string> line = control_buffer_.next())
@@ -191,6 +221,7 @@ class Guest {
     void gone(StreamId id) {
         const auto chat = chats_.find(id);
         if (chat == chats_.end()) return;
+        if (shelf_.taking()) return held_.push_back({id, "", true});
         warden_.disconnect(chat->second);
         chats_.erase(chat);
         port_.finish(id);
@@ -288,8 +319,16 @@ class Guest {
     std::map<std::string, Relay> relays_;  // by cell; the warden says which there are
     StreamId control_ = 0;
     FrameBuffer control_buffer_;
+    Shelf shelf_{loop_, shelf_options()};
     Warden warden_;
     std::map<StreamId, Warden::ClientId> chats_;
+    // What clients say while skills arrive.
+    struct Held {
+        StreamId stream;
+        std::string bytes;
+        bool gone;
+    };
+    std::vector<Held> held_;
 };
 
 }  // namespace

@@ -24,6 +24,8 @@
 #include "launch/sandbox.h"
 #include "loop.h"
 #include "protocols/model_list.h"
+#include "skills/folders.h"
+#include "skills/shelf.h"
 #include "warden.h"
 
 namespace peacrab {
@@ -154,6 +156,69 @@ void join_proxy(WardenOptions& options, std::map<std::string, ProxyRelay>& relay
     options.cell_gone = [&relays](const std::string& cell) { relays.erase(cell); };
 }
 
+bool is_within(const std::string& path, const std::string& folder) {
+    return path == folder || path.starts_with(folder + "/");
+}
+
+// The person's skills, unpacked where calls see them; looked at before each turn.
+class LocalSkills {
+  public:
+    // `alone`: nobody else is at work here. Throws Error where tools could write them.
+    LocalSkills(Loop& loop, const WardenOptions& options, bool alone)
+        : places_(skill_places()), shelf_(loop, shelf_options(options, alone)) {}
+
+    void add_to(WardenOptions& options) {
+        const bool cell = options.cell.place == CellOptions::Place::Cell;
+        options.cell.shown = {shelf_.skills_folder(), cell ? kSeenSkills : shelf_.skills_folder()};
+        options.skills = [this](const AgentSettings& agent) {
+            refresh();
+            return shelf_.catalogue(agent);
+        };
+    }
+
+  private:
+    static Shelf::Options shelf_options(const WardenOptions& options, bool alone) {
+        const bool cell = options.cell.place == CellOptions::Place::Cell;
+        Shelf::Options shelf;
+        shelf.folder = (cell ? options.state : cache_folder() + "/local") + "/shelf";
+        make_directories(shelf.folder);
+        char real[PATH_MAX];
+        if (!::realpath(shelf.folder.c_str(), real)) throw ErrnoError("skills: " + shelf.folder);
+        shelf.folder = real;
+        if (!cell && is_within(shelf.folder, options.cell.workspace))
+            throw Error("no skills here: tools could write them in " + printable(options.cell.workspace) +
+                        "; start in another folder");
+        if (cell) shelf.seen = kSeenSkills;
+        if (cell) shelf.ids = Ids{kTurnIds.uid + 60'001, kTurnIds.gid + 60'001};
+        shelf.use = alone ? Shelf::Options::Use::Alone : Shelf::Options::Use::Shared;
+        shelf.idle = [] { return false; };  // others may use them
+        return shelf;
+    }
+
+    void refresh() {
+        const Pack pack = find_pack(places_);
+        if (pack.mark == mark_) return;
+        Pipe pipe = Pipe::make();
+        const pid_t pid = ::fork();
+        if (pid < 0) return log(LogLevel::Error, "skills: no process could be started");
+        if (pid == 0) {
+            pipe.read.reset();
+            try {
+                write_pack(pack, [&](std::string_view bytes) { write_all(pipe.write.get(), bytes); });
+            } catch (const Error&) {  // an archive that breaks off says it
+            }
+            ::_exit(0);
+        }
+        Pidfd packer = Pidfd::of_child(pid);
+        pipe.write.reset();
+        if (shelf_.take_now(std::move(pipe.read)).empty()) mark_ = pack.mark;
+    }
+
+    SkillPlaces places_;
+    Shelf shelf_;
+    std::string mark_;
+};
+
 // Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
 // then.
 void serve(WardenOptions options, const Spending& spending, UniqueFd socket, UniqueFd alive) {
@@ -165,6 +230,12 @@ void serve(WardenOptions options, const Spending& spending, UniqueFd socket, Uni
     Loop loop;
     std::map<std::string, ProxyRelay> relays;  // by cell; the warden says which there are
     if (options.cell.place == CellOptions::Place::Cell) join_proxy(options, relays);
+    std::optional<LocalSkills> skills;
+    try {
+        skills.emplace(loop, options, alone).add_to(options);
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+    }
     Warden warden(loop, std::move(options));
     warden.set_spending(spending);
     if (alone) lock(alive, LOCK_SH);

@@ -12,6 +12,7 @@
 
 #include "launch/boot.h"
 #include "error.h"
+#include "skills/unpack.h"
 #include "tools.h"
 
 namespace peacrab::test {
@@ -63,5 +64,6 @@ int main(int argc, char** argv) {
     if (peacrab::is_guest_init()) peacrab::test::guest_main();
     // A cell runs its own binary as the file helper, and here that is this program.
     if (argc >= 2 && std::strcmp(argv[1], "tool-file") == 0) return peacrab::tool_file_main();
+    if (argc >= 2 && std::strcmp(argv[1], "skills-unpack") == 0) return peacrab::skills_unpack_main();
     return peacrab::test::run_tests(argc, argv);
 }

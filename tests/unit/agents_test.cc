@@ -35,6 +35,7 @@ TEST_CASE("agents: a frame carries them whole") {
     CHECK(back.list[0].limits == CellLimits());
     CHECK(back.list[2].paused);
     CHECK_FALSE(back.list[1].paused);
+    CHECK_FALSE(back.list[1].skills);
     CHECK(back.routes == three().routes);
     CHECK(agents_from(json::Value::object()).names() == "main");
 }

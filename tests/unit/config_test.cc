@@ -85,6 +85,9 @@ TEST_CASE("config: what is wrong with an agent is said with its line") {
         {"agents:\n  a:\n    cpus: 1e9\n", "line 3"},
         {"agents:\n  a:\n    cpus: nan\n", "line 3"},
         {"agents:\n  a:\n    paused: yes\n", "true or false"},
+        {"agents:\n  a:\n    skills: one\n", "a list was expected"},
+        {"agents:\n  a:\n    skills:\n", "a list was expected"},
+        {"agents:\n  a:\n    skills: [../x]\n", "the name of a skill"},
         {"agents:\n  a:\n    rules: \"x\\e[2J\"\n", "control byte"},
         {"agents:\n  a:\n    model: [m]\n", "a plain value"},
         {"agents:\n  a: fast\n", "line 2: a:"},
@@ -150,4 +153,18 @@ TEST_CASE("config: which dialect, and which models take over") {
                             "fallback:\n  a: b", "fallback:\n  - [a]", "fallback:\n  - ''",
                             "fallback: [a, a, a, a, a, a, a, a, a]"})
         CHECK_THROWS_AS((void)parse_config(bad, "c"), Error);
+}
+
+TEST_CASE("config: an agent has all skills, some, or none") {
+    const Config config =
+        parse_config("agents:\n  some:\n    skills: [one, two-b]\n  none:\n    skills: []\n", "config.yaml");
+    CHECK_FALSE(config.agents.list[0].skills);
+    CHECK(config.agents.find("some")->skills == "one two-b");
+    CHECK(config.agents.find("none")->skills == "");
+    json::Value frame = json::Value::object({});
+    put_agents(frame, config.agents);
+    const Agents back = agents_from(json::parse(json::dump(frame)));
+    CHECK_FALSE(back.list[0].skills);
+    CHECK(back.find("some")->skills == "one two-b");
+    CHECK(back.find("none")->skills == "");
 }

@@ -14,6 +14,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 
 #include "client.h"
 #include "error.h"
@@ -42,6 +43,7 @@ class ScriptedGuest {
         LinkPort::Handlers handlers;
         handlers.opened = [this](StreamId id, const std::string& kind, const std::string&) {
             if (kind == "control") control_ = id;
+            if (kind == "skills") archives_[skills_ = id].clear();
         };
         handlers.data = [this](StreamId id, std::string_view bytes) { data(id, bytes); };
         handlers.finished = [this](StreamId id) { port_->finish(id); };
@@ -64,6 +66,7 @@ class ScriptedGuest {
         port_->send(control_, write_frame(Dialect::GuestToHost, frame));
     }
     void data(StreamId id, std::string_view bytes) {
+        if (archives_.count(id)) return void(archives_[id].append(bytes));
         if (id == model_) return port_->send(chat_, "model says " + std::string(bytes) + "\n");
         buffer_.append(bytes);
         while (std::optional<std::string> line = buffer_.next())
@@ -102,6 +105,11 @@ class ScriptedGuest {
         if (line == "settings") return port_->send(id, settings_ + "\n");
         if (line == "removed") return port_->send(id, removed_ + "\n");
         if (line == "die") ::_exit(7);
+        // Whatever has arrived of them: that they were begun is what a guest needs, to wait for the rest.
+        if (line == "skills") {
+            const std::string number = std::to_string(skills_);
+            return port_->send(id, number + (archives_[skills_].find("edited") != std::string::npos ? " edited\n" : "\n"));
+        }
         if (line == "model") {
             model_ = port_->open("model", "{\"agent\":\"main\",\"session\":\"s\"}");
             return port_->send(model_, "question");
@@ -122,6 +130,8 @@ class ScriptedGuest {
     StreamId control_ = 0;
     StreamId chat_ = 0;
     StreamId model_ = 0;
+    StreamId skills_ = 0;
+    std::map<StreamId, std::string> archives_;
     std::string settings_;
     std::string removed_;
 };
@@ -449,6 +459,31 @@ TEST_CASE("gateway: an agent's removal is answered when the guest has done it, e
     CHECK(pending_removals(f.place).empty());
     CHECK_THROWS_WITH_AS((void)remove("stubborn"), doctest::Contains("\\x1b"), Error);
     CHECK(pending_removals(f.place) == std::vector<std::string>{"stubborn"});
+}
+
+TEST_CASE("gateway: skills are there from the start, and an edited one is on its way before what is said next") {
+    Fixture f(Script::Good);
+    const auto write = [](const std::string& text) {
+        make_directories(config_folder() + "/skills/one");
+        write_file_atomic(config_folder() + "/skills/one/SKILL.md", text, 0644);
+    };
+    (void)f.ask("ready");
+    Chat first(f.place);
+    const int begun = std::stoi(first.say("skills"));
+    CHECK(begun > 0);
+    int last = begun;
+    for (int i = 0; i < 5; ++i) {
+        write("---\ndescription: edited " + std::to_string(i) + "\n---\n");
+        Chat next(f.place);
+        const int now = std::stoi(next.say("skills"));
+        CHECK(now > last);
+        last = now;
+    }
+    Chat quiet(f.place);
+    CHECK(std::stoi(quiet.say("skills")) == last);  // nothing was edited, nothing is sent
+    const Deadline deadline = Deadline::in(Seconds(10));
+    while (!contains(first.say("skills"), "edited") && !deadline.passed()) ::usleep(10'000);
+    CHECK(contains(first.say("skills"), "edited"));
 }
 
 TEST_CASE("gateway: what was to be removed while the machine was off is asked for at its start") {

@@ -2,6 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+
+#include "os.h"
+#include "skills/folders.h"
+#include "skills/skill.h"
+
 using namespace peacrab;
 
 namespace {
@@ -108,10 +114,29 @@ TEST_CASE(
     CHECK(marks == 3);  // system, and where this request and the one before it end
 }
 
+TEST_CASE("prompt: skills stand before the operator's rules, and without any there is no word of them") {
+    PromptOptions options{"main", "/work", {}, {}, "be kind"};
+    const std::string without = json::dump(build_prompt(options, {user("a")}).system);
+    CHECK(without.find("kill") == std::string::npos);
+    options.skills = catalogue_of({{"one", "the first"}}, "/skills/1").text;
+    const std::string with = build_prompt(options, {user("a")}).system.items().at(0).text("text");
+    CHECK(with.find("\none: the first\nRules of") != std::string::npos);
+    CHECK(with.find("\nSkills,") != std::string::npos);
+}
+
+// With the skills that come with the program, and all tools there are.
 TEST_CASE("prompt: the first request stays within 4 KB") {
-    const ModelRequest request = build({user("hello")});
+    const auto build = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path().parent_path();
+    std::vector<Skill> bundled;
+    for (const Pack::Found& found : find_pack({"", build.parent_path() / "skills", ""}).skills)
+        bundled.push_back(read_skill(found.name, read_file(found.from + "/SKILL.md", KiB(64))));
+    CHECK(bundled.size() >= 3);
+    PromptOptions options{"main", "/home/agent/workspace", {true, {"scout", "writer"}}};
+    options.skills = catalogue_of(bundled, "/skills/01234567").text;
+    const ModelRequest request = build_prompt(options, {user("hello")});
     const size_t size = json::dump(request.system).size() + json::dump(request.tools).size() +
                         json::dump(request.messages).size();
+    MESSAGE("the first request has " << size << " bytes");
     CHECK(size <= 4096);
 }
 

@@ -1,0 +1,72 @@
+// What agents have of their person's skills and hooks, in the versions that are still used: unpacked below one
+// folder, `skills/ID/NAME` and `hooks/ID/PROGRAM`, ID naming the contents. A new version is there as a whole or
+// not at all; a turn that began with an older one finds it as long as turns run.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agents.h"
+#include "loop.h"
+#include "skills/unpack.h"
+
+namespace peacrab {
+
+constexpr const char* kSeenSkills = "/skills";  // in a cell
+
+class Shelf {
+  public:
+    struct Options {
+        std::string folder;  // made when missing
+        // Alone: what an earlier run has left in it goes. Shared: others may use it now.
+        enum class Use { Alone, Shared } use = Use::Alone;
+        std::string seen = {};  // where agents find its skills; "": where they are
+        std::optional<Ids> ids = {};              // of the child that unpacks (needs root)
+        std::function<bool()> idle = {};          // nobody uses an older version
+        Milliseconds limit = Seconds(30);
+    };
+    Shelf(Loop& loop, Options options);
+    ~Shelf();
+    Shelf(const Shelf&) = delete;
+
+    // An archive, to be read to its end. `done`: "" or why the version before it stays; called from the loop.
+    // One that comes while another is read waits for nothing: the last one that begins is the last in force.
+    void take(UniqueFd archive, std::function<void(const std::string& why)> done);
+    // The same, and waits for it.
+    std::string take_now(UniqueFd archive);
+    bool taking() const { return !jobs_.empty(); }
+
+    std::string skills_folder() const { return options_.folder + "/skills"; }
+    // For the prompt of this agent: "" when it has none.
+    std::string catalogue(const AgentSettings& agent) const;
+    // Where the hooks of the newest version are; "": there are none.
+    std::string hooks_folder() const;
+
+  private:
+    struct Job {
+        uint64_t number = 0;
+        std::string folder;
+        Unpacking unpacking;
+        std::string said = {};
+        Loop::TimerId timer = 0;
+        std::function<void(const std::string& why)> done = {};
+    };
+    Job begin(const UniqueFd& archive);
+    std::string finish(Job& job);
+    void accept(const Job& job, Unpacked unpacked);
+    void heard(uint64_t number);
+    void end(uint64_t number, const std::string& failure);
+    void tidy();
+
+    Loop& loop_;
+    Options options_;
+    Unpacked now_;
+    uint64_t newest_ = 0;  // job that is in force
+    uint64_t next_ = 1;
+    std::vector<std::string> versions_;  // that are there, the oldest first
+    std::vector<Job> jobs_;
+};
+
+}  // namespace peacrab
