@@ -248,6 +248,13 @@ Command Cell::fetch(const UniqueFd& input, Milliseconds limit) {
     return Command(std::move(state));
 }
 
+Command Cell::files(UniqueFd stream, Milliseconds limit) {
+    auto state = std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
+    state->deadline = state_->in(limit);
+    state->begin([&] { return state_->place->files(std::move(stream)); });
+    return Command(std::move(state));
+}
+
 int Cell::proxy() const {
     return state_->place->proxy();
 }

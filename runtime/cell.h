@@ -123,6 +123,8 @@ class Cell {
     // Our own file helper (this very binary: `peacrabd tool-file`), jail class file. `request` is
     // one JSON object on its stdin; its stdout is the answer, one JSON object.
     Command file(const std::string& request, Milliseconds limit);
+    // The same binary as `peacrabd tool-files`, of the same class: `stream` is its stdin, both ways.
+    Command files(UniqueFd stream, Milliseconds limit);
     // Our own web helper (`peacrabd tool-fetch`), which puts jail class fetch on itself; `input` is its stdin.
     Command fetch(const UniqueFd& input, Milliseconds limit);
     static constexpr size_t kMaxAnswer = size_t{896} << 10;  // of the output of both

@@ -94,7 +94,7 @@ constexpr Row kGuestToHost[] = {
     {"cell_gone", "agent:s"},
 };
 constexpr Row kClientToGateway[] = {
-    {"open", "what:s"}, {"ready", ""}, {"ps", ""}, {"more", ""}, {"stop", ""}, {"inspect", "what:s?"}, {"remove_agent", "agent:s"},
+    {"open", "what:s agent:s? op:s? path:s?"}, {"ready", ""}, {"ps", ""}, {"more", ""}, {"stop", ""}, {"inspect", "what:s?"}, {"remove_agent", "agent:s"},
     {"port", "agent:s port:i raw:b? detach:b? close:b?"},
 };
 constexpr Row kGatewayToClient[] = {

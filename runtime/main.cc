@@ -54,6 +54,8 @@ const Subcommand kSubcommands[] = {
     {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
+    {"tool-files", "", nullptr,
+     [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_files_main(); }},
     {"tool-fetch", "", nullptr,
      [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_fetch_main(); }},
     {"skills-unpack", "", nullptr, [](const Arguments&) { return skills_unpack_main(); }},

@@ -59,5 +59,6 @@ std::string shown_line(std::string_view text, size_t limit);
 // The child behind the file tools: reads one request from stdin, answers on stdout. Runs in
 // jail class file; the working directory is the workspace. Gives the exit code.
 int tool_file_main();
+int tool_files_main();  // as that, behind a `files` stream of the host (files/child)
 
 }  // namespace peacrab

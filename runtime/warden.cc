@@ -376,6 +376,12 @@ UniqueFd Warden::connect_server(const std::string& agent, uint16_t port) {
     return cell->connect(port);
 }
 
+WarmCell& Warden::cell_of(const std::string& agent) {
+    if (const std::string why = state_->refusal(agent); !why.empty()) throw Error(why);
+    state_->prepare_agent(agent);
+    return state_->place(agent).cell;
+}
+
 void Warden::set_model(ModelSettings model) {
     state_->options.model = std::move(model);
 }

@@ -79,6 +79,10 @@ class Warden {
     // for this) or nobody listens.
     UniqueFd connect_server(const std::string& agent, uint16_t port);
 
+    // For files of the host: its cell may have to be built. Throws Error: there is no such agent. It goes
+    // by set_agents() and remove_agent(); who stays in it must have left before.
+    class WarmCell& cell_of(const std::string& agent);
+
     void set_model(ModelSettings model);  // for turns that start from now on
     void set_time_factor(int factor);
     void set_spending(const Spending& spending);  // before the first turn: else only the defaults hold

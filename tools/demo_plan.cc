@@ -242,7 +242,8 @@ std::vector<DemoStep> line_steps(std::string_view line) {
 std::vector<DemoStep> demo_plan(const std::string& message) {
     constexpr size_t kMaxRead = size_t{64} << 10;  // more than a person types; the rest is ignored
     std::vector<DemoStep> steps;
-    for (const std::string& line : split(std::string_view(message).substr(0, kMaxRead), '\n')) {
+    const std::string_view said = std::string_view(message).substr(0, message.rfind(kFolderLine));
+    for (const std::string& line : split(said.substr(0, kMaxRead), '\n')) {
         for (DemoStep& step : line_steps(line)) {
             if (steps.size() == kMaxDemoSteps) return steps;
             steps.push_back(std::move(step));

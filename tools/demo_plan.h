@@ -12,6 +12,9 @@ struct DemoStep {
     std::string text;     // Write: what goes into the file
 };
 
+// How the line begins that `--dir` puts behind a message; what the demo model does not read.
+constexpr const char* kFolderLine = "\n\n[This is about the folder ";
+
 constexpr size_t kMaxDemoSteps = 8;
 
 // The steps of one message, in order, at most kMaxDemoSteps; empty: nothing in it was understood.

@@ -47,7 +47,7 @@ class Gateway : GatewayClients::Owner {
 
     // GatewayClients::Owner
     json::Value report() override;
-    void chat_wanted(UniqueFd client) override;
+    void stream_wanted(const std::string& kind, const std::string& meta, UniqueFd client) override;
     void inspect_wanted(const std::string& id, const std::string& what) override;
     void stop_wanted() override { begin_stop("stopped"); }
     void more_wanted() override {
@@ -522,9 +522,10 @@ json::Value Gateway::report() {
 }
 
 // The client has been told `opened`; its socket is the stream from now on.
-void Gateway::chat_wanted(UniqueFd client) {
-    streams_.look();
-    const StreamId stream = link_->open("chat");
+void Gateway::stream_wanted(const std::string& kind, const std::string& meta, UniqueFd client) {
+    if (kind == "chat") streams_.look();
+    const StreamId stream = link_->open(kind, meta);
+    if (kind != "chat") return link_->join(stream, std::move(client));
     ++chats_;
     link_->join(stream, std::move(client), [this] { --chats_; });
 }

@@ -10,7 +10,9 @@
 
 #include <array>
 
+#include "agents.h"
 #include "error.h"
+#include "link.h"
 
 namespace peacrab {
 
@@ -130,10 +132,12 @@ void GatewayClients::handle(Client& client, const json::Value& frame) {
         send(client, json::Value::object({{"type", "done"}}));
     } else if (type == "port") {
         open_port(client, frame);
+    } else if (frame.text("what") == "files") {
+        open_files(client, frame);
     } else if (frame.text("what") != "chat") {
-        fail(client, "open: only a chat can be opened");
+        fail(client, "open: only a chat, or files, can be opened");
     } else if (ready_) {
-        serve_chat(client.fd.get());
+        serve(client.fd.get(), "chat", "");
     } else {
         wait(client, Waits::Chat);
     }
@@ -168,7 +172,19 @@ void GatewayClients::wait(Client& client, Waits waits) {
         send(client, json::Value::object({{"type", "progress"}, {"text", last_progress_}}));
 }
 
-void GatewayClients::serve_chat(int fd) {
+// What is meant by them, the guest decides.
+void GatewayClients::open_files(Client& client, const json::Value& frame) {
+    if (!ready_) return fail(client, "the machine is still booting; try again in a moment");
+    const std::string agent = frame.text("agent");
+    if (!is_agent_name(agent)) return fail(client, "files: `" + agent + "` is no agent's name");
+    json::Value meta = json::Value::object({{"agent", agent}});
+    for (const char* key : {"op", "path"}) meta.set(key, frame.text(key, ""));
+    const std::string text = json::dump(meta);
+    if (text.size() + 8 > Link::kMaxOpen) return fail(client, "files: the path is too long");
+    serve(client.fd.get(), "files", text);
+}
+
+void GatewayClients::serve(int fd, const std::string& kind, const std::string& meta) {
     Client& client = clients_.at(fd);
     const json::Value report = owner_.report();
     const bool sent = send(client, json::Value::object({{"type", "opened"},
@@ -179,7 +195,7 @@ void GatewayClients::serve_chat(int fd) {
     UniqueFd socket = std::move(client.fd);
     drop(fd);
     try {
-        owner_.chat_wanted(std::move(socket));
+        owner_.stream_wanted(kind, meta, std::move(socket));
     } catch (const Error& error) {  // no stream left: the client sees its connection end
         log(LogLevel::Error, error.what());
     }
@@ -225,7 +241,7 @@ void GatewayClients::ready() {
     for (const int fd : numbers(clients_)) {
         Client& client = clients_.at(fd);
         if (client.waits == Waits::Chat) {
-            serve_chat(fd);
+            serve(fd, "chat", "");
         } else if (client.waits == Waits::Ready) {
             client.waits = Waits::Nothing;
             loop_.change(fd, POLLIN);

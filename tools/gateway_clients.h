@@ -23,7 +23,8 @@ class GatewayClients {
         virtual ~Owner() = default;
         virtual json::Value report() = 0;
         // The socket is given away: the client has been told `opened`.
-        virtual void chat_wanted(UniqueFd client) = 0;
+        // As a stream of that kind; throws Error when there is none left.
+        virtual void stream_wanted(const std::string& kind, const std::string& meta, UniqueFd client) = 0;
         virtual void inspect_wanted(const std::string& id, const std::string& what) = 0;
         virtual void stop_wanted() = 0;
         virtual void more_wanted() = 0;  // the book of what is spent allows more than before
@@ -61,8 +62,9 @@ class GatewayClients {
     void readable(int fd);
     std::optional<std::string> take_line(int fd);  // throws when the client breaks the rules
     void handle(Client& client, const json::Value& frame);
-    void serve_chat(int fd);
+    void serve(int fd, const std::string& kind, const std::string& meta);
     void wait(Client& client, Waits waits);
+    void open_files(Client& client, const json::Value& frame);
     void open_port(Client& client, const json::Value& frame);
     bool send(Client& client, const json::Value& frame);
     void fail(Client& client, const std::string& why);

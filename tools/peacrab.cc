@@ -25,6 +25,7 @@
 #include "egress_allow.h"
 #include "egress_route.h"
 #include "error.h"
+#include "file_commands.h"
 #include "gateway.h"
 #include "image.h"
 #include "config/model_choice.h"
@@ -86,6 +87,8 @@ Arguments parse(const Command& command, const std::vector<std::string>& argument
 
 constexpr const char* kMachineFlags = "name cpus memory disk accel model model-url dialect";
 constexpr const char* kMachineHelp =
+    "  --dir DIR         copy this folder into the workspace of --agent NAME (main), all but .git and what\n"
+    "                    .gitignore and .peacrabignore name; again: what changed here since. 1 GiB at most.\n"
     "  --name NAME       which machine (default)\n"
     "  --cpus N          1 under TCG, up to 4 with KVM\n"
     "  --memory SIZE     of the machine: 512M, 2G (1G); taken from the host as it is used\n"
@@ -105,6 +108,7 @@ int up(const Arguments& arguments) {
         return kFailure;
     }
     if (!result.started) tell("it runs already");
+    (void)send_folder(arguments);
     return kOk;
 }
 
@@ -323,9 +327,10 @@ int skills(const Arguments& arguments) {
 }
 
 const Command kCommands[] = {
-    {"up", "start the machine", "up [flags]", kMachineFlags, "", 0, kMachineHelp, up},
+    {"up", "start the machine", "up [flags]",
+     "name cpus memory disk accel model model-url dialect agent dir", "", 0, kMachineHelp, up},
     {"chat", "talk to the agent; starts the machine when it does not run", "chat [flags]",
-     "name cpus memory disk accel model model-url dialect agent session", "plain new fork", 0,
+     "name cpus memory disk accel model model-url dialect agent session dir", "plain new fork", 0,
      "  --new             begin a new conversation\n"
      "  --session ID      go on with that one; `peacrab sessions` lists them\n"
      "  --fork            go on in a copy of it\n"
@@ -334,7 +339,7 @@ const Command kCommands[] = {
      "and the flags of `peacrab up`.\n",
      run_chat},
     {"ask", "one question, one answer on stdout", "ask [flags] WORDS…",
-     "name cpus memory disk accel model model-url dialect agent session schema", "plain json continue detach",
+     "name cpus memory disk accel model model-url dialect agent session schema dir", "plain json continue detach",
      SIZE_MAX,
      "  --continue        go on with the conversation of `peacrab chat`; else each question is\n"
      "                    a session of its own\n"
@@ -358,6 +363,33 @@ const Command kCommands[] = {
      "  --format FORM     jsonl, one entry a line (runtime/README.md has the keys), or md, to be read\n"
      "  -o, --output FILE into that file, not to standard output\n",
      run_export},
+    {"diff", "what the agent changed in a folder it was sent", "diff [--dir DIR] [--stat] [flags]",
+     "name agent dir", "stat", 0,
+     "  --dir DIR         which folder; else the one that was sent, or that we are in\n"
+     "  --stat            only which files, and how much\n"
+     "  --agent NAME (main), --name NAME\n"
+     "As `git diff` prints it; on a terminal with what could steer it escaped.\n"
+     "Exit code: 0 nothing was changed, 1 something was, 2 usage, 3 it could not be told.\n",
+     run_diff},
+    {"apply", "bring home what the agent changed", "apply [--dir DIR] [--dry-run] [--hooks] [flags]",
+     "name agent dir", "dry-run hooks", 0,
+     "  --dry-run         only say what would be done\n"
+     "  --hooks           also .githooks, .husky, .envrc, .vscode and the like, which run by themselves\n"
+     "  --dir DIR, --agent NAME, --name NAME   as for `peacrab diff`\n"
+     "What was changed here as well is named and left, and so is what could lead out of the folder; .git is\n"
+     "never written. Exit code: 0 all is here, 1 something was left.\n",
+     run_apply},
+    {"undo", "take the last apply back; or throw away what the agent changed", "undo [--dir DIR] [--yes] [flags]",
+     "name agent dir", "yes", 0,
+     "  --yes             throw the agent's changes away without asking, when nothing was applied\n"
+     "  --dir DIR, --agent NAME, --name NAME   as for `peacrab diff`\n"
+     "Exit code: 0 done, 1 something was changed here since, and left.\n",
+     run_undo},
+    {"cp", "copy files into an agent's workspace, or out of it", "cp FROM TO", "name", "", 2,
+     "One of the two is AGENT:PATH, beneath the agent's workspace; the other a file or folder here, or - for\n"
+     "standard input or output. A PATH that ends in / is a folder to put it into. Links stay links.\n"
+     "  --name NAME       which machine (default)\n",
+     run_cp},
     {"ps", "list the machines", "ps [--json]", "", "json", 0, "", ps},
     {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
     {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
@@ -467,7 +499,7 @@ int run_command(const Command& command, const std::vector<std::string>& argument
     } catch (const Error& error) {
         tell(error.what());
         // What needs a machine and does not get one.
-        static const std::set<std::string> needs_machine = {"up", "chat", "ask", "wait", "sessions",
+        static const std::set<std::string> needs_machine = {"up", "chat", "ask", "diff", "wait", "sessions",
                                                             "export"};
         return needs_machine.count(command.name) ? kNotRunning : kFailure;
     }

@@ -5,6 +5,7 @@
 
 #include "channels/sessions.h"
 #include "client.h"
+#include "file_commands.h"
 #include "line_editor.h"
 #include "setup_model.h"
 #include "usage_command.h"
@@ -64,6 +65,7 @@ int run_chat(const Arguments& arguments) {
     const bool person = ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
     if (person) offer_setup_once(model_flags(arguments));
     ChatConnection connection = chat_with_machine(arguments);
+    const std::string folder = send_folder(arguments);
     const TerminalOptions options = terminal_options(arguments, connection);
     std::unique_ptr<LineSource> lines;
     if (person && !options.plain) {
@@ -73,6 +75,7 @@ int run_chat(const Arguments& arguments) {
     } else {
         lines = plain_line_source(STDIN_FILENO, STDOUT_FILENO);
     }
+    if (!folder.empty()) lines = with_first_words(std::move(lines), folder);
     return with_reason(terminal_chat(options, connection.warden, *lines), arguments);
 }
 
@@ -93,6 +96,7 @@ int run_ask(const Arguments& arguments) {
     ask.detach = arguments.has("detach");
     if (ask.detach && ask.schema) throw UsageError("ask: --schema waits for the reply: without --detach");
     ChatConnection connection = chat_with_machine(arguments);
+    ask.text += send_folder(arguments);
     TerminalOptions options = terminal_options(arguments, connection);
     options.fresh = options.session.empty() && !arguments.has("continue");
     return with_reason(terminal_ask(options, connection.warden, ask), arguments);

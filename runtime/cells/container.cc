@@ -222,7 +222,12 @@ class Container : public Place {
     explicit Container(const CellOptions& options);
     ~Container() override = default;
     std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
-    std::unique_ptr<PlaceCall> file(const std::string& request) override;
+    std::unique_ptr<PlaceCall> file(const std::string& request) override {
+        return helper("tool-file", in_memory(request));
+    }
+    std::unique_ptr<PlaceCall> files(UniqueFd stream) override {
+        return helper("tool-files", std::move(stream));
+    }
     std::unique_ptr<PlaceCall> fetch(int input) override;
     Posture posture() const override;
     int proxy() const override { return listener_.get(); }
@@ -240,6 +245,7 @@ class Container : public Place {
     }
     EntryPlan plan(const JailFilter& filter) const;
     std::unique_ptr<PlaceCall> begin(EntryPlan plan, AgentGroup::Kind kind, int input);
+    std::unique_ptr<PlaceCall> helper(const char* name, UniqueFd input);
     std::string scratch(uint64_t percent, uint64_t files, const char* mode) const;
 
     std::shared_ptr<Shared> shared_;
@@ -445,16 +451,15 @@ std::unique_ptr<PlaceCall> Container::shell(const ShellCall& call) {
                  entry.outlives ? AgentGroup::Kind::Background : AgentGroup::Kind::Call, -1);
 }
 
-std::unique_ptr<PlaceCall> Container::file(const std::string& request) {
+std::unique_ptr<PlaceCall> Container::helper(const char* name, UniqueFd input) {
     EntryPlan entry = plan(filters_->file);
     entry.jail.capabilities = kFileRights;
     entry.jail.landlock = on(Mechanism::LandlockFile) ? rules_.get() : -1;
-    const char* const arguments[] = {"peacrabd", "tool-file", mechanism_argument(), nullptr};
+    const char* const arguments[] = {"peacrabd", name, mechanism_argument(), nullptr};
     const std::vector<const char*> words = pointers(root_environment_);
     entry.program = program_.get();
     entry.arguments = arguments;
     entry.environment = words.data();
-    const UniqueFd input = in_memory(request);
     return begin(entry, AgentGroup::Kind::File, input.get());
 }
 

@@ -37,6 +37,7 @@ class Place {
     virtual std::unique_ptr<PlaceCall> shell(const ShellCall& call) = 0;
     virtual std::unique_ptr<PlaceCall> file(const std::string& request) = 0;
     virtual std::unique_ptr<PlaceCall> fetch(int input) = 0;  // `input`: its stdin, not owned
+    virtual std::unique_ptr<PlaceCall> files(UniqueFd stream) = 0;
     virtual Posture posture() const = 0;
     virtual int proxy() const { return -1; }
     virtual UniqueFd connect(uint16_t port) = 0;

@@ -217,6 +217,9 @@ class SharedPlace : public Place {
     std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
     std::unique_ptr<PlaceCall> file(const std::string& request) override;
     std::unique_ptr<PlaceCall> fetch(int input) override { return start(SharedCallKind::Fetch, input); }
+    std::unique_ptr<PlaceCall> files(UniqueFd) override {
+        throw Error("no files are sent to or fetched from here: the workspace is the person's own folder");
+    }
     Posture posture() const override;
     UniqueFd connect(uint16_t) override {
         throw Error("cell: connect: servers are reached only in a cell of its own");

@@ -17,6 +17,7 @@
 #include "cells/quota.h"
 #include "cells/relay.h"
 #include "error.h"
+#include "files/transfers.h"
 #include "link.h"
 #include "loop.h"
 #include "skills/shelf.h"
@@ -73,6 +74,9 @@ class Guest {
                                                         {"boot", boot_id()},
                                                         {"kernel", kernel_release()}})));
     }
+    ~Guest() { transfers_.cancel({}); }  // they stay in cells of the warden's
+    Guest(const Guest&) = delete;
+    Guest& operator=(const Guest&) = delete;
     void run() { loop_.run(); }
 
   private:
@@ -158,6 +162,8 @@ class Guest {
             control_ = id;
         } else if (kind == "chat") {
             open_chat(id);
+        } else if (kind == "files") {
+            open_files(id, meta);
         } else if (kind == "port") {
             open_server(id, meta);
         } else if (kind == "skills") {
@@ -207,6 +213,19 @@ class Guest {
         }
     }
 
+    void open_files(StreamId id, const std::string& meta) {
+        try {
+            const json::Value said = json::parse(meta);
+            const Transfers::Wanted wanted{said.text("agent"), said.text("op"), said.text("path")};
+            Transfers::Begun begun = transfers_.begin(warden_.cell_of(wanted.agent), wanted);
+            port_.join(id, std::move(begun.socket),
+                       [this, number = begun.number] { transfers_.left(number); });
+        } catch (const Error& error) {
+            port_.send(id, Transfers::verdict(false, error.what()));
+            port_.finish(id);
+        }
+    }
+
     void data(StreamId id, std::string_view bytes) {
         if (const auto chat = chats_.find(id); chat != chats_.end()) {
             if (shelf_.taking()) return held_.push_back({id, std::string(bytes), false});
@@ -236,6 +255,7 @@ class Guest {
         if (type == "settings") {
             settings(frame);
         } else if (type == "remove_agent") {
+            transfers_.cancel(frame.text("name"));
             warden_.remove_agent(frame.text("name"), [this, id = frame.text("id")](
                                                          const std::string& why) {
                 json::Value removed =
@@ -246,6 +266,7 @@ class Guest {
         } else if (type == "inspect") {
             inspect(frame.text("id"), frame.text("what"));
         } else if (type == "power_off") {
+            transfers_.cancel({});
             warden_.stop_all();
             egress_book_.flush();
             say(json::Value::object({{"type", "stopped"}}));
@@ -274,7 +295,12 @@ class Guest {
     void settings(const json::Value& frame) {
         set_clock(frame.integer("clock"));
         warden_.set_model(model_from(frame));
-        warden_.set_agents(agents_from(frame));
+        Agents agents = agents_from(frame);
+        transfers_.cancel_if([&](const std::string& name) {
+            const AgentSettings* const own = agents.find(name);
+            return !own || own->paused;
+        });
+        warden_.set_agents(std::move(agents));
         warden_.set_spending(spending_from(frame));
         warden_.set_time_factor(
             static_cast<int>(std::clamp<int64_t>(frame.integer("time_factor"), 1, 100)));
@@ -317,6 +343,7 @@ class Guest {
     EgressBook egress_book_;
     AuditChecker audit_{loop_, std::string(kState) + "/audit"};
     std::map<std::string, Relay> relays_;  // by cell; the warden says which there are
+    Transfers transfers_{loop_, [this](const json::Value& record) { return warden_.note(record); }};
     StreamId control_ = 0;
     FrameBuffer control_buffer_;
     Shelf shelf_{loop_, shelf_options()};

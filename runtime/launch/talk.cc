@@ -29,13 +29,14 @@ struct ValueOption {
 // `verb` with blanks around it. Each knows but its own options: one that means nothing there is a mistake.
 TalkOptions parse_talk(const std::string& verb, const Arguments& arguments) {
     TalkOptions options;
-    std::string schema;
+    std::string schema, directory;
     const char* const talks = " ask chat ";
     const char* const all = " ask chat sessions export ";
     const ValueOption values[] = {{"--model", talks, &options.local.model},
                                   {"--model-url", talks, &options.local.model_url},
                                   {"--dialect", talks, &options.local.dialect},
                                   {"--base", all, &options.local.base},
+                                  {"--dir", talks, &directory},
                                   {"--agent", all, &options.terminal.agent},
                                   {"--session", " ask chat export ", &options.terminal.session},
                                   {"--schema", " ask ", &schema},
@@ -71,6 +72,8 @@ TalkOptions parse_talk(const std::string& verb, const Arguments& arguments) {
     };
     for (size_t i = 0; i < arguments.size(); ++i)
         if (!take(i)) throw UsageError("unknown option " + arguments[i]);
+    if (!directory.empty() && ::chdir(directory.c_str()) < 0)
+        throw UsageError("--dir: " + directory + ": " + std::strerror(errno));
     try {
         if (!schema.empty()) options.ask.schema = read_schema(schema);
     } catch (const Error& error) {
@@ -95,6 +98,7 @@ const std::string kTalkHelp = std::string(
     "  --model-url URL    another server than the provider's\n"
     "  --dialect NAME     anthropic, chat or responses, where the address does not tell\n"
     "  --base DIR         (root) the Debian of cells; else /usr/share/peacrab/base\n"
+    "  --dir DIR          work in that folder itself: there is no copy, and no undo\n"
     "  --agent NAME       (root) which agent; else main\n"
     "  --session ID       that conversation; `sessions` lists them\n"
     "  -c, --continue     (ask) go on with the conversation of `chat`\n"

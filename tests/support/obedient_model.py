@@ -9,6 +9,7 @@ Prints its port; ends by itself after --for seconds.
 import argparse
 import json
 import os
+import re
 import sys
 import threading
 
@@ -37,9 +38,24 @@ def asked(messages):
                     calls, _ = json.JSONDecoder().raw_decode(block["text"])
                 except ValueError:
                     calls = []
+                calls = calls or script(block["text"])
                 good = isinstance(calls, list) and all(isinstance(c, dict) and "tool" in c for c in calls)
                 return (calls if good else []), results
     return [], results
+
+
+def script(text):
+    """What a person may ask in words, of the folder the message names."""
+    folder = re.search(r"about the folder (\S+)/ in your workspace", text)
+    if not folder or not text.startswith("rename foo to bar everywhere"):
+        return []
+    return [
+        {"tool": "search", "pattern": "foo", "path": folder[1]},
+        {"tool": "shell", "command": f"cd {folder[1]} && grep -rl foo src run.sh | xargs sed -i s/foo/bar/g"},
+        {"tool": "edit", "path": folder[1] + "/README", "old": "about foo", "new": "about bar"},
+        {"tool": "shell", "command": f"cd {folder[1]} && sed s/foo/bar/ foo.txt >bar.txt && rm foo.txt && "
+                                     "ln -sfn bar.txt link && mkdir -p build && echo made >build/new.o"},
+    ]
 
 
 def said(block):
