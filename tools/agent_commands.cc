@@ -96,6 +96,16 @@ int remove_everywhere(const std::string& name) {
     return code;
 }
 
+// Left out it would be an agent that may spend more.
+void copy_budget(ConfigEdit& edit, const std::string& name, const yaml::Node& budget) {
+    edit.make({"agents", name, "budget"});
+    for (const auto& [key, value] : budget.entries) {
+        if (value.kind == yaml::Node::Kind::List)
+            throw Error("a budget of two limits is not copied: write the block of `" + name + "` by hand");
+        edit.set({"agents", name, "budget", key.text}, value.text);
+    }
+}
+
 }  // namespace
 
 int agent_add(const std::string& name, const AgentValues& values, const std::string& from) {
@@ -113,6 +123,8 @@ int agent_add(const std::string& name, const AgentValues& values, const std::str
         for (const auto& [key, value] : pattern.entries) {
             if (key.text == "skills")
                 tell("`skills` of `" + from + "` is not copied: write it below `" + name + "` by hand");
+            else if (key.text == "budget")
+                copy_budget(edit, name, value);
             else if (key.text != "paused")
                 edit.set({"agents", name, key.text}, value.text);
         }

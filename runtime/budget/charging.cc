@@ -64,7 +64,7 @@ void Warden::State::put_spent(json::Value& turn_done, int64_t turn) const {
     }
     turn_done.set("input_tokens", sum(spent.input, sum(spent.cache_read, spent.cache_write)));
     turn_done.set("output_tokens", spent.output);
-    if (spent.unpriced == 0 && spent.calls > 0) turn_done.set("cost", (spent.money + 999) / 1000);
+    if (spent.unpriced == 0 && spent.calls > 0) turn_done.set("cost", sum(spent.money, 999) / 1000);
 }
 
 json::Value Warden::State::spending_of(const Client& client) const {

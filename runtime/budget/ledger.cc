@@ -211,7 +211,7 @@ std::string Budgets::refusal(const Ledger::Where& where) {
         const Spent spent = ledger.spent(scope, where);
         if (exhausted(limit, spent))
             return "the budget of " + name_of(scope, where.agent) + " is spent: " + in_words(spent, limit) +
-                   "; answer `more` to allow as much again";
+                   (limit.money > 0 && limit.tokens > 0 ? "; answer `more` to allow as much again" : "");
     }
     return {};
 }

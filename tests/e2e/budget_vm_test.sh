@@ -8,7 +8,7 @@
 command -v python3 >/dev/null || skip "no python3"
 
 mkdir -p "$XDG_CONFIG_HOME/peacrab"
-printf 'budget:\n  day: 4k tokens\n' >"$XDG_CONFIG_HOME/peacrab/config.yaml"
+printf 'budget:\n  day: 9k tokens\n' >"$XDG_CONFIG_HOME/peacrab/config.yaml"
 
 # ask EXIT WORDS...: in the one conversation; leaves $scratch/out and err.
 ask() {
@@ -26,25 +26,25 @@ ask 0 "run: echo one"
 equal "${BASH_REMATCH[1]}" "$(booked input_tokens)" "the host counts what the guest counts"
 equal "${BASH_REMATCH[2]}" "$(booked output_tokens)" "and of the answers, too"
 equal 0 "$(booked estimated_calls)" "without guessing"
-contains "$("$peacrab" usage)" "tokens of 4,000 tokens" "the text says how far it is"
+contains "$("$peacrab" usage)" "tokens of 9,000 tokens" "the text says how far it is"
 
 # A guest that was taken over tells its warden nothing; the host has seen it.
-python3 - "$XDG_STATE_HOME"/peacrab/machines/default/usage.db <<'EOF'
+python3 - "$XDG_STATE_HOME"/peacrab/default/usage.db <<'EOF'
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as book:
-    book.execute("UPDATE spent SET output = output + 3000")
+    book.execute("UPDATE spent SET output = output + 9000")
 EOF
 ask 4 "run: echo two > reached"
 contains "$(<"$scratch/err")" "the budget of all agents today (UTC) is spent: " "the host's sentence"
-contains "$(<"$scratch/err")" "of 4,000 tokens; answer \`more\` to allow as much again" "says the way out"
+contains "$(<"$scratch/err")" "of 9,000 tokens; answer \`more\` to allow as much again" "says the way out"
 equal 1 "$(grep -c 'is spent' "$scratch/err")" "said once"
 ask 0 "more"
-contains "$("$peacrab" usage)" "of 8,000 tokens" "both have heard it"
+contains "$("$peacrab" usage)" "of 18,000 tokens" "both have heard it"
 ask 0 "run: cat reached; echo three"
 contains "$(<"$scratch/out")" "three" "it works again"
 
 "$peacrab" stop 2>/dev/null
-contains "$("$peacrab" usage --days 1)" "of 8,000 tokens" "a machine that is down has its book"
+contains "$("$peacrab" usage --days 1)" "of 18,000 tokens" "a machine that is down has its book"
 equal "nothing is used up today" "$("$peacrab" usage --more 2>&1 >/dev/null | sed 's/^peacrab: //')" "nothing to allow"
 code=0; "$peacrab" usage --days x 2>/dev/null || code=$?
 equal 2 "$code" "usage: bad words"
