@@ -17,6 +17,7 @@
 #include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
+#include "context/said.h"
 #include "context/facts.h"
 #include "error.h"
 #include "jail.h"
@@ -61,7 +62,7 @@ ModelOptions model_options(const json::Value& start, const ModelSettings& settin
 
 // What the model is offered; the warden decides again at each call.
 ToolSet tool_set(const json::Value& start) {
-    ToolSet tools{start.flag("cell"), {}};
+    ToolSet tools{start.flag("cell"), {}, partner_from(start.text("with"))};
     if (const json::Value* names = start.find("may_message"))
         for (const json::Value& name : names->items()) tools.may_message.push_back(name.as_string());
     return tools;
@@ -69,7 +70,7 @@ ToolSet tool_set(const json::Value& start) {
 
 // How a turn ends, as the warden is told.
 struct End {
-    std::string status;  // done, failed, stopped, budget
+    std::string status;  // done, failed, stopped, budget, waiting
     std::string error;
     bool model_down = false;  // that was why
 };
@@ -92,12 +93,8 @@ class Turn {
         let_go(entries_);
         if (const std::string damage = journal_.damage(); !damage.empty())
             say(json::Value::object({{"type", "notice"}, {"text", "the journal is damaged: " + damage}}));
-        std::vector<Entry> said = not_journaled(start.find("earlier"));
-        const size_t before = said.size();
-        for (const json::Value& text : start.at("messages").items())
-            said.push_back(user_entry(text.as_string()));
-        record(said);
-        took(said.size() - before);
+        record(said_entries(entries_, start));
+        took(start.at("messages").items().size());
     }
 
     End run();
@@ -107,7 +104,6 @@ class Turn {
     Entry user_entry(const std::string& text) const {
         return {Entry::Kind::User, id_, {}, text, {}, Outcome::Failed};
     }
-    std::vector<Entry> not_journaled(const json::Value* earlier) const;
     void record(const std::vector<Entry>& entries);
     void took(size_t messages);
     void say(const json::Value& frame) { warden_.send(frame); }
@@ -137,25 +133,8 @@ class Turn {
     std::string last_calls_;
     int same_calls_ = 0;
     int pauses_ = 0;
+    bool waits_ = false;  // for the person: a call stays without a result
 };
-
-// Of turns that were cut off: what was said to them and did not get as far as the journal.
-std::vector<Entry> Turn::not_journaled(const json::Value* earlier) const {
-    std::map<std::string, size_t> journaled;
-    for (const Entry& entry : entries_)
-        if (entry.kind == Entry::Kind::User) ++journaled[entry.turn];
-    std::vector<Entry> missing;
-    for (const json::Value& said : earlier ? earlier->items() : std::vector<json::Value>()) {
-        size_t& count = journaled[said.text("turn")];
-        if (count > 0) {
-            --count;
-            continue;
-        }
-        missing.push_back(user_entry(said.text("text")));
-        missing.back().turn = said.text("turn");
-    }
-    return missing;
-}
 
 void Turn::record(const std::vector<Entry>& entries) {
     if (entries.empty()) return;
@@ -240,6 +219,7 @@ json::Value Turn::receive_answer(const char* type, const std::vector<std::string
 // What there is to say of a call that is not even asked for.
 std::optional<ToolResult> Turn::not_asked(const ToolCall& call) const {
     using Said = ToolResult;
+    if (waits_) return Said{Outcome::Denied, "not asked: one question at a time", {}};
     if (stop_wanted()) return Said{Outcome::Interrupted, "stopped before it ran", {}};
     if (call.arguments == kDamagedArguments)
         return Said{
@@ -276,8 +256,10 @@ void Turn::run_together(std::span<const ToolCall> calls) {
     }
     while (!asked.empty()) {
         const json::Value frame = receive_answer("tool_result", asked);
-        keep(frame.text("id"), frame.text("text"), outcome_from(frame.text("outcome")),
-             frame.text("picture"));
+        const Outcome outcome = outcome_from(frame.text("outcome"));
+        waits_ = waits_ || outcome == Outcome::Waiting;
+        if (outcome != Outcome::Waiting)
+            keep(frame.text("id"), frame.text("text"), outcome, frame.text("picture"));
         std::erase(asked, frame.text("id"));
     }
 }
@@ -320,7 +302,11 @@ std::optional<End> Turn::settle(const ModelReply& answer) {
         std::vector<ToolCall> calls;
         for (const ToolCall& call : answer.calls) calls.push_back(unwrapped(call));
         note_progress(calls);
+        // A question ends the turn: all else has its result before.
+        std::stable_partition(calls.begin(), calls.end(),
+                              [](const ToolCall& call) { return call.name != "ask_user"; });
         run_calls(calls);
+        if (waits_) return End{"waiting", {}};
         if (stop_wanted()) return End{"stopped", {}};
         if (same_calls_ >= kSameCallLimit)
             return End{"failed", "the model repeated the same call " +

@@ -162,12 +162,22 @@ class Locked {
 
 }  // namespace
 
-std::string sha256_hex(std::string_view bytes) {
+struct Sha256::Context {
+    SHA256_CTX state;
+};
+
+Sha256::Sha256() : context_(std::make_unique<Context>()) {
+    if (!SHA256_Init(&context_->state)) throw Error("audit: sha256");
+}
+Sha256::~Sha256() = default;
+
+void Sha256::add(std::string_view bytes) {
+    if (!SHA256_Update(&context_->state, bytes.data(), bytes.size())) throw Error("audit: sha256");
+}
+
+std::string Sha256::hex() {
     std::array<unsigned char, SHA256_DIGEST_LENGTH> hash;
-    SHA256_CTX context;
-    if (!SHA256_Init(&context) || !SHA256_Update(&context, bytes.data(), bytes.size()) ||
-        !SHA256_Final(hash.data(), &context))
-        throw Error("audit: sha256");
+    if (!SHA256_Final(hash.data(), &context_->state)) throw Error("audit: sha256");
     static constexpr char kHex[] = "0123456789abcdef";
     std::string text;
     for (const unsigned char byte : hash) {
@@ -175,6 +185,12 @@ std::string sha256_hex(std::string_view bytes) {
         text += kHex[byte & 15];
     }
     return text;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+    Sha256 sum;
+    sum.add(bytes);
+    return sum.hex();
 }
 
 Audit::Audit(const std::string& folder, AuditOptions options) : options_(options) {

@@ -5,6 +5,7 @@
 // all of it anew, or cut its end: that is for an anchor outside to see.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,18 @@ struct AuditCheck {
 };
 AuditCheck check_audit(const std::string& folder);
 
+// The sum of what comes in pieces. Throws Error when the library fails.
+class Sha256 {
+  public:
+    Sha256();
+    ~Sha256();
+    void add(std::string_view bytes);
+    std::string hex();  // once, at the end
+
+  private:
+    struct Context;
+    std::unique_ptr<Context> context_;
+};
 std::string sha256_hex(std::string_view bytes);
 
 }  // namespace peacrab

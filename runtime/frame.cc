@@ -53,6 +53,10 @@ constexpr Row kWardenToClient[] = {
     {"tool", "seq:i turn:s call:s name:s summary:s"},
     {"tool_done", "seq:i turn:s call:s outcome:s summary:s ms:i"},
     {"notice", "turn:s? text:s"},
+    {"plan", "seq:i turn:s steps:a"},
+    {"said", "seq:i turn:s text:s"},
+    {"question", "seq:i turn:s call:s text:s choices:a? default:s? until:i"},
+    {"file", "seq:i turn:s path:s size:i sha256:s"},
     {"reply", "seq:i turn:s text:s"},
     {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i cost:i? ms:i"},
     {"usage", "rows:a"},
@@ -72,7 +76,7 @@ constexpr Row kTurnToWarden[] = {
 constexpr Row kWardenToTurn[] = {
     {"start",
      "turn:s agent:s session:s journal:s workspace:s model:s base_url:s dialect:s server:s? fallback:a? window:i? key:s? rules:s? "
-     "messages:a earlier:a? undone:a? cell:b? may_message:a? skills:s?"},
+     "messages:a earlier:a? undone:a? cell:b? may_message:a? skills:s? with:s? asked:o?"},
     {"work", "what:s agent:s session:s journal:s to:s? form:s? undone:a?"},
     {"more", ""},
     {"steer", "text:s"},

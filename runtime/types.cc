@@ -8,12 +8,13 @@
 namespace peacrab {
 namespace {
 
-constexpr std::array<std::pair<Outcome, const char*>, 5> kNames{{
+constexpr std::array<std::pair<Outcome, const char*>, 6> kNames{{
     {Outcome::Failed, "failed"},
     {Outcome::Ok, "ok"},
     {Outcome::Denied, "denied"},
     {Outcome::TimedOut, "timed out"},
     {Outcome::Interrupted, "interrupted"},
+    {Outcome::Waiting, "waiting"},  // for what the person says
 }};
 
 }  // namespace

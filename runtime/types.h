@@ -48,8 +48,8 @@ struct ToolCall {
 };
 
 // What a tool call came to. Failed unless something says otherwise.
-enum class Outcome { Failed, Ok, Denied, TimedOut, Interrupted };
-const char* outcome_name(Outcome outcome);  // "failed", "ok", "denied", "timed out", "interrupted"
+enum class Outcome { Failed, Ok, Denied, TimedOut, Interrupted, Waiting };
+const char* outcome_name(Outcome outcome);  // "failed", "ok", "denied", "timed out", "interrupted", "waiting"
 Outcome outcome_from(const std::string& name);  // unknown text is Failed
 
 struct [[nodiscard]] ToolResult {

@@ -44,6 +44,7 @@ Warden::State::State(Loop& the_loop, WardenOptions the_options)
     open_budgets();
     if (options.recovery == WardenOptions::Recovery::Report) report_interrupted();
     if (options.recovery == WardenOptions::Recovery::Report) sweep([](const std::string&) {});
+    question_timer = loop.after(Milliseconds(0), [this] { watch_questions(); });
 }
 
 std::string Warden::State::agent_folder(const std::string& agent) const {
@@ -111,8 +112,14 @@ json::Value Warden::State::background_of(const std::string& agent) const {
     return rows;
 }
 
-ToolSet Warden::State::tools_of(const std::string& agent) const {
-    return {options.cell.place == CellOptions::Place::Cell, options.agents.reachable_from(agent)};
+// Who talks to it is in its session's channel, which nobody but us gives.
+ToolSet Warden::State::tools_of(const RunningTurn& turn) {
+    const std::string channel = store.session(turn.session).value_or(SessionRow{}).channel;
+    const Partner with = channel.empty() || channel == kDelegated ? Partner::Delegate
+                         : channel.starts_with("agent:")          ? Partner::Agent
+                                                                  : Partner::Person;
+    return {options.cell.place == CellOptions::Place::Cell,
+            options.agents.reachable_from(turn.agent), with};
 }
 
 std::string Warden::State::posture(const std::string& agent) {
@@ -296,12 +303,13 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
         ack(turn.id, false);
         return steer(turn, {id, text, turn.id});
     }
-    if (turns.size() >= kMaxTurns)
+    if (full())
         return refuse("too many turns run at once; wait for one to end, or stop it");
     int64_t turn = 0;
     const std::string said = said_of(client, text);
     store.together([&] {
         turn = store.begin_turn(client.session);
+        close_question(client.session, Outcome::Ok);
         store.add_message(turn, client.channel, id, said);
     });
     ack(turn, false);

@@ -18,6 +18,7 @@
 namespace peacrab {
 
 class Budgets;
+constexpr const char* kDelegated = "delegate";  // the channel of what an agent was asked by itself
 
 struct Client {
     Warden::ClientEnd end;
@@ -37,6 +38,7 @@ struct RunningCall {
     std::string summary;
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
     std::unique_ptr<ToolRun> run;
+    int64_t child = 0;  // the session of the turn that works on it
 };
 
 struct RunningTurn {
@@ -55,6 +57,9 @@ struct RunningTurn {
     std::list<RunningCall> calls;
     Loop::TimerId kill_timer = 0;
     std::string over;  // why no more may be spent on it
+    int64_t parent = 0;        // the session whose call it works on; 0: nobody's
+    uint64_t parent_call = 0;  // which one
+    bool asked = false;        // the person: it ends, and waits
     bool stopping = false;
     bool ending = false;
 };
@@ -93,7 +98,7 @@ struct Warden::State {
     CellOptions cell_options(const std::string& agent);
     Workplace& place(const std::string& agent);
     json::Value background_of(const std::string& agent) const;  // "": of all
-    ToolSet tools_of(const std::string& agent) const;
+    ToolSet tools_of(const RunningTurn& turn);
     std::string posture(const std::string& agent);  // never throws: what fails is the posture
 
     // Clients.
@@ -141,6 +146,20 @@ struct Warden::State {
     json::Value spending_of(const Client& client) const;
     // `more` to a session whose budget has ended its last turn: as much again, and what the model is told.
     std::string said_of(const Client& client, const std::string& text);
+
+    // Questions to the person (wardens/question.cc): a call of `ask_user` with the outcome "waiting".
+    void watch_questions();  // those whose time has run out are answered; then again in a while
+    bool waits(int64_t turn);
+    void close_question(int64_t session, Outcome how);
+    void put_asked(json::Value& start, int64_t session);
+    Loop::TimerId question_timer = 0;
+    ~State() { loop.cancel(question_timer); }
+
+    // What an agent has asked of itself (wardens/delegate.cc): turns with a parent.
+    bool full() const;  // as many turns run as may, those with a parent apart
+    RunningTurn* child_of(const RunningCall& call);
+    void note_step(const RunningTurn& turn, const std::string& summary);
+    void delegate_ended(const RunningTurn& turn, const std::string& status, const std::string& error);
 
     // Tool calls.
     void on_tool(RunningTurn& turn, const json::Value& frame);

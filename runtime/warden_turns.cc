@@ -45,6 +45,7 @@ void Warden::State::report_interrupted() {
 
 void Warden::State::interrupt(const TurnRow& turn) {
     std::string what;
+    const std::string status = waits(turn.id) ? "waiting" : "interrupted";
     for (const CallRow& call : store.open_calls(turn.id)) {
         store.call_done(call.row, Outcome::Interrupted);
         what += (what.empty() ? "; not finished, and not run again: " : ", ") + call.summary;
@@ -59,13 +60,14 @@ void Warden::State::interrupt(const TurnRow& turn) {
     json::Value end =
         json::Value::object({{"type", "turn_done"},
                              {"turn", turn_name(turn.id)},
-                             {"status", "interrupted"},
-                             {"error", "the machine or its agent stopped while this turn ran" +
-                                           what + ". Say what should happen next"},
+                             {"status", status},
                              {"ms", 0}});
+    if (status == "interrupted")
+        end.set("error", "the machine or its agent stopped while this turn ran" + what +
+                             ". Say what should happen next");
     put_spent(end, turn.id);
     store.add_event(turn.session, turn.id, end);
-    store.end_turn(turn.id, "interrupted");
+    store.end_turn(turn.id, status);
 }
 
 json::Value Warden::State::start_frame(const RunningTurn& turn) {
@@ -83,8 +85,10 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
     if (const AgentSettings* agent = options.agents.find(turn.agent); agent && !agent->rules.empty())
         frame.set("rules", agent->rules);
     if (options.skills) frame.set("skills", options.skills(*options.agents.find(turn.agent)));
-    const ToolSet tools = tools_of(turn.agent);
+    const ToolSet tools = tools_of(turn);
     frame.set("cell", tools.cell);
+    frame.set("with", partner_name(tools.with));
+    put_asked(frame, turn.session);
     for (const std::string& name : tools.may_message) {
         if (!frame.find("may_message")) frame.set("may_message", json::Value::array());
         frame.find("may_message")->push(name);
@@ -159,6 +163,7 @@ bool Warden::State::takes_more(const RunningTurn& turn, const std::string& text)
 
 void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
     turn.handed.push_back(message);
+    if (turn.asked) return;  // it is the answer, and the next turn's
     turn.frames->send(json::Value::object({{"type", "steer"}, {"text", message.text}}));
 }
 
@@ -166,6 +171,7 @@ void Warden::State::steer(RunningTurn& turn, const MessageRow& message) {
 // disk through us, who may use its last blocks. Each row is taken to cost 1 KiB beside its text.
 void Warden::State::count_stored(RunningTurn& turn, size_t bytes) {
     turn.stored += bytes + 1024;
+    if (const auto parent = turns.find(turn.parent); parent != turns.end()) count_stored(parent->second, bytes);
     const std::string sessions = agent_folder(turn.agent) + "/sessions";
     if (turn.stored > options.hold_journals(sessions, store.slot(turn.agent)).count)
         throw Error("turn: it has more written down than one turn may");
@@ -239,8 +245,10 @@ void Warden::State::ask_stop(RunningTurn& turn) {
     if (turn.stopping || turn.ending) return;
     turn.stopping = true;
     const bool listens = turn.stop && ::write(turn.stop.get(), "", 1) == 1;
-    for (RunningCall& call : turn.calls)
+    for (RunningCall& call : turn.calls) {
         if (call.run) call.run->cancel();
+        if (RunningTurn* child = child_of(call)) ask_stop(*child);
+    }
     const int64_t session = turn.session;
     const Milliseconds grace = listens ? kStopGrace * options.cell.time_factor : kDeafGrace;
     turn.kill_timer = loop.after(grace, [this, session] {
@@ -254,11 +262,16 @@ void Warden::State::ask_stop(RunningTurn& turn) {
 void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const std::string& error,
                              const json::Value& done) {
     if (turn.ending) return;
-    if (!turn.over.empty() && status != "done" && error != turn.over)
+    if (turn.asked && status != "waiting") return end_turn(turn, "waiting", {}, done);
+    if (!turn.asked && !turn.over.empty() && status != "done" && error != turn.over)
         return end_turn(turn, "budget", turn.over, done);
     turn.ending = true;
     for (RunningCall& call : turn.calls) {  // the turn ended under its own calls
         call.run.reset();
+        if (RunningTurn* child = child_of(call)) {
+            child->parent = 0;
+            end_turn(*child, "stopped", {}, {});
+        }
         show_call_done(turn, call, {Outcome::Interrupted, {}, {}});
     }
     turn.calls.clear();
@@ -273,6 +286,7 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
     put_spent(frame, turn.id);
     frame.set("ms", std::chrono::duration_cast<Milliseconds>(span).count());
     show(turn.session, turn.id, frame);
+    if (turn.parent) delegate_ended(turn, status, error);
     const int64_t session = turn.session;
     loop.after(Milliseconds(0), [this, session] { bury(session); });
 }
@@ -298,6 +312,7 @@ void Warden::State::requeue(const RunningTurn& turn) {
     const bool moved = kept([&] {
         store.together([&] {
             next = store.begin_turn(turn.session);
+            close_question(turn.session, Outcome::Ok);
             for (size_t i = first; i < turn.handed.size(); ++i)
                 store.move_message(turn.handed[i].id, turn.id, next);
         });
@@ -343,6 +358,7 @@ bool Warden::State::begin_call(RunningTurn& turn, RunningCall& running, const To
         running.row = store.call_started(turn.id, call.id, call.name, call.arguments,
                                          running.summary);
     });
+    if (turn.parent) note_step(turn, running.summary);
     json::Value record = call_record("before", turn, running);
     record.set("arguments", sha256_hex(call.arguments));
     record.set("decision", denied ? "denied: " + denied->why : std::string("allowed"));
@@ -353,6 +369,7 @@ bool Warden::State::begin_call(RunningTurn& turn, RunningCall& running, const To
 }
 
 void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
+    if (turn.asked) throw Error("frame: tool: the turn waits for the person");
     const ToolCall call = unwrapped({frame.text("id").substr(0, 128), frame.text("name").substr(0, 128),
                                      frame.text("arguments")});
     const bool alone = !reads_only(call.name) || std::any_of(turn.calls.begin(), turn.calls.end(),
@@ -368,7 +385,7 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     running.id = call.id;
     running.name = call.name;
     running.summary = describe_call(call);
-    std::variant<Permit, Denied> decision = authorise(call, tools_of(turn.agent));
+    std::variant<Permit, Denied> decision = authorise(call, tools_of(turn));
     const Denied* denied = std::get_if<Denied>(&decision);
     const auto finish = [&](const ToolResult& result) { finish_call(turn, running.number, result); };
     if (!begin_call(turn, running, call, denied))
@@ -380,7 +397,7 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
     Permit& permit = std::get<Permit>(decision);
     if (find_tool(permit.tool())->by == ToolSchema::By::Cell)
         return run_call(turn, running, std::move(permit));
-    if (const std::optional<ToolResult> result = run_own_tool(*this, turn, running, permit))
+    if (const std::optional<ToolResult> result = run_own_tool(*this, turn, running, std::move(permit)))
         finish(*result);
 }
 

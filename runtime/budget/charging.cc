@@ -22,6 +22,12 @@ Ledger::Where where_of(const RunningTurn& turn) {
     return {turn.agent, turn.session, turn.id};
 }
 
+// What an agent asks of itself is paid by the turn that asks.
+Ledger::Where where_of(const Warden::State& state, const RunningTurn& turn) {
+    const auto parent = state.turns.find(turn.parent);
+    return where_of(parent == state.turns.end() ? turn : parent->second);
+}
+
 }  // namespace
 
 void Warden::State::open_budgets() {
@@ -40,7 +46,7 @@ void Warden::State::charge(RunningTurn& turn, const json::Value& frame) {
     if (std::find(others.begin(), others.end(), call.asked) == others.end()) call.asked = model_of(turn.agent);
     const ModelServer* const server = server_named(options.model.server);
     call.free = (server && server->quirks.local) || options.model.name == kDemoModel;
-    const Ledger::Where where = where_of(turn);
+    const Ledger::Where where = where_of(*this, turn);
     count_stored(turn, call.asked.size());
     budgets->ledger.add(where, call.asked, spent_by(budgets->spending, call));
     for (const std::string& warning : budgets->warnings(where))
@@ -52,7 +58,7 @@ void Warden::State::charge(RunningTurn& turn, const json::Value& frame) {
 }
 
 std::string Warden::State::over_budget(const RunningTurn& turn) const {
-    return budgets->refusal(where_of(turn));
+    return budgets->refusal(where_of(*this, turn));
 }
 
 void Warden::State::put_spent(json::Value& turn_done, int64_t turn) const {

@@ -1,5 +1,6 @@
 // What is said of a call to the person, the store and the audit's reader: one line, of the model's own words.
 #include "builtins/edit.h"
+#include "builtins/plan.h"
 #include "builtins/search.h"
 #include "error.h"
 #include "tools.h"
@@ -9,6 +10,15 @@ namespace {
 
 std::string one_line(std::string_view text) {
     return shown_line(text, 200);
+}
+
+// What is worked on now, or else how much there is.
+std::string step_of(const std::string& plan) {
+    const json::Value steps = plan_steps(plan);
+    if (steps.is_null()) return "(none that can be read)";
+    for (const json::Value& step : steps.items())
+        if (step.text("state") == "now") return step.text("text");
+    return std::to_string(steps.items().size()) + " steps";
 }
 
 }  // namespace
@@ -30,8 +40,13 @@ std::string describe_call(const ToolCall& call) {
     if (call.name == "background")
         return one_line(name + ": " + arguments.text("action") + " " + arguments.text("id"));
     if (call.name == "more") return one_line(name + ": " + arguments.text("tool"));
+    if (call.name == "ask_user") return one_line(name + ": " + arguments.text("question"));
+    if (call.name == "delegate") return one_line(name + ": " + arguments.text("task"));
     if (call.name == "message")
         return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
+    if (call.name == "plan") return one_line(name + ": " + step_of(arguments.text("steps")));
+    if (call.name == "send")
+        return one_line(name + ": " + (arguments.find("path") ? arguments.text("path") : arguments.text("text")));
     if (call.name == "search") return one_line(name + ": " + shown_search(arguments));
     if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
     if (call.name == "web_fetch") return one_line(name + ": " + arguments.text("url"));

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "audit.h"
 #include "builtins/edit.h"
 #include "builtins/picture.h"
 #include "builtins/search.h"
@@ -209,6 +210,23 @@ json::Value write_text(const json::Value& request) {
                     {{seen_name(path, request.text("workspace")), content_mark(content)}}));
 }
 
+// What a file is, for somebody who is told of it and does not have it.
+json::Value sum_of(const json::Value& request) {
+    const std::string path = request.text("path");
+    const Target target = open_regular(find_place(request, path, Use::Write));
+    Sha256 sum;
+    uint64_t size = 0;
+    std::vector<char> buffer(65536);
+    while (const size_t n = read_some(target.fd.get(), buffer).value_or(0)) {
+        sum.add({buffer.data(), n});
+        size += n;
+    }
+    const json::Value said = json::Value::object({{"path", printable(seen_name(path, request.text("workspace")))},
+                                                  {"size", size},
+                                                  {"sha256", sum.hex()}});
+    return done(json::dump(said), size);
+}
+
 std::string read_request() {
     std::string text;
     std::vector<char> buffer(65536);
@@ -226,6 +244,7 @@ json::Value answer_to(const std::string& text) {
     if (op == "write") return write_text(request);
     if (op == "edit") return edit_files(request);
     if (op == "search") return search_files(request);
+    if (op == "send") return sum_of(request);
     throw Error("request: unknown operation");
 }
 

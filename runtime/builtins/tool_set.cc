@@ -10,6 +10,7 @@ namespace {
 using Type = ToolKey::Type;
 
 bool there(const ToolSchema& tool, const ToolSet& has) {
+    if (has.with < tool.with) return false;
     return std::string_view(tool.name) != "message" || !has.may_message.empty();
 }
 
@@ -35,10 +36,10 @@ json::Value schema_of(const ToolSchema& tool) {
         properties.set(key.name, std::move(property));
         if (key.required) required.push(key.name);
     }
-    return json::Value::object({{"type", "object"},
-                                {"properties", std::move(properties)},
-                                {"required", std::move(required)},
-                                {"additionalProperties", false}});
+    // Not said: that there are no further keys. Who tries one is told by policy; here it would stand in each tool.
+    json::Value schema = json::Value::object({{"type", "object"}, {"properties", std::move(properties)}});
+    if (!required.items().empty()) schema.set("required", std::move(required));
+    return schema;
 }
 
 json::Value told(const ToolSchema& tool, const std::string& more = {}) {
@@ -57,6 +58,16 @@ std::string rarely_used(const std::vector<ToolSchema>& tools) {
 }
 
 }  // namespace
+
+const char* partner_name(Partner partner) {
+    return partner == Partner::Person ? "person" : partner == Partner::Agent ? "agent" : "delegate";
+}
+
+Partner partner_from(std::string_view name) {
+    for (const Partner known : {Partner::Agent, Partner::Person})
+        if (name == partner_name(known)) return known;
+    return Partner::Delegate;
+}
 
 std::vector<ToolSchema> tool_table(const ToolSet& has) {
     std::vector<ToolSchema> tools;

@@ -13,7 +13,11 @@ namespace peacrab {
 struct ToolSet {
     bool cell = false;                     // a container of its own
     std::vector<std::string> may_message;  // agents it has a route to
+    Partner with = Partner::Delegate;      // who talks to it in this conversation
 };
+
+const char* partner_name(Partner partner);  // "delegate", "agent", "person"
+Partner partner_from(std::string_view name);  // any other is Delegate
 
 std::vector<ToolSchema> tool_table(const ToolSet& has);  // what this agent has, sorted by name
 // The `tools` array of a request: the same bytes for as long as the agent has the same.

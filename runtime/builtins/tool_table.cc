@@ -1,6 +1,9 @@
 // The rows. Must not decide anything: what fits a row is `policy`'s to say.
 #include "builtins/tool_table.h"
 
+#include "builtins/plan.h"
+#include "os.h"
+
 namespace peacrab {
 namespace {
 
@@ -12,8 +15,17 @@ constexpr int64_t kMaxPath = 4095;
 constexpr int64_t kMaxPattern = 4096;
 constexpr int64_t kMaxCommand = 64 << 10;
 constexpr int64_t kMaxPatch = 256 << 10;
-constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another
+constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another, or to the person
+constexpr int64_t kMaxPlan = 4 << 10, kMaxQuestion = 4 << 10;
 constexpr int64_t kMaxLine = int64_t{1} << 40;
+
+std::string ask_goes(const json::Value& arguments) {
+    const std::vector<std::string> choices = choices_in(arguments.text("choices"));
+    if (choices.size() > 20) return "choices: at most 20, one a line";
+    for (const std::string& choice : choices)
+        if (choice.size() > 200) return "choices: each at most 200 bytes; say more in the question";
+    return {};
+}
 
 std::string background_goes(const json::Value& arguments) {
     if (arguments.text("action") != "list" && !arguments.find("id"))
@@ -40,6 +52,16 @@ std::string search_goes(const json::Value& arguments) {
     return {};
 }
 
+std::string plan_goes(const json::Value& arguments) {
+    if (!plan_steps(arguments.text("steps")).is_null()) return {};
+    return "steps: one a line, each begins with [x] (done), [>] (now) or [ ] (open); at most 50";
+}
+
+std::string send_goes(const json::Value& arguments) {
+    if (!arguments.find("text") && !arguments.find("path")) return "text or path is missing";
+    return {};
+}
+
 std::string shell_goes(const json::Value& arguments) {
     if (!arguments.flag("background")) return {};
     if (arguments.find("timeout")) return "timeout and background do not go together";
@@ -54,11 +76,24 @@ const std::vector<ToolSchema>& every_tool() {
     using Effect = ToolSchema::Effect;
     using By = ToolSchema::By;
     static const std::vector<ToolSchema> kTable = {
+        {"ask_user",
+         "Ask the person and wait. The turn ends here and goes on with the answer, so ask only what you can "
+         "neither find out nor decide. When nobody answers in time, it goes on with default.",
+         {{"question", Type::Text, true, "", 1, kMaxQuestion},
+          {"choices", Type::Text, false, "One a line", 1, kMaxQuestion},
+          {"default", Type::Text, false, "", 1, kMaxQuestion},
+          {"timeout", Type::Integer, false, "Seconds, default 86400", 1, 30 * 86'400}},
+         ask_goes, Effect::Writes, By::Warden, "a question to the person", Partner::Person},
         {"background",
          "Look after what shell started with background.",
          {{"action", Type::Choice, true, "", 0, 0, {"list", "read", "stop"}},
           {"id", Type::Text, false, "For read (what is new) and stop", 1, 16}},
-         background_goes, Effect::Writes, By::Cell, "after shell's background: list, read, stop"},
+         background_goes, Effect::Writes, By::Cell, "what shell left running"},
+        {"delegate",
+         "Give a part of the work to yourself, in a conversation of its own and the same workspace. It knows "
+         "nothing but the task; nothing but its answer comes back.",
+         {{"task", Type::Text, true, "", 1, kMaxMessage}},
+         nullptr, Effect::Writes, By::Warden, "work to yourself", Partner::Agent},
         {"edit",
          "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
          {{"path", Type::Text, false, "", 1, kMaxPath},
@@ -70,12 +105,16 @@ const std::vector<ToolSchema>& every_tool() {
         {"message",
          "Send a message to another agent. An answer, if any, comes later, as a message.",
          {{"agent", Type::Choice, true, ""}, {"text", Type::Text, true, "", 1, kMaxMessage}},
-         nullptr, Effect::Writes, By::Warden, "to another agent"},
+         nullptr, Effect::Writes, By::Warden, "to another agent", Partner::Agent},
         {"more",
          "Rarely used tools. Without arguments: how to use one; with: it runs. There are: ",
          {{"tool", Type::Text, true, "", 1, 64},
           {"arguments", Type::Text, false, "A JSON object", 1, kMaxText}},
          more_goes, Effect::Reads, By::Warden},
+        {"plan",
+         "Show the person your plan, whole, at each change.",
+         {{"steps", Type::Text, true, "One a line: [x] done, [>] now, [ ] open", 1, kMaxPlan}},
+         plan_goes, Effect::Reads, By::Warden},
         {"read",
          "Read a text file or picture. At most 2000 lines or 48 KiB a call; the end says how to go on.",
          {{"path", Type::Text, true, "In the workspace, or of kept output", 1, kMaxPath},
@@ -89,6 +128,11 @@ const std::vector<ToolSchema>& every_tool() {
           {"glob", Type::Text, false, "*.c, src/**", 1, kMaxPattern},
           {"limit", Type::Integer, false, "", 1, 1000}},
          search_goes, Effect::Reads},
+        {"send",
+         "Give the person text or a file of the workspace now, and go on working.",
+         {{"text", Type::Text, false, "", 1, kMaxMessage},
+          {"path", Type::Text, false, "", 1, kMaxPath}},
+         send_goes, Effect::Writes, By::Warden, "text or a file to the person, now", Partner::Person},
         {"shell",
          "Run a command with sh -c in the workspace. No terminal. Files stay; processes end with "
          "the call. Long output is cut in the middle and kept in a file.",
@@ -110,6 +154,14 @@ const std::vector<ToolSchema>& every_tool() {
           {"content", Type::Text, true, "", 0, kMaxText}}},
     };
     return kTable;
+}
+
+std::vector<std::string> choices_in(std::string_view text) {
+    std::vector<std::string> choices = split(text, '\n');
+    std::erase_if(choices, [](const std::string& choice) {
+        return choice.find_first_not_of(" \t\r") == std::string::npos;
+    });
+    return choices;
 }
 
 const ToolSchema* find_tool(std::string_view name) {

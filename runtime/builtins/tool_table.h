@@ -21,6 +21,9 @@ struct ToolKey {
     enum class Needs { Nothing, Cell } needs = Needs::Nothing;
 };
 
+// Who talks to the agent in a conversation, the least trusted first.
+enum class Partner { Delegate, Agent, Person };  // it itself; another agent; the person
+
 struct ToolSchema {
     const char* name;
     const char* description;  // terse: all of them and the message fit 4 KB
@@ -32,9 +35,11 @@ struct ToolSchema {
     // Rarely used: the model is told of it only this, in a few words, within the tool `more`. Null: it is
     // always shown whole.
     const char* rarely = nullptr;
+    Partner with = Partner::Delegate;  // only in conversations with this one, or a later one
 };
 
 const std::vector<ToolSchema>& every_tool();  // sorted by name
+std::vector<std::string> choices_in(std::string_view text);  // of `ask_user`: one a line
 const ToolSchema* find_tool(std::string_view name);  // null: there is none
 
 }  // namespace peacrab

@@ -25,7 +25,7 @@ class Watch {
         : options_(options),
           wire_(warden),
           streams_(::isatty(options.out_fd) && !with_schema),
-          view_({options.plain, options.colour, streams_},
+          view_({options.plain, options.colour, streams_, options.agent},
                 [this](TurnView::Stream stream, std::string_view text) {
                     if (stream == TurnView::Stream::Text)
                         put_out(text);
@@ -45,6 +45,9 @@ class Watch {
     void on_json_reply();
     void say(const std::string& text);
     std::optional<int> on_signal(Interrupt interrupt);
+    bool may_answer() const;
+    std::optional<int> take_answer();
+    int held();
 
     const TerminalOptions& options_;
     TerminalSignals signals_;
@@ -53,9 +56,11 @@ class Watch {
     TurnView view_;
     std::string question_, message_id_, turn_;
     bool attached_ = false, caught_up_ = false, detach_ = false, stopping_ = false;
-    std::string reply_;
+    std::string reply_, session_;
     std::optional<Schema> schema_;
     int repairs_ = 0;  // asked for
+    bool asked_ = false;  // the person, who may type an answer
+    std::string typed_;
     std::optional<int> exit_code_;
 };
 
@@ -74,6 +79,7 @@ void Watch::on_frame(const json::Value& frame) {
     const std::string& type = frame.at("type").as_string();
     if (type == "attached") {
         attached_ = true;
+        session_ = frame.text("session");
     } else if (type == "caught_up") {
         // Only now: what comes before is of other turns, or of the watched one.
         if (!message_id_.empty() && !caught_up_)
@@ -101,10 +107,16 @@ void Watch::on_turn_frame(const json::Value& frame) {
     if (options_.json) put_out(json::dump(frame) + "\n");
     if (type == "turn_done") on_done(frame);
     if (!options_.json) view_.show(frame);
+    if (type == "turn_done" && frame.text("status") == "waiting") {
+        asked_ = may_answer();
+        if (!asked_) exit_code_ = held();
+        if (asked_) put_quietly(options_.err_fd, "> ");
+    }
 }
 
 void Watch::on_done(const json::Value& frame) {
     const std::string& status = frame.at("status").as_string();
+    if (status == "waiting") return;
     exit_code_ = status == "done"            ? kExitReplied
                  : status == "stopped"       ? kExitStopped
                  : status == "budget"        ? kExitBudget
@@ -114,6 +126,37 @@ void Watch::on_done(const json::Value& frame) {
     if (streams_ || options_.json || status != "done") return;
     if (reply_.empty() || reply_.back() != '\n') reply_ += '\n';
     put_out(reply_);
+}
+
+bool Watch::may_answer() const {
+    return streams_ && !options_.json && !message_id_.empty() && ::isatty(options_.in_fd);
+}
+
+// The question stands, whoever goes.
+int Watch::held() {
+    view_.line("it waits for an answer: peacrab ask --session " + one_line(session_, 40) +
+               " \"the answer\", or say it in the chat of this session");
+    return kExitHeld;
+}
+
+// A line from a terminal: the answer, and the turn that goes on with it is watched.
+std::optional<int> Watch::take_answer() {
+    std::array<char, 4096> bytes;
+    const std::optional<size_t> n = read_some(options_.in_fd, bytes);
+    if (!n) return std::nullopt;
+    if (*n == 0 || typed_.size() > kMaxText) return held();
+    typed_.append(bytes.data(), *n);
+    const size_t end = typed_.find('\n');
+    if (end == std::string::npos) return std::nullopt;
+    const std::string line = clean_text(typed_.substr(0, end), kMaxMessage);
+    typed_.clear();
+    if (line.find_first_not_of(" \t") == std::string::npos) return std::nullopt;
+    asked_ = false;
+    view_.line_ended();
+    turn_.clear();
+    reply_.clear();
+    say(line);
+    return std::nullopt;
 }
 
 // What is wrong goes back to the model as the next message of the session: a turn of its own, so that it is
@@ -156,6 +199,7 @@ std::optional<int> Watch::on_signal(Interrupt interrupt) {
     const int number = signals_.next();
     const bool ends = number == SIGHUP || number == SIGTERM;
     if (!ends && number != SIGINT) return std::nullopt;
+    if (asked_) return held();
     const bool sent = !message_id_.empty() && caught_up_;
     if (ends || interrupt == Interrupt::Leaves || stopping_ || !sent) {
         if (!turn_.empty()) {
@@ -182,11 +226,15 @@ int Watch::watch(Interrupt interrupt) {
             view_.line(gone_sentence(options_, wire_), TurnView::Tone::Bad);
             return kExitUnreachable;
         }
-        pollfd all[] = {{wire_.fd(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
-        if (::poll(all, 2, then == LineSource::Then::Again ? 0 : -1) < 0 && errno != EINTR)
+        pollfd all[] = {{wire_.fd(), POLLIN, 0},
+                        {signals_.fd(), POLLIN, 0},
+                        {asked_ ? options_.in_fd : -1, POLLIN, 0}};
+        if (::poll(all, 3, then == LineSource::Then::Again ? 0 : -1) < 0 && errno != EINTR)
             throw ErrnoError("terminal: poll");
         if (all[1].revents != 0)
             if (const std::optional<int> code = on_signal(interrupt)) return *code;
+        if (all[2].revents != 0)
+            if (const std::optional<int> code = take_answer()) return *code;
     }
 }
 

@@ -25,7 +25,7 @@ class Chat {
         : options_(options),
           wire_(warden),
           lines_(lines),
-          view_({options.plain, options.colour, true},
+          view_({options.plain, options.colour, true, options.agent},
                 [this](TurnView::Stream, std::string_view text) {
                     if (!lines_.print(text)) wire_.tell_nothing();
                 }) {}

@@ -20,14 +20,14 @@ namespace peacrab {
 constexpr int kExitReplied = 0;
 constexpr int kExitTurnFailed = 1;   // the sentence is on stderr; with a schema: no reply fitted
 constexpr int kExitUsage = 2;        // bad input: an option, a schema, no such agent, session or turn
-constexpr int kExitHeld = 3;         // kept for actions that wait for a person's yes: nothing gives it yet
+constexpr int kExitHeld = 3;         // it has asked the person, and waits for the answer
 constexpr int kExitBudget = 4;       // nothing more may be spent; `more` allows it
 constexpr int kExitModelDown = 5;    // nobody could be asked, or who was could not answer now
 constexpr int kExitUnreachable = 6;  // no machine, or it ended under us
 constexpr int kExitStopped = 130;    // Ctrl-C
 constexpr const char* kExitCodes =
     "Exit code: 0 done, 1 the turn failed (also: no reply fits --schema), 2 bad input (also: no such agent,\n"
-    "session or turn), 3 held for a person's yes (kept for later: nothing is held yet), 4 the budget is spent,\n"
+    "session or turn), 3 held: it has asked the person and waits for the answer, 4 the budget is spent,\n"
     "5 the model is down (out of reach, overloaded, silent), 6 no agent to talk to, 130 stopped.\n";
 
 struct TerminalOptions {

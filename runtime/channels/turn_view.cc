@@ -7,6 +7,7 @@
 #include "channels/turn_view.h"
 
 #include <algorithm>
+#include <ctime>
 
 #include "budget/spending.h"
 #include "frame.h"
@@ -29,6 +30,11 @@ std::string clipped(std::string text, size_t limit) {
 std::string cost_of(const json::Value& frame) {
     if (!frame.find("cost")) return "cost unknown";
     return in_usd(std::clamp<int64_t>(frame.integer("cost"), 0, kNoLimit / 1000) * 1000);
+}
+
+// An event of its own tells what such a call did.
+bool shows_itself(const std::string& tool) {
+    return tool == "plan" || tool == "send" || tool == "ask_user";
 }
 
 }  // namespace
@@ -67,6 +73,14 @@ void TurnView::show(const json::Value& frame) {
         tool_done(frame);
     } else if (type == "notice") {
         line(frame.at("text").as_string());
+    } else if (type == "plan") {
+        plan(frame);
+    } else if (type == "question") {
+        question(frame);
+    } else if (type == "said") {
+        said(frame.at("text").as_string());
+    } else if (type == "file") {
+        file(frame);
     } else if (type == "reply") {
         reply(frame.at("text").as_string());
     } else if (type == "turn_done") {
@@ -144,6 +158,10 @@ void TurnView::tool(const json::Value& frame) {
     const std::string id = frame.at("call").as_string();
     const std::string summary = one_line(frame.at("summary").as_string());
     if (calls_.size() < kMaxCalls) calls_[id] = summary;
+    if (shows_itself(frame.text("name")) && calls_.contains(id)) {
+        untold_.insert(id);
+        return;
+    }
     sink_(Stream::Activity, call_line(summary));
     activity_open_ = true;
     open_call_ = id;
@@ -155,12 +173,13 @@ void TurnView::tool_done(const json::Value& frame) {
     const auto call = calls_.find(id);
     const std::string summary = call == calls_.end() ? ended : call->second;
     if (call != calls_.end()) calls_.erase(call);
+    const std::string outcome = one_line(frame.at("outcome").as_string(), 40);
+    const bool good = outcome == "ok" || outcome == "waiting";
+    if (untold_.erase(id) > 0 && good) return;
     if (!activity_open_ || open_call_ != id) {
         close_lines();
         sink_(Stream::Activity, call_line(summary));
     }
-    const std::string outcome = one_line(frame.at("outcome").as_string(), 40);
-    const bool good = outcome == "ok";
     std::string rest = outcome + " " + spoken_time(frame.integer("ms"));
     if (!good && !ended.empty() && ended != summary) rest += " (" + ended + ")";
     sink_(Stream::Activity, painted(rest, good ? Tone::Good : Tone::Bad) + "\n");
@@ -180,14 +199,63 @@ void TurnView::reply(const std::string& whole) {
     close_text();
 }
 
+// What is done takes one line, and what is far off none.
+void TurnView::plan(const json::Value& frame) {
+    constexpr size_t kMostLines = 10;
+    const auto& steps = frame.at("steps").items();
+    size_t done = 0, shown = 0;
+    while (done < steps.size() && steps[done].text("state") == "done") ++done;
+    if (done > 1) line("  [x] " + std::to_string(done) + " steps done");
+    for (size_t i = done > 1 ? done : 0; i < steps.size(); ++i) {
+        if (++shown > kMostLines) return line("  [ ] " + std::to_string(steps.size() - i) + " more");
+        const std::string state = steps[i].text("state");
+        const bool now = state == "now";
+        line((state == "done" ? "  [x] " : now ? "  [>] " : "  [ ] ") + one_line(steps[i].text("text"), 100),
+             now ? Tone::Plain : Tone::Quiet);
+    }
+}
+
+// Where replies are kept back it is no reply either.
+void TurnView::said(const std::string& whole) {
+    streamed_.clear();
+    if (!options_.stream_text) return line(whole, Tone::Plain);
+    close_lines();
+    text(whole);
+    close_text();
+}
+
+void TurnView::question(const json::Value& frame) {
+    line("  ? " + frame.at("text").as_string(), Tone::Plain);
+    int number = 0;
+    if (const json::Value* choices = frame.find("choices"))
+        for (const json::Value& choice : choices->items())
+            line("    " + std::to_string(++number) + " " + one_line(choice.as_string()), Tone::Plain);
+    const int64_t left = std::clamp<int64_t>(frame.integer("until") - int64_t{::time(nullptr)}, 0, 30 * 86'400);
+    const std::string soon = left < 7200 ? spoken_time(left * 1000) : std::to_string((left + 1800) / 3600) + " h";
+    const std::string otherwise = frame.find("default")
+                                      ? "it goes on with: " + one_line(frame.text("default"))
+                                      : std::string("it is told that nobody answered");
+    line("    (" + std::string(number ? "a number or words; " : "") + "after " + soon + " " + otherwise + ")");
+}
+
+void TurnView::file(const json::Value& frame) {
+    const std::string path = one_line(frame.at("path").as_string(), 400);
+    line("  file: " + path + " (" + std::to_string(frame.integer("size")) + " bytes, sha256 " +
+             one_line(frame.text("sha256"), 64) + "); peacrab cp " + options_.agent + ":" + path + " . fetches it",
+         Tone::Plain);
+}
+
 void TurnView::turn_done(const json::Value& frame) {
     const std::string status = frame.at("status").as_string();
     const std::string error = one_line(frame.text("error"), 2000);
     close_lines();
     calls_.clear();
+    untold_.clear();
     streamed_.clear();
     if (status == "stopped") {
         line("  (stopped)");
+    } else if (status == "waiting") {
+        line("  (it waits for your answer)");
     } else if (status == "interrupted") {
         line("interrupted: " + (error.empty() ? "the turn was cut off; say so to go on" : error),
              Tone::Bad);

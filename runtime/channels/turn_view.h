@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -20,11 +21,12 @@ class TurnView {
         bool plain = true;  // ASCII only
         bool colour = false;
         bool stream_text = true;  // false: deltas and replies are kept from the sink
+        std::string agent = "main";  // whose files are spoken of
     };
 
     TurnView(Options options, Sink sink) : options_(std::move(options)), sink_(std::move(sink)) {}
 
-    // delta, restart, tool, tool_done, notice, reply, turn_done; others are not its business.
+    // delta, restart, tool, tool_done, notice, plan, said, file, question, reply, turn_done; others are not its business.
     void show(const json::Value& frame);
     // Text of a running turn that was streamed before we came.
     void show_partial(const std::string& text);
@@ -51,6 +53,10 @@ class TurnView {
     void tool(const json::Value& frame);
     void tool_done(const json::Value& frame);
     void reply(const std::string& whole);
+    void plan(const json::Value& frame);
+    void said(const std::string& whole);
+    void file(const json::Value& frame);
+    void question(const json::Value& frame);
     void turn_done(const json::Value& frame);
     void footer(const json::Value& frame);
 
@@ -60,6 +66,7 @@ class TurnView {
     bool text_open_ = false, activity_open_ = false;  // the stream's last line has no newline yet
     std::map<std::string, std::string> calls_;        // running calls: id → summary
     std::string open_call_;                           // the call whose line is the open one
+    std::set<std::string> untold_;                    // calls that show themselves when all is well
 };
 
 // One line of hostile text: escaped, line breaks as blanks, at most `limit` bytes.

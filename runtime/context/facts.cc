@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "builtins/plan.h"
 #include "context/view.h"
 #include "error.h"
 #include "policy.h"
@@ -96,6 +97,7 @@ std::string listed(const char* title, const std::vector<std::string>& lines, siz
 struct Gathered {
     std::vector<std::string> said, agents, written, failed;
     std::map<std::string, std::string> running;
+    std::vector<std::string> plan;  // the latest, of the whole journal: as it is now
 };
 
 // What the warden puts behind what was said: which background processes have ended. Their command lines are
@@ -148,6 +150,15 @@ void gather_result(Gathered& all, const Entry& entry, const Call& call) {
                              outcome_name(entry.outcome) + ": " + line(last_line(entry.text), 160) + ")");
 }
 
+std::vector<std::string> plan_of(const Call& call) {
+    std::vector<std::string> lines;
+    const json::Value steps = plan_steps(call.input.text("steps"));
+    if (steps.is_null()) return lines;
+    for (const json::Value& step : steps.items())
+        lines.push_back(step.text("state") + ": " + line(step.text("text"), 200));
+    return lines;
+}
+
 Gathered gather(const std::vector<Entry>& entries, int64_t upto, const std::string& turn, size_t said_now) {
     Gathered all;
     std::map<std::string, Call> calls;
@@ -164,6 +175,10 @@ Gathered gather(const std::vector<Entry>& entries, int64_t upto, const std::stri
         if (call == calls.end()) continue;
         if (call->second.name == "background" || call->second.input.flag("background"))
             note_background(all.running, entry.text);
+        if (call->second.name == "plan" && entry.outcome == Outcome::Ok) all.plan = plan_of(call->second);
+        if (counts && call->second.name == "ask_user" && entry.outcome == Outcome::Ok)
+            all.said.push_back("asked " + json::dump(line(call->second.input.text("question"), 150)) + ": " +
+                               json::dump(line(entry.text, kSaid)));
         if (counts) gather_result(all, entry, call->second);
     }
     return all;
@@ -176,6 +191,7 @@ std::string facts(const std::vector<Entry>& entries, int64_t upto, const std::st
     std::vector<std::string> running;
     for (const auto& [id, title] : all.running) running.push_back(id + ": " + title);
     std::string out = listed("The person said:", all.said, limit / 2);
+    out += listed("The plan:", all.plan, limit / 8);
     out += listed("Other agents said:", all.agents, limit / 8);
     out += listed("Files written:", all.written, limit / 8);
     out += listed("Calls that failed:", all.failed, limit / 8);

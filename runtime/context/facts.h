@@ -12,7 +12,7 @@ namespace peacrab {
 // Of all entries up to `upto`, in lines of at most `limit` bytes together, the older left out first: what the
 // person said (each shortened to 300 bytes; that of the turn `turn`, which may still be at work on it, to 4 KiB
 // where that fits) and other agents, the files that were written, the calls that failed, and what was left
-// running in the background (of the whole journal: as it is now).
+// running in the background, and the plan (both of the whole journal: as they are now).
 std::string facts(const std::vector<Entry>& entries, int64_t upto, const std::string& turn, size_t limit);
 
 // Of what stands before the summary in force facts() is all that is still made: what it does not need of it is

@@ -160,6 +160,7 @@ void undo(State& state, Client& client) {
     const bool done = state.kept([&] {
         state.store.together([&] {
             state.store.undo_turn(client.session, last->turn);
+            state.close_question(client.session, Outcome::Interrupted);  // it was that turn's
             state.store.add_event(client.session, 0, event);
         });
     });

@@ -34,7 +34,7 @@ void deliver(Warden::State& state, const Delivery& delivery, const std::string& 
     state.bury(session.id);
     const auto running = state.turns.find(session.id);
     const bool steers = running != state.turns.end();
-    if (!steers && state.turns.size() >= Warden::kMaxTurns) throw Error("message: too many turns run at once");
+    if (!steers && state.full()) throw Error("message: too many turns run at once");
     if (steers && !state.takes_more(running->second, marked)) throw Error("message: too much waits there");
     int64_t turn = steers ? running->second.id : 0;
     state.store.together([&] {
@@ -56,7 +56,7 @@ void message_refused(Warden::State& state, const RunningTurn& turn, const ToolCa
     note_route(state, turn, {}, call.arguments, "refused: " + why);
 }
 
-std::optional<ToolResult> run_message(Warden::State& state, RunningTurn& turn, RunningCall&, const Permit& permit) {
+std::optional<ToolResult> run_message(Warden::State& state, RunningTurn& turn, RunningCall&, Permit permit) {
     const std::string to = permit.arguments().text("agent"), text = permit.arguments().text("text");
     const std::string summary = "message: to " + shown_line(to, 40);
     auto decision = route(state.options.agents, {turn.agent, to, state.store.hops(turn.id),

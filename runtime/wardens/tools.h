@@ -10,15 +10,18 @@ namespace peacrab {
 
 // Runs it. Nothing: its result comes later, with State::finish_call. May throw Error: then the turn fails.
 std::optional<ToolResult> run_own_tool(Warden::State& state, RunningTurn& turn, RunningCall& call,
-                                       const Permit& permit);
+                                       Permit permit);
 // Policy has refused a call of any tool.
 void own_tool_refused(Warden::State& state, const RunningTurn& turn, const ToolCall& call, const std::string& why);
 
 // The rows.
+std::optional<ToolResult> run_ask_user(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
+std::optional<ToolResult> run_delegate(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
 std::optional<ToolResult> run_message(Warden::State& state, RunningTurn& turn, RunningCall& call,
-                                      const Permit& permit);
+                                      Permit permit);
 void message_refused(Warden::State& state, const RunningTurn& turn, const ToolCall& call, const std::string& why);
-std::optional<ToolResult> run_more(Warden::State& state, RunningTurn& turn, RunningCall& call,
-                                   const Permit& permit);
+std::optional<ToolResult> run_more(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
+std::optional<ToolResult> run_plan(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
+std::optional<ToolResult> run_send(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
 
 }  // namespace peacrab

@@ -60,9 +60,9 @@ def known(request):
 class Place:
     """A home, a folder to work in, and an unprivileged user where there is one to become."""
 
-    def __init__(self, scratch, port, name):
-        self.folder, self.url = scratch / name, f"http://127.0.0.1:{port}/s/trace.{name}"
-        self.scenario = f"trace.{name}"
+    def __init__(self, scratch, port, name, kind="trace"):
+        self.scenario = f"{kind}.{name}"
+        self.folder, self.url = scratch / name, f"http://127.0.0.1:{port}/s/{self.scenario}"
         for part in (self.folder, self.folder / "home", self.folder / "work"):
             part.mkdir()
             if os.geteuid() == 0:
@@ -78,20 +78,25 @@ class Place:
         return subprocess.run(self.command(words, before), cwd=self.folder / "work", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, text=True, check=False)
 
-    def taken(self):
-        """Whether the warden had the first message in its store."""
+    def stored(self, query, *values):
+        """What the warden's store answers; 0 when it has not even its tables."""
         store = self.folder / "home/.local/state/peacrab/local/warden.db"
         if not store.exists():
-            return False
+            return 0
         copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
         for part in store.parent.glob("warden.db*"):
             shutil.copy(part, copy)
         with sqlite3.connect(copy / "warden.db") as database:
             try:
-                return database.execute("SELECT count(*) FROM inbox WHERE text = ?", (FIRST,)).fetchone()[0] == 1
-            except sqlite3.OperationalError:  # not even its tables
-                return False
+                return database.execute(query, values).fetchone()[0]
+            except sqlite3.OperationalError:
+                return 0
+
+    def taken(self):
+        """Whether the warden had the first message in its store."""
+        return self.stored("SELECT count(*) FROM inbox WHERE text = ?", FIRST) == 1
 
     def ran(self):
         trace = self.folder / "work/ran"

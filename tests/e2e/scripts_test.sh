@@ -65,7 +65,7 @@ gives 0 both talk ask 'please' - < <(echo 'remember the word heron')
 is both.out 'Noted: heron.'
 gives 0 help agent --help
 wants help.out '2 bad input'
-wants help.out '3 held for a person'
+wants help.out '3 held: it has asked the person'
 echo 'ok: exit codes 0, 1, 2, 5, 6; pipes'
 
 # ---- sessions, gone on with

@@ -105,6 +105,16 @@ void spends(FrameSocket& warden) {
     warden.send(done_frame());
 }
 
+// What a turn may have stored is bounded, however small the parts are.
+void sends_without_end(FrameSocket& warden) {
+    for (int i = 0; i < 10'000; ++i) {
+        warden.send(json::Value::object(
+            {{"type", "tool"}, {"id", "c"}, {"name", "send"}, {"arguments", R"({"text":"hi"})"}}));
+        (void)warden.receive(Deadline::never());
+    }
+    warden.send(done_frame());
+}
+
 void spends_and_answers(FrameSocket& warden) {
     warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
     (void)told_of(warden, usage_of(5000));
@@ -134,6 +144,34 @@ void names_a_cheaper_model(FrameSocket& warden) {
     answers(warden);
 }
 
+void ask_the_person(FrameSocket& warden) {
+    warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
+    warden.send(json::Value::object(
+        {{"type", "tool"}, {"id", "c"}, {"name", "ask_user"}, {"arguments", R"({"question":"may I?"})"}}));
+    (void)warden.receive(Deadline::never());
+}
+
+void asks_and_goes_on(FrameSocket& warden) {
+    ask_the_person(warden);
+    warden.send(json::Value::object(
+        {{"type", "tool"}, {"id", "d"}, {"name", "plan"}, {"arguments", R"({"steps":"[>] all of it"})"}}));
+    (void)warden.receive(Deadline::never());
+    answers(warden);
+}
+
+void asks_and_answers_itself(FrameSocket& warden) {
+    ask_the_person(warden);
+    warden.send(reply_frame("The person answers: yes"));
+    warden.send(json::Value::object({{"type", "took"}, {"count", 1}}));
+    warden.send(done_frame());
+}
+
+void asks_and_stays(FrameSocket& warden) {
+    ::close(kTurnStop);
+    ask_the_person(warden);
+    ::pause();
+}
+
 int play(const std::string& name) {
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     (void)warden.receive(Deadline::never());  // start
@@ -148,7 +186,11 @@ int play(const std::string& name) {
         {"ignores that it is over", ignores_that_it_is_over},
         {"says 2^63", says_2_to_the_63},
         {"says less than nothing", says_less_than_nothing},
-        {"names a cheaper model", names_a_cheaper_model}};
+        {"names a cheaper model", names_a_cheaper_model},
+        {"asks and goes on", asks_and_goes_on},
+        {"asks and stays", asks_and_stays},
+        {"asks and answers itself", asks_and_answers_itself},
+        {"sends without end", sends_without_end}};
     try {
         for (const auto& [known, part] : parts)
             if (name == known) part(warden);
@@ -306,6 +348,47 @@ TEST_CASE("warden: who comes back is shown the end of a turn, and no more than c
         CHECK(later.count("notice") == 1);
         CHECK(later.frames.back().text("type") == "caught_up");
         CHECK(later.bytes < MiB(3).count);
+    }
+}
+
+TEST_CASE("warden: a turn that sends without end is cut off, and its session lives on") {
+    House house("sends without end");
+    Client client;
+    house.attach(client);
+    house.say(client, "first");
+    REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+    CHECK(client.last("turn_done").text("status") == "failed");
+    CHECK(client.last("turn_done").text("error").find("one turn may") != std::string::npos);
+    CHECK(client.count("said") > 100);
+    CHECK(client.count("said") < 5'000);
+    Client later;
+    house.attach(later);
+    CHECK(later.count("caught_up") == 1);
+    CHECK(later.bytes < MiB(3).count);
+}
+
+TEST_CASE("warden: who has asked the person does nothing more, and cannot answer for them") {
+    for (const char* part : {"asks and goes on", "asks and answers itself", "asks and stays"}) {
+        CAPTURE(part);
+        House house(part);
+        Client client;
+        house.attach(client);
+        house.say(client, "first");
+        REQUIRE(house.until([&] { return client.count("turn_done") == 1; }));
+        CHECK(client.last("turn_done").text("status") == "waiting");
+        CHECK(client.count("question") == 1);
+        CHECK(client.count("plan") == 0);
+        const auto open = [&] {
+            Database database(house.folder.path + "/warden.db", Durability::ProcessCrash);
+            Statement query = database.prepare("SELECT count(*) FROM calls WHERE outcome = 'waiting'");
+            query.step();
+            return query.integer(0);
+        };
+        CHECK(open() == 1);
+        house.say(client, "second");
+        CHECK(house.until([&] { return client.count("turn_done") == 2; }));
+        CHECK(open() == 1);  // its own, new one
+        CHECK(client.count("question") == 2);
     }
 }
 

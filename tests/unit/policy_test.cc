@@ -2,12 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include "builtins/plan.h"
+
 using namespace peacrab;
 
 namespace {
 
 const ToolSet kLeast;
 const ToolSet kCell{true, {}};
+const ToolSet kRouted{true, {"scout"}, Partner::Person};
 
 std::string denied(const std::string& name, const std::string& arguments,
                    const ToolSet& has = kLeast) {
@@ -39,7 +42,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("background, edit, more, read, search, shell, web_fetch, write") != std::string::npos);
+    CHECK(why.find("background, edit, more, plan, read, search, shell, web_fetch, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -163,17 +166,42 @@ TEST_CASE("policy: only an agent with a route has the tool message, and only alo
     const std::string text = R"({"agent":"scout","text":"hi"})";
     CHECK(denied("message", text, kCell).find("there is no tool") != std::string::npos);
     CHECK(denied("message", text, kCell).find("scout") == std::string::npos);
-    const ToolSet routed{true, {"scout"}};
-    CHECK(allowed("message", text, routed));
-    CHECK(allowed("message", R"({"agent":"scout","text":"\u0000"})", routed));
-    CHECK(denied("message", R"({"agent":"writer","text":"hi"})", routed) ==
+    CHECK(allowed("message", text, kRouted));
+    CHECK(allowed("message", R"({"agent":"scout","text":"\u0000"})", kRouted));
+    CHECK(denied("message", R"({"agent":"writer","text":"hi"})", kRouted) ==
           "message: agent must be one of: scout");
     CHECK(!allowed("message", "{\"agent\":\"scout\",\"text\":\"" + std::string(32769, 'x') + "\"}",
-                   routed));
+                   kRouted));
+}
+
+TEST_CASE("policy: what speaks to somebody is there only where somebody of that kind listens") {
+    const std::string message = R"({"agent":"scout","text":"hi"})", send = R"({"text":"hi"})";
+    for (const Partner with : {Partner::Delegate, Partner::Agent, Partner::Person}) {
+        const ToolSet has{true, {"scout"}, with};
+        CHECK(allowed("message", message, has) == (with != Partner::Delegate));
+        CHECK(allowed("send", send, has) == (with == Partner::Person));
+        CHECK(partner_from(partner_name(with)) == with);
+    }
+    CHECK(partner_from("Person") == Partner::Delegate);
+    CHECK(denied("send", "{}", kRouted) == "send: text or path is missing");
+}
+
+TEST_CASE("policy: a plan is steps, each with its mark") {
+    for (const char* text : {"[x] a\\n[>] b\\n[ ] c", "- [X] a\\n\\n  2. [ ] b\\n* [>]b\\n"})
+        CHECK_MESSAGE(allowed("plan", std::string("{\"steps\":\"") + text + "\"}"), text);
+    for (const char* text : {"a", "[y] a", "[x]", "[x] ", "[ ] a\\nb", "\\n", "[]a", "x] a", "1"})
+        CHECK_MESSAGE(!allowed("plan", std::string("{\"steps\":\"") + text + "\"}"), text);
+    std::string many;
+    for (int i = 0; i < 51; ++i) many += "[ ] a\\n";
+    CHECK(!allowed("plan", "{\"steps\":\"" + many + "\"}"));
+    const json::Value steps = plan_steps("1. [x] one \n[>] two");
+    REQUIRE(steps.items().size() == 2);
+    CHECK(steps.items()[0].text("text") == "one");
+    CHECK(steps.items()[1].text("state") == "now");
 }
 
 TEST_CASE("policy: the schema shown to the model, at once or on request, is the one that is checked") {
-    for (const ToolSet& has : {ToolSet{}, kCell, ToolSet{true, {"scout"}}}) {
+    for (const ToolSet& has : {ToolSet{}, kCell, kRouted}) {
         const json::Value tools = tools_for_model(has);
         size_t always = 0;
         for (const ToolSchema& row : tool_table(has)) {
@@ -181,7 +209,6 @@ TEST_CASE("policy: the schema shown to the model, at once or on request, is the 
             const json::Value tool = tool_for_model(has, row.name);
             CHECK(tool.text("name") == row.name);
             const json::Value& schema = tool.at("input_schema");
-            CHECK_FALSE(schema.at("additionalProperties").as_bool());
             const json::Value& properties = schema.at("properties");
             CHECK(properties.members().size() == row.keys.size());
             for (const ToolKey& key : row.keys) {
@@ -194,13 +221,12 @@ TEST_CASE("policy: the schema shown to the model, at once or on request, is the 
             }
         }
         CHECK(tools.items().size() == always);
-        CHECK(json::dump(tools).size() <= 2800);  // the first request must stay within 4 KB
+        CHECK(json::dump(tools).size() <= 3200);  // the first request must stay within 4 KB
     }
 }
 
 TEST_CASE("policy: a rarely used tool is named in more, and runs by its own name, too") {
-    const ToolSet routed{true, {"scout"}};
-    for (const ToolSet& has : {ToolSet{}, kCell, routed}) {
+    for (const ToolSet& has : {ToolSet{}, kCell, kRouted}) {
         const json::Value tools = tools_for_model(has);
         std::string names;
         for (const json::Value& tool : tools.items())
@@ -250,7 +276,7 @@ TEST_CASE("policy: more within more, and what cannot be taken apart, is denied a
 }
 
 TEST_CASE("policy: the table is sorted, so that the prompt's bytes are stable") {
-    const std::vector<ToolSchema> table = tool_table({true, {"scout"}});
+    const std::vector<ToolSchema> table = tool_table(kRouted);
     for (size_t i = 1; i < table.size(); ++i)
         CHECK(std::string(table[i - 1].name) < std::string(table[i].name));
 }

@@ -37,7 +37,7 @@ json::Value call(const std::string& id) {
 }
 
 ModelRequest build(const std::vector<Entry>& entries) {
-    return build_prompt({"main", "/home/agent/workspace", {true, {"scout", "writer"}}}, entries);
+    return build_prompt({"main", "/home/agent/workspace", {true, {"scout", "writer"}, Partner::Person}}, entries);
 }
 
 const std::vector<json::Value>& blocks(const ModelRequest& request, size_t message) {
@@ -131,7 +131,7 @@ TEST_CASE("prompt: the first request stays within 4 KB") {
     for (const Pack::Found& found : find_pack({"", build.parent_path() / "skills", ""}).skills)
         bundled.push_back(read_skill(found.name, read_file(found.from + "/SKILL.md", KiB(64))));
     CHECK(bundled.size() >= 3);
-    PromptOptions options{"main", "/home/agent/workspace", {true, {"scout", "writer"}}};
+    PromptOptions options{"main", "/home/agent/workspace", {true, {"scout", "writer"}, Partner::Person}};
     options.skills = catalogue_of(bundled, "/skills/01234567").text;
     const ModelRequest request = build_prompt(options, {user("hello")});
     const size_t size = json::dump(request.system).size() + json::dump(request.tools).size() +

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <functional>
 #include <random>
 
@@ -311,6 +312,52 @@ TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
     CHECK(ran.out == "6.12\n");
     CHECK(has(ran.err, "  * shell: uname -r ... ok 0.1 s\n"));
     CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out, 0.021 USD\n"));
+}
+
+TEST_CASE("ask: a question back is code 3 and how to answer it; on a terminal what is typed is the answer") {
+    const auto asks = [](Script& warden) {
+        warden.attached();
+        warden.take_message();
+        warden.say(frame("question", {{"seq", 2}, {"turn", "t1"}, {"call", "c"}, {"text", "which?"},
+                                      {"until", int64_t{::time(nullptr)} + 60}}));
+        warden.done("waiting");
+    };
+    const Ran held = ask([&](Script& warden) {
+        asks(warden);
+        warden.expect_end();
+    });
+    CHECK(held.code == kExitHeld);
+    CHECK(held.out.empty());
+    CHECK(has(held.err, "  ? which?\n"));
+    CHECK(has(held.err, "peacrab ask --session s1 \"the answer\""));
+
+    int person = -1, terminal = -1;
+    REQUIRE(::openpty(&person, &terminal, nullptr, nullptr, nullptr) == 0);
+    const UniqueFd ours(person), theirs(terminal);
+    write_all(person, "\nthe blue one\n");
+    const Ran typed = run(
+        [&](Script& warden) {
+            asks(warden);
+            const json::Value message = warden.expect("message");
+            Script::check(message.text("text") == "the blue one", "answer");
+            warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+            warden.start("the blue one");
+            warden.reply("blue it is");
+            warden.done("done");
+            warden.expect_end();
+        },
+        [&](TerminalOptions options, FrameSocket& warden) {
+            options.in_fd = options.out_fd = terminal;
+            return terminal_ask(options, warden, {"hello"});
+        });
+    CHECK(typed.code == 0);
+    write_all(person, "\x04");
+    const Ran left = run([&](Script& warden) { asks(warden); warden.expect_end(); },
+                         [&](TerminalOptions options, FrameSocket& warden) {
+                             options.in_fd = options.out_fd = terminal;
+                             return terminal_ask(options, warden, {"hello"});
+                         });
+    CHECK(left.code == kExitHeld);
 }
 
 TEST_CASE("ask: a question that is no session of its own goes on with the chat") {
@@ -1044,6 +1091,55 @@ TEST_CASE("view: calls that overlap are each ended by name") {
     CHECK(screen ==
           "  * shell: a ... \n  * shell: b ... \n"
           "  * shell: a ... ok 1 min 1 s\n  * shell: b ... ok 1 min 1 s\n");
+}
+
+TEST_CASE("view: a plan is a few lines, what is sent stands like a reply, and their calls say nothing") {
+    for (const bool streams : {true, false}) {
+        std::string text, activity;
+        TurnView view({true, false, streams, "scout"}, [&](TurnView::Stream stream, std::string_view piece) {
+            (stream == TurnView::Stream::Text ? text : activity) += piece;
+        });
+        const auto tool = [&](const char* id, const char* name, const char* outcome) {
+            view.show(frame("tool", {{"seq", 1}, {"turn", "t1"}, {"call", id}, {"name", name}, {"summary", name}}));
+            view.show(frame("tool_done", {{"seq", 1}, {"turn", "t1"}, {"call", id}, {"outcome", outcome},
+                                          {"summary", name}, {"ms", 1}}));
+        };
+        json::Value steps = json::Value::array();
+        const auto step = [&](const char* state, const std::string& words) {
+            steps.push(json::Value::object({{"state", state}, {"text", words}}));
+        };
+        for (int i = 0; i < 3; ++i) step("done", "old");
+        step("now", "work\x1b[2J");
+        for (int i = 0; i < 20; ++i) step("open", "later " + std::to_string(i));
+        view.show(frame("plan", {{"seq", 1}, {"turn", "t1"}, {"steps", steps}}));
+        tool("a", "plan", "ok");
+        view.show(frame("said", {{"seq", 2}, {"turn", "t1"}, {"text", "half of it"}}));
+        view.show(frame("file", {{"seq", 3}, {"turn", "t1"}, {"path", "a.txt"}, {"size", 3}, {"sha256", "00"}}));
+        tool("b", "send", "ok");
+        CHECK(activity.find("  [x] 3 steps done\n  [>] work") == 0);
+        CHECK(activity.find("later 8\n  [ ] 11 more\n") != std::string::npos);
+        CHECK(activity.find('\x1b') == std::string::npos);
+        CHECK((streams ? text : activity).find("half of it\n") != std::string::npos);
+        CHECK(streams == !text.empty());
+        CHECK(activity.find("peacrab cp scout:a.txt . fetches it") != std::string::npos);
+        CHECK(activity.find("ok 0.0") == std::string::npos);
+        tool("c", "send", "denied");
+        CHECK(activity.find("* send ... denied") != std::string::npos);
+    }
+}
+
+TEST_CASE("view: a question is shown with its choices and what happens when nobody answers") {
+    std::string screen;
+    TurnView view({}, [&](TurnView::Stream, std::string_view text) { screen += text; });
+    json::Value question = frame("question", {{"seq", 1}, {"turn", "t1"}, {"call", "c"}, {"text", "which\x1b?"}});
+    question.set("choices", json::Value::array({"red", "blue\nfake"}));
+    question.set("default", "red");
+    question.set("until", int64_t{::time(nullptr)} + 86'400);
+    view.show(question);
+    CHECK(screen.find("  ? which") == 0);
+    CHECK(screen.find('\x1b') == std::string::npos);
+    CHECK(screen.find("\n    1 red\n    2 blue fake\n") != std::string::npos);
+    CHECK(screen.find("(a number or words; after 24 h it goes on with: red)\n") != std::string::npos);
 }
 
 TEST_CASE("one_line: bounded, flat, and never torn inside a letter") {

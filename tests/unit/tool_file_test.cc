@@ -29,7 +29,7 @@ bool holds(const std::string& text, const std::string& part) {
 class Bench {
   public:
     ToolResult call(const std::string& name, const json::Value& arguments) {
-        auto decision = authorise({"1", name, json::dump(arguments)});
+        auto decision = authorise({"1", name, json::dump(arguments)}, {false, {}, Partner::Person});
         if (const Denied* denied = std::get_if<Denied>(&decision))
             return {Outcome::Denied, denied->why, {}};
         std::optional<ToolResult> result;
@@ -107,6 +107,27 @@ TEST_CASE("file: a path is the workspace's, relative or by its full name") {
     refused(bench.read(full), "is a directory");
     refused(bench.read(full + "/"), "is a directory");
     refused(bench.write(full, "x"), "names a directory");
+}
+
+TEST_CASE("file: what is sent is told by its path in the workspace, its size and its sum") {
+    Bench bench;
+    const auto send = [&](const std::string& path) {
+        return bench.call("send", json::Value::object({{"path", path}}));
+    };
+    bench.must("mkdir d && printf abc > d/f && ln -s /etc/passwd out && mkfifo pipe");
+    for (const std::string& path : {std::string("d//./f"), bench.workspace() + "/d/f"}) {
+        const ToolResult result = send(path);
+        REQUIRE_MESSAGE(result.outcome == Outcome::Ok, result.text);
+        const json::Value said = json::parse(result.text);
+        CHECK(said.text("path") == "d/f");
+        CHECK(said.integer("size") == 3);
+        CHECK(said.text("sha256") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+    bench.must("head -c 200000 /dev/zero > big");
+    CHECK(json::parse(send("big").text).text("sha256") ==
+          "4cbbd9be0cba685835755f827758705db5a413c5494c34262cd25946a73e7582");
+    for (const char* path : {"out", "pipe", "/etc/passwd", "d", "none"})
+        CHECK(send(path).outcome == Outcome::Failed);
 }
 
 TEST_CASE("file: no path leads out, and the answer names the tool that may") {

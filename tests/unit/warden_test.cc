@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <ctime>
+#include <list>
 
 #include "agent.h"
 #include "audit.h"
@@ -29,7 +31,7 @@ json::Value done_frame(const std::string& status) {
 }
 
 // The scripted turn process. Whatever is no order of these: it ends without a word.
-void play(FrameSocket& warden, const std::string& order) {
+void play(FrameSocket& warden, const std::string& order, const json::Value& start) {
     const auto say = [&](const json::Value& value) { warden.send(value); };
     const auto took = [&](int64_t count) { say(frame({{"type", "took"}, {"count", count}})); };
     if (order == "die") ::raise(SIGKILL);
@@ -79,6 +81,35 @@ void play(FrameSocket& warden, const std::string& order) {
                            {"arguments", json::dump(said)}}));
                 (void)warden.receive(Deadline::never());
             }
+        say(done_frame("done"));
+    }
+    if (order.starts_with("call ")) {  // a line each: the tool, its arguments; the reply is what came of them
+        took(1);
+        std::string told;
+        for (const std::string& row : split(order.substr(5), '\n')) {
+            const size_t gap = row.find(' ');
+            say(frame({{"type", "tool"},
+                       {"id", "c1"},
+                       {"name", row.substr(0, gap)},
+                       {"arguments", row.substr(gap + 1)}}));
+            const auto result = warden.receive(Deadline::never());
+            told += result ? result->text("outcome") + ": " + result->text("text") + "\n" : "none";
+        }
+        say(frame({{"type", "reply"}, {"text", told}}));
+        say(done_frame("done"));
+    }
+    if (order == "what was asked") {
+        took(1);
+        const json::Value* asked = start.find("asked");
+        say(frame({{"type", "reply"}, {"text", asked ? json::dump(*asked) : "nothing"}}));
+        say(done_frame("done"));
+    }
+    if (order == "ask when something was said") {
+        took(1);
+        (void)warden.receive(Deadline::never());
+        say(frame({{"type", "tool"}, {"id", "c1"}, {"name", "ask_user"}, {"arguments", R"({"question":"?"})"}}));
+        const auto result = warden.receive(Deadline::never());
+        say(frame({{"type", "reply"}, {"text", result ? result->text("text") : "none"}}));
         say(done_frame("done"));
     }
     if (order == "take slowly") {  // what is said to it, once it is told to stop
@@ -132,12 +163,15 @@ __attribute__((constructor)) void be_the_turn(int count, char** values, char**) 
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     try {
         const auto start = warden.receive(Deadline::never());
+        std::string order = "reply";
+        if (start->text("type") != "work") order = start->at("messages").items().at(0).as_string();
+        if (const size_t task = order.find("The task:\n"); task != std::string::npos) order.erase(0, task + 10);
         if (start->text("type") == "work")
             play_work(warden, *start);
-        else if (start->at("messages").items().at(0).as_string() == "what is undone?")
-            play(warden, start->find("undone") ? json::dump(start->at("undone")) : "reply");
+        else if (order == "what is undone?")
+            play(warden, start->find("undone") ? json::dump(start->at("undone")) : "reply", *start);
         else
-            play(warden, start->at("messages").items().at(0).as_string());
+            play(warden, order, *start);
     } catch (const Error&) {
         // The warden has cut us off.
     }
@@ -163,6 +197,12 @@ struct World {
         options.model.name = "scripted";
         options.agents = agents;
         warden.emplace(loop, std::move(options));
+    }
+    // Once all that was begun has ended, and who was attached has gone.
+    void start_anew() {
+        while (!warden->idle()) loop.run_once(Milliseconds(10));
+        loop.run_once(Milliseconds(10));
+        start();
     }
 };
 
@@ -281,6 +321,197 @@ TEST_CASE("warden: a tool that is not in the table is denied, and the turn is to
     person.message("m", "bad tool");
     CHECK(person.wait_for("tool_done").text("outcome") == "denied");
     CHECK(person.wait_for("reply").text("text") == "denied");
+}
+
+TEST_CASE("warden: more tells how to use a tool, or runs it as if it had been called itself") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "call more {\"tool\":\"send\"}\nmore {\"tool\":\"rm\"}\n"
+                        "more {\"tool\":\"send\",\"arguments\":\"{\\\"text\\\":\\\"hi\\\"}\"}");
+    const std::string told = person.wait_for("reply").text("text");
+    CHECK(told.find("ok: {\"name\":\"send\",") == 0);
+    CHECK(told.find("\"input_schema\":{\"type\":\"object\"") != std::string::npos);
+    CHECK(told.find("\ndenied: more: there is no such tool") != std::string::npos);
+    CHECK(told.find("\nok: sent\n") != std::string::npos);
+    CHECK(person.wait_for("said").text("text") == "hi");
+    CHECK(person.wait_for("tool", 3).text("name") == "send");
+    CHECK(person.wait_for("tool", 3).text("summary") == "send: hi");
+    const std::string audit = read_file(world.folder.path + "/audit/audit-000001.jsonl", MiB(1));
+    CHECK(audit.find("\"tool\":\"send\"") != std::string::npos);
+    CHECK(audit.find(sha256_hex(R"({"text":"hi"})")) != std::string::npos);
+}
+
+TEST_CASE("warden: a plan and what is sent are shown at once, in order, and again to who comes back") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m", "call plan {\"steps\":\"[x] a\\n[>] b\"}\nsend {\"text\":\"here\"}\nplan {\"steps\":\"a\"}");
+    person.wait_for("turn_done");
+    Person later(world);
+    later.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}, {"watch", "t1"}}));
+    for (Person* each : {&person, &later}) {
+        CHECK(each->wait_for("plan").at("steps").items().at(1).text("state") == "now");
+        CHECK(each->wait_for("said").text("text") == "here");
+        CHECK(each->wait_for("plan").integer("seq") < each->wait_for("said").integer("seq"));
+        CHECK(each->wait_for("said").integer("seq") < each->wait_for("reply").integer("seq"));
+        CHECK(each->count("said") == 1);
+        CHECK(each->count("plan") == 1);
+    }
+}
+
+TEST_CASE("warden: a question ends its turn and outlives the warden; the next message is its answer") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m", R"(call ask_user {"question":"which?","choices":"red\nblue","default":"red"})");
+        CHECK(person.wait_for("turn_done").text("status") == "waiting");
+        CHECK(person.wait_for("tool_done").text("outcome") == "waiting");
+    }
+    world.start_anew();
+    Person person(world);
+    person.attach();
+    const json::Value question = person.wait_for("question");
+    CHECK(question.text("text") == "which?");
+    CHECK(question.at("choices").items().size() == 2);
+    CHECK(question.text("default") == "red");
+    CHECK(question.integer("until") > 86'000 + int64_t{::time(nullptr)});
+    CHECK(person.count("question") == 1);
+    CHECK(person.count("turn_done") == 1);
+    person.message("a", "what was asked");
+    CHECK(person.wait_for("reply", 2).text("text") == R"({"turn":"t1","call":"c1","late":false})");
+    CHECK(person.count("turn_start") == 2);
+}
+
+TEST_CASE("warden: a question nobody answers goes on with its default, once, also after a restart") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m", R"(call ask_user {"question":"which?","default":"red","timeout":1})");
+        person.wait_for("turn_done");
+    }
+    world.start_anew();
+    {
+        Person person(world);
+        person.attach();
+        CHECK(person.wait_for("turn_start", 2).text("text") ==
+              "Nobody answered in time. Go on with the default: red");
+        person.wait_for("turn_done", 2);
+    }
+    world.start_anew();
+    Person person(world);
+    person.attach();
+    person.message("a", "what was asked");
+    CHECK(person.wait_for("turn_start", 3).text("text") == "what was asked");
+    CHECK(person.wait_for("reply", 2).text("text").find("\"late\":true") != std::string::npos);
+    CHECK(person.count("question") == 1);
+}
+
+TEST_CASE("warden: an agent does not keep itself going with questions that nobody answers") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m", R"(call ask_user {"question":"?","timeout":1})");
+        person.wait_for("turn_done");
+    }
+    world.start_anew();  // no more of that warden's timers
+    {
+        Database database(world.folder.path + "/warden.db", Durability::ProcessCrash);
+        for (int i = 0; i < 10; ++i)
+            database.run(("INSERT INTO inbox(channel, id, turn, text) VALUES('question', 'late:x" + std::to_string(i) +
+                          "', 1, '')").c_str());
+    }
+    Person person(world);
+    person.attach();
+    const Deadline deadline = Deadline::in(Milliseconds(2500));
+    while (!deadline.passed()) world.loop.run_once(Milliseconds(50));
+    CHECK(person.count("turn_start") == 1);
+    person.message("a", "what was asked");  // it is still open
+    CHECK(person.wait_for("reply", 2).text("text").find("\"late\":false") != std::string::npos);
+}
+
+TEST_CASE("warden: nothing is asked while something that was said waits to be read") {
+    World world;
+    Person person(world);
+    person.attach();
+    person.message("m1", "ask when something was said");
+    person.wait_for("turn_start");
+    person.message("m2", "said meanwhile");
+    CHECK(person.wait_for("reply").text("text").find("has said something meanwhile") != std::string::npos);
+    CHECK(person.wait_for("reply", 2).text("text") == "next turn");
+    CHECK(person.count("question") == 0);
+}
+
+TEST_CASE("warden: where no person is, nobody is asked and nothing is sent") {
+    World world;
+    Person person(world);
+    person.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "agent:scout"}}));
+    person.message("m", "call ask_user {\"question\":\"?\"}\nsend {\"text\":\"hi\"}");
+    const std::string told = person.wait_for("reply").text("text");
+    CHECK(told.find("denied: there is no tool \"ask_user\"") == 0);
+    CHECK(told.find("\ndenied: there is no tool \"send\"") != std::string::npos);
+}
+
+TEST_CASE("warden: what an agent asks of itself is a turn apart, and its answer the result") {
+    const auto delegated = [](const std::string& task) {
+        return "call delegate " + json::dump(frame({{"task", task}}));
+    };
+    const auto result = [&](const std::string& task) {
+        World world;
+        Person person(world);
+        person.attach();
+        person.message("m", delegated(task));
+        CHECK(person.wait_for("turn_done").text("status") == "done");
+        CHECK(person.count("turn_start") == 1);  // the other one's are its own
+        return person.wait_for("reply").text("text");
+    };
+    CHECK(result("reply") == "ok: hello \x1b[2J\n");
+    CHECK(result("die").starts_with("failed: it did not finish: the turn process ended unexpectedly"));
+    const std::string deeper = result(delegated("reply") + "\nask_user {\"question\":\"?\"}\nsend {\"text\":\"x\"}\n"
+                                                          "more {\"tool\":\"delegate\"}");
+    for (const char* tool : {"delegate", "ask_user", "send"})
+        CHECK_MESSAGE(deeper.find(std::string("denied: there is no tool \"") + tool) != std::string::npos, deeper);
+    CHECK(deeper.find("denied: more: there is no such tool") != std::string::npos);
+}
+
+TEST_CASE("warden: the person sees the steps of a delegate, and stop ends it, too") {
+    World world;
+    Person person(world);
+    person.attach();
+    const auto delegated = [](const std::string& task) {
+        return "call delegate " + json::dump(frame({{"task", task}}));
+    };
+    person.message("m", delegated("bad tool"));
+    CHECK(person.wait_for("notice").text("text").find("delegate: format_disk") != std::string::npos);
+    person.wait_for("turn_done");
+    person.message("m2", delegated("hang"));
+    person.wait_for("tool", 2);
+    for (int i = 0; i < 5; ++i) world.loop.run_once(Milliseconds(20));
+    person.say(frame({{"type", "stop"}}));
+    person.wait_for("turn_done", 2);
+    CHECK(person.wait_for("tool_done", 2).text("outcome") == "interrupted");
+    const Deadline deadline = Deadline::in(Seconds(20));
+    while (!world.warden->idle() && !deadline.passed()) world.loop.run_once(Milliseconds(20));
+    CHECK(world.warden->idle());
+}
+
+TEST_CASE("warden: as many turns as may run can each wait for a delegate") {
+    World world;
+    std::list<Person> people;
+    for (size_t i = 0; i < Warden::kMaxTurns; ++i) {
+        Person& person = people.emplace_back(world);
+        person.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}, {"fresh", true}}));
+        person.message("m" + std::to_string(i), R"(call delegate {"task":"reply"})");
+    }
+    size_t answered = 0;
+    for (Person& person : people) {
+        CHECK(person.wait_for("turn_done").text("status") == "done");
+        answered += person.wait_for("reply").text("text").starts_with("ok: hello");
+    }
+    CHECK(answered >= 4);
 }
 
 TEST_CASE("warden: stop ends the turn that runs, and the agent stays") {
