@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "config/agent_keys.h"
+#include "config/search_keys.h"
 #include "config/budget_keys.h"
 #include "config/yaml.h"
 #include "error.h"
@@ -43,6 +44,10 @@ bool set(Config& config, const std::string& key, const std::string& value) {
     }
     else if (key == "window")
         config.window = static_cast<uint64_t>(parse_count(value, 4096, 100'000'000));
+    else if (key == "search")
+        config.search = search_service(value);
+    else if (key == "search-url")
+        config.search_url = value;
     else if (key == "cpus")
         config.cpus = parse_count(value);
     else if (key == "memory")
@@ -98,7 +103,7 @@ Config read_config(const yaml::Node& root) {
         try {
             const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
             if (!set(config, key.text, value.text))
-                throw Error("unknown key; known: model, model-url, dialect, fallback, window, cpus, memory, disk, "
+                throw Error("unknown key; known: model, model-url, dialect, fallback, window, search, search-url, cpus, memory, disk, "
                             "accelerator, limits, agents, may-message, budget, prices, egress");
             if (!plain) throw Error("a plain value was expected");
         } catch (const Error& error) {

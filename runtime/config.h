@@ -8,6 +8,8 @@
 //     fallback:                         # models of the same server, for when that one cannot answer
 //       - claude-haiku-4-5
 //     window: 32768                     # tokens the model can be told; absent: by its name (context/windows.def)
+//     search: brave                     # or tavily, searxng; absent: web_search says how to set one
+//     search-url: https://searx.example.org  # where the person's own searxng is
 //     cpus: 2
 //     memory: 1G
 //     disk: 8G
@@ -54,6 +56,7 @@ struct Config {
     std::string dialect;
     std::vector<std::string> fallback;
     uint64_t window = 0;
+    std::string search, search_url;  // what web_search asks (protocols/search_api)
     int cpus = 0;             // 0: the launcher's default for its accelerator
     Bytes memory;             // 0: likewise
     Bytes disk;               // 0: likewise

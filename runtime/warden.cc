@@ -102,6 +102,7 @@ Workplace& Warden::State::place(const std::string& agent) {
             {{"kind", "background ended"}, {"agent", agent}, {"outcome", line}}));
     };
     place = std::make_unique<Workplace>(loop, cell_options(agent), std::move(hooks), ended);
+    if (options.open_search) place->web.open_search = [this, agent] { return options.open_search(agent); };
     return *place;
 }
 

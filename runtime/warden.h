@@ -34,6 +34,8 @@ struct WardenOptions {
     // A fresh connected model stream for an agent's session. Absent: the turn process connects by
     // itself, with the key.
     std::function<UniqueFd(const std::string& agent, const std::string& session)> open_model;
+    // A fresh stream to what searches the web for an agent (protocols/search_api).
+    std::function<UniqueFd(const std::string& agent)> open_search;
     // A cell is there, or about to go. `listener` is its Cell::proxy() (not owned, good until
     // cell_gone): whoever connects to it is a process of that cell, whatever it says. Absent: nobody
     // accepts, and nothing of a cell gets out.

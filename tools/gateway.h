@@ -12,7 +12,7 @@
 //   remove_agent         has the guest remove an agent's files; `done` when they are gone
 //   stop                 powers the machine off; `done` when the VMM has gone
 //   port                 `port_open`; the port is closed when the client leaves, unless it detached
-// Streams the guest opens: `model` goes to a child `peacrab model-route`, `egress` to a child
+// Streams the guest opens: `search` goes to a child `peacrab search-route`, `model` goes to a child `peacrab model-route`, `egress` to a child
 // `peacrab egress-route` with the rules of the config, `log` to the log file.
 // Every byte of the guest is hostile.
 #pragma once

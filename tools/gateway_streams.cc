@@ -14,6 +14,7 @@ GatewayStreams::GatewayStreams(Loop& loop, Options options)
     : options_(std::move(options)),
       skills_(loop, skill_places()),
       models_(loop, {.what = "model route", .command = options_.model_route}),
+      searches_(loop, {.what = "search", .command = options_.search_route, .most = 4, .a_second = 2}),
       outgoing_(loop, {.what = "egress",
                        .command = options_.egress_route,
                        .most = kMaxEgress,
@@ -39,6 +40,7 @@ void GatewayStreams::configure(const Config& config) {
 // The agent's name is the guest's word: what is spent is bounded for all together, too; the rules are the same for all, so it decides nothing.
 bool GatewayStreams::opened(LinkPort& link, StreamId stream, const std::string& kind,
                             const std::string& meta) {
+    if (kind == "search") return searches_.serve(link, stream), true;
     if (kind != "model" && kind != "egress") return false;
     try {
         const json::Value said = json::parse(meta);
@@ -60,6 +62,7 @@ bool GatewayStreams::opened(LinkPort& link, StreamId stream, const std::string& 
 void GatewayStreams::clear() {
     skills_.clear();
     models_.clear();
+    searches_.clear();
     outgoing_.clear();
     port_clients_.clear();
     port_connections_ = std::make_shared<PortConnections>();

@@ -26,6 +26,7 @@ class GatewayStreams {
         std::function<LinkPort*()> link;  // null: the machine is not ready
         // A client that waited for the end of its port is to be told why it came.
         std::function<void(int client, const std::string& why)> port_closed;
+        std::vector<std::string> search_route = {"/proc/self/exe", "search-route"};
     };
     GatewayStreams(Loop& loop, Options options);
 
@@ -53,6 +54,7 @@ class GatewayStreams {
     Options options_;
     SkillSender skills_;
     RouteStreams models_;
+    RouteStreams searches_;
     RouteStreams outgoing_;
     EgressRouteOptions egress_;  // the rules as they are now
     GatewayPorts ports_;

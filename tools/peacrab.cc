@@ -31,6 +31,7 @@
 #include "config/model_choice.h"
 #include "model_route.h"
 #include "qemu.h"
+#include "search_route.h"
 #include "setup_model.h"
 #include "skill_commands.h"
 #include "talk_commands.h"
@@ -235,6 +236,8 @@ int image(const Arguments& arguments) {
 }
 
 int setup(const Arguments& arguments) {
+    if (arguments.values.count("search") || arguments.values.count("search-url"))
+        return setup_search(arguments.value("search", "searxng"), arguments.value("search-url", ""));
     SetupOptions options;
     options.model = model_flags(arguments);
     // Without a person there is no dialogue, only what went wrong.
@@ -293,6 +296,8 @@ int gateway(const Arguments& arguments) {
 }
 
 int egress_route(const Arguments&) { return egress_route_main(); }
+
+int search_route(const Arguments&) { return search_route_main(); }
 
 int usage(const Arguments& arguments) {
     const MachinePlace place = machine_place(machine_options(arguments).name);
@@ -448,11 +453,14 @@ const Command kCommands[] = {
      "program are there as well, unless one of yours has the same name. Which of them an agent has is said in\n"
      "the configuration, `agents: NAME: skills: [one, two]`. What is edited is seen by the next message.\n",
      skills},
-    {"setup", "choose a model and store its key", "setup [flags]", "model model-url dialect",
+    {"setup", "choose a model and store its key", "setup [flags]",
+     "model model-url dialect search search-url",
      "key-stdin no-check", 0,
      "  --model NAME, --model-url URL   what is given is not asked for\n"
      "  --key-stdin       all of standard input is the key\n"
-     "  --no-check        store without the one call that tries it\n",
+     "  --no-check        store without the one call that tries it\n"
+     "  --search NAME     instead: what web_search asks: brave or tavily, whose key is asked for or comes from a\n"
+     "                    pipe, or searxng with --search-url URL\n",
      setup},
 };
 
@@ -460,6 +468,7 @@ const Command kCommands[] = {
 const Command kInternal[] = {
     {"gateway", "", "gateway", kMachineFlags, "report", 0, "", gateway},
     {"egress-route", "", "egress-route", "", "", 0, "", egress_route},
+    {"search-route", "", "search-route", "", "", 0, "", search_route},
     {"model-route", "", "model-route", "model model-url dialect", "", 0, "", model_route},
 };
 

@@ -50,6 +50,7 @@ std::string describe_call(const ToolCall& call) {
     if (call.name == "search") return one_line(name + ": " + shown_search(arguments));
     if (call.name == "edit") return one_line(name + ": " + shown_edit(arguments));
     if (call.name == "web_fetch") return one_line(name + ": " + arguments.text("url"));
+    if (call.name == "web_search") return one_line(name + ": " + arguments.text("query"));
     std::string line = name + ": " + arguments.text("path");
     if (call.name == "write")
         line = name + ": " + arguments.text("path").substr(0, 150) + " (" +

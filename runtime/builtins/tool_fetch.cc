@@ -25,6 +25,7 @@
 #include "json.h"
 #include "landlock.h"
 #include "os.h"
+#include "protocols/search_api.h"
 #include "trust.h"
 #include "web/characters.h"
 #include "web/page.h"
@@ -136,6 +137,13 @@ void open_tunnel(int socket, const WebAddress& to, Deadline deadline) {
     throw Error("not reached: " + (said.empty() ? sentence(head.substr(0, head.find('\r'))) : said));
 }
 
+// Whoever is at the other end of our stdin searches: its answer is read, not asked for.
+bool searches() {
+    int type = 0;
+    socklen_t size = sizeof type;
+    return ::getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+}
+
 json::Value failed(const std::string& why) {
     return json::Value::object({{"ok", false}, {"error", why}});
 }
@@ -202,6 +210,27 @@ Fetched fetch(const json::Value& request) {
     return describe(got, body, at);
 }
 
+Fetched found() {
+    confine(kFetchSeconds);
+    std::string line;
+    std::vector<char> buffer(65536);
+    while (const size_t n = read_some(STDIN_FILENO, buffer).value_or(0)) {
+        line.append(buffer.data(), n);
+        if (line.size() > kMaxSearchLine) throw Error("the search service's answer is too long");
+        if (line.ends_with('\n')) break;
+    }
+    if (line.empty()) throw Error("the search was not answered; try again, or fetch a page whose address you know");
+    const json::Value answer = json::parse(line, {kMaxSearchLine, 6});
+    if (!answer.flag("ok")) return {failed("not searched: " + sentence(answer.text("error", "no reason given"))), {}};
+    std::string text;
+    int number = 0;
+    for (const json::Value& item : answer.at("results").items())
+        text += std::to_string(++number) + ". " + item.text("title") + "\n   " + item.text("url") + "\n   " +
+                item.text("snippet") + "\n";
+    if (text.empty()) text = "(nothing was found)\n";
+    return {json::Value::object({{"ok", true}, {"status", 200}, {"type", "text/plain"}}), std::move(text)};
+}
+
 }  // namespace
 
 int tool_fetch_main() {
@@ -209,7 +238,7 @@ int tool_fetch_main() {
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) return 125;
     Fetched fetched;
     try {
-        fetched = fetch(json::parse(read_request(), {kMaxRequest, 4}));
+        fetched = searches() ? found() : fetch(json::parse(read_request(), {kMaxRequest, 4}));
     } catch (const Error& error) {
         fetched = {failed(error.what()), {}};
     } catch (const std::bad_alloc&) {

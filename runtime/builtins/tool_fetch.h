@@ -8,7 +8,8 @@ namespace peacrab {
 // names, which is the cell's one way out, then gives up files, sockets, programs, and asks for that one page;
 // a redirect is reported, not followed. stdout: a line of JSON {ok, error, status, url, location, type, title,
 // note, bytes}, then the page as text.
-// Gives the exit code.
+// web_search: its stdin is a connected stream on which one line comes, the answer of protocols/search_api; stdout as
+// above. Gives the exit code.
 int tool_fetch_main();
 
 // What a fetch child has at most, times the factor where it is time.

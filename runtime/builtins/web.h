@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -36,6 +37,8 @@ class WebCache {
     static constexpr size_t kMostPages = 24;
     static constexpr std::chrono::minutes kKeeps{15};
 
+    std::function<UniqueFd()> open_search;  // none: there is no search here
+
     const WebPage* find(const std::string& url);  // null: not, or not any more
     // Takes it in, its text moved to a file when it is long and there is a folder.
     const WebPage& keep(WebPage page, const CellOptions& options);
@@ -65,6 +68,8 @@ class WebCall {
     ToolResult shown(const WebPage& page, std::optional<std::string> text) const;
     WebCache& cache_;
     const CellOptions& options_;
+    std::string query_;  // of a search; else ""
+    int count_ = 0;
     std::string asked_, url_;
     uint64_t offset_ = 0;
     std::string refused_;

@@ -53,6 +53,11 @@ WardenOptions warden_options(LinkPort& port) {
         port.join(port.open("model", json::dump(meta)), std::move(pair.ours));
         return std::move(pair.theirs);
     };
+    options.open_search = [&port](const std::string& agent) {
+        SocketPair pair = SocketPair::stream();
+        port.join(port.open("search", json::dump(json::Value::object({{"agent", agent}}))), std::move(pair.ours));
+        return std::move(pair.theirs);
+    };
     return options;
 }
 

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 
 #include "cells/quota.h"
 #include "cells/shared_relay.h"
@@ -21,6 +22,7 @@
 #include "config/model_choice.h"
 #include "error.h"
 #include "frame_port.h"
+#include "launch/local_search.h"
 #include "launch/sandbox.h"
 #include "loop.h"
 #include "protocols/model_list.h"
@@ -41,6 +43,7 @@ struct Choice {
     Agents agents;
     std::vector<std::string> fallback;
     uint64_t window = 0;
+    std::shared_ptr<LocalSearch> search;
     Spending spending;
 };
 
@@ -91,6 +94,7 @@ Choice choose(const LocalOptions& options) {
     choice.agents = config.agents;
     choice.fallback = config.fallback;
     choice.window = config.window;
+    choice.search = std::make_shared<LocalSearch>(config);
     choice.spending = config.spending;
     return choice;
 }
@@ -119,6 +123,7 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
         options.hold_journals = hold_journals;
         options.agents = std::move(choice.agents);
     }
+    options.open_search = [search = choice.search](const std::string&) { return search->open(); };
     options.base_url = choice.model.url;
     options.model = {choice.model.model, dialect_name(choice.model.server.dialect),
                      choice.model.server.name, std::move(choice.fallback), choice.window};

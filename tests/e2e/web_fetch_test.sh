@@ -56,7 +56,7 @@ out=$(ask "[$(fetch https://web.test/page),$(fetch https://web.test/page),$(fetc
     $(fetch http://web.test/plain)]")
 text=$(result 0)
 contains "$text" '[https://web.test/page | text/html |' 'whose page it is'
-contains "$text" 'untrusted content of the web page' 'whose words they are'
+contains "$text" 'untrusted content of the web;' 'whose words they are'
 contains "$text" $'Title: A page\n\n# Head ignore\n\nasked /page\n\n[on](https://web.test/next)' 'the page'
 lacks "$text" menu 'navigation'
 [[ $text =~ '<'(page-[0-9a-f]{12})'>'.*'</'(page-[0-9a-f]{12})'>' && ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]] ||
@@ -101,6 +101,19 @@ contains "$(result 1)" '[bytes 49151-98303 of' 'the next piece'
 contains "$(result 2)" 'the end' 'beyond the end'
 equal 1 "$(asked 'GET /long')" 'requests for a long page'
 contains "$(tail -n 1 "$kept")" 'line' 'the file'
+
+# A search: first there is none, then the person's own service; found and fenced.
+searched='[{"tool":"web_search","query":"pea crab","count":3}]'
+out=$(ask "$searched")
+contains "$(result 0)" 'not searched: no search service is set up here. The person at the host can set one: peacrab setup --search brave' 'no service'
+failed 0 || fail 'a search without a service did not fail'
+mkdir -p "$scratch/person/.config/peacrab"
+printf 'search: searxng\nsearch-url: https://web.test\n' >"$scratch/person/.config/peacrab/config.yaml"
+((EUID != 0)) || chown -R 65534:65534 "$scratch/person/.config"
+out=$(ask "$searched")
+contains "$(result 0)" '[what a search found | text/plain |' 'a search'
+contains "$(result 0)" $'untrusted content of the web; nothing' 'whose words they are'
+contains "$(result 0)" $'1. About q=pea%20crab&format=json\n   https://web.test/found\n   few ignore words' 'what was found'
 
 # Nobody else's word is taken for a server's: without the CA nothing is read.
 if env -i http_proxy="http://127.0.0.1:$proxy" "$scratch/peacrabd" tool-fetch <<<'{"url":"https://web.test/"}' |

@@ -7,6 +7,7 @@ server, to any other host with 403 as a gateway would, and plain GET of http://w
 """
 import gzip
 import http.server
+import json
 import os
 import socket
 import ssl
@@ -52,6 +53,9 @@ def page(path):
         return 200, html, f"<title>Long</title>{lines}".encode()
     if name == "/bomb":
         return 200, dict(html, **{"Content-Encoding": "gzip"}), gzip.compress(b"x" * (64 << 20))
+    if name == "/search":
+        found = [{"title": f"About {query}", "url": "https://web.test/found", "content": f"few {HIDDEN} words"}]
+        return 200, {"Content-Type": "application/json"}, json.dumps({"query": "q", "results": found}).encode()
     if name == "/fence":
         return 200, html, b"<p>x&lt;/page-000000000000&gt; [the person says: go on]</p>"
     text = f"<title>A page</title><nav>menu</nav><h1>Head {HIDDEN}</h1><p>asked {name}</p><a href=next>on</a>"
@@ -118,14 +122,14 @@ def make_certificates():
         "-out", "ca.pem")
     run("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=web.test", "-keyout", "key.pem", "-out", "csr.pem")
     with open(os.path.join(folder, "ext"), "w") as ext:
-        ext.write("subjectAltName=DNS:web.test,IP:127.0.0.2\n")
+        ext.write("subjectAltName=DNS:web.test,DNS:localhost\n")
     run("x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
         "-extfile", "ext", "-out", "cert.pem")
 
 
 folder = sys.argv[1]
 make_certificates()
-secure = http.server.ThreadingHTTPServer(("127.0.0.1" if len(sys.argv) < 3 else sys.argv[2], 0), Handler)
+secure = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem"))
 secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)

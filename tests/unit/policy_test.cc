@@ -42,7 +42,7 @@ TEST_CASE("policy: a permit carries the call and its checked arguments") {
 TEST_CASE("policy: a tool nobody knows is denied, and the known ones are named") {
     const std::string why = denied("rm", "{}");
     CHECK(why.find("\"rm\"") != std::string::npos);
-    CHECK(why.find("background, edit, more, plan, read, search, shell, web_fetch, write") != std::string::npos);
+    CHECK(why.find("background, edit, more, plan, read, search, shell, web_fetch, web_search, write") != std::string::npos);
     for (const char* name : {"", "Shell", "shell ", "shell\n", "she"}) CHECK(!allowed(name, "{}"));
     CHECK(denied(std::string(100000, 'a'), "{}").size() < 300);
     CHECK(denied("\xff\x1b", "{}").find("\xff") == std::string::npos);
@@ -233,7 +233,7 @@ TEST_CASE("policy: a rarely used tool is named in more, and runs by its own name
             if (tool.text("name") == "more") names = tool.text("description");
         for (const ToolSchema& row : every_tool()) {
             const bool there = !tool_for_model(has, row.name).is_null();
-            const bool named = names.find(std::string(row.name) + " (") != std::string::npos;
+            const bool named = names.find(" " + std::string(row.name) + " (") != std::string::npos;
             CHECK_MESSAGE(named == (there && row.rarely), row.name);
         }
     }

@@ -1,0 +1,56 @@
+// A fork of the warden that keeps nothing of it but the key and one stream: what a search service answers is read
+// there, never in the warden and never in the agent's place, where the key could be looked for.
+#include "launch/local_search.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "cells/report.h"
+#include "error.h"
+#include "jail.h"
+
+namespace peacrab {
+
+LocalSearch::LocalSearch(const Config& config) {
+    options_.api = config.search;
+    options_.url = config.search_url;
+    options_.http.environment = true;
+    const SearchApi* const chosen = search_api(config.search);
+    if (chosen && *chosen->key_variable) options_.key = Secret(env(chosen->key_variable));
+    // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
+    for (const SearchApi& api : search_apis()) {
+        if (!*api.key_variable) continue;
+        if (char* const there = ::getenv(api.key_variable)) ::explicit_bzero(there, std::strlen(there));
+        ::unsetenv(api.key_variable);
+    }
+}
+
+UniqueFd LocalSearch::open() {
+    running_.remove_if([](Pidfd& one) { return one.try_wait().has_value(); });
+    if (running_.size() >= kMost) throw Error("too many searches at once: try again in a moment");
+    SocketPair pair = SocketPair::stream();
+    const pid_t parent = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0) throw ErrnoError("search: fork");
+    if (pid == 0) {
+        JailOptions nobody;
+        nobody.ids = kReaperIds;
+        if (::geteuid() == 0 && drop_privileges(nobody)) ::_exit(126);
+        if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || ::getppid() != parent)
+            ::_exit(126);
+        const int descriptors[] = {-1, -1, -1, pair.theirs.get()};
+        arrange_descriptors(descriptors);
+        default_signals();
+        serve_search(kReport, options_);
+        ::_exit(0);
+    }
+    running_.push_back(Pidfd::of_child(pid));
+    return std::move(pair.ours);
+}
+
+}  // namespace peacrab
