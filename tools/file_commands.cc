@@ -27,6 +27,8 @@ FileOptions file_options(const Arguments& arguments) {
     FileOptions options{machine_options(arguments), arguments.value("agent", "main"), arguments.value("dir")};
     if (!is_agent_name(options.agent)) throw UsageError("--agent: an agent's name was expected");
     if (arguments.values.count("dir") && options.dir.empty()) throw UsageError("--dir: a folder was expected");
+    if (!options.dir.empty() && !UniqueFd(::open(options.dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)))
+        throw UsageError("--dir: " + printable(options.dir) + ": " + std::strerror(errno));
     return options;
 }
 

@@ -61,6 +61,7 @@ class Chat {
     std::map<std::string, std::string> pending_;  // not acknowledged yet: id → text
     std::string running_, ended_, own_;           // turns: now, the last one done, the last of ours
     int asked_ = 0;                   // /undo and /fork, not answered yet
+    bool no_copy_ = false;            // that was asked for: nothing is said in the conversation itself
     bool forking_ = false;            // what is said meanwhile waits for the new session
     std::vector<std::string> held_;   // lines
     int interrupts_ = 0;                          // Ctrl-C in a row
@@ -131,6 +132,7 @@ void Chat::on_answer(const json::Value& frame) {
     if (!caught_up_ || asked_ == 0 || frame.find("id") || (type == "notice" && frame.find("turn"))) return;
     --asked_;
     if (type != "refused" || !std::exchange(forking_, false)) return;
+    no_copy_ = options_.fork;
     for (const std::string& text : std::exchange(held_, {}))
         view_.line("not said, as there is no copy: " + one_line(text), TurnView::Tone::Bad);
 }
@@ -305,14 +307,15 @@ int Chat::leave() {
     if (!pending_.empty())
         view_.line("the last message was not taken in 5 s and may be lost", TurnView::Tone::Bad);
     if (!running_.empty()) view_.line("detached: " + options_.detached);
-    return kExitReplied;
+    return no_copy_ ? kExitTurnFailed : kExitReplied;
 }
 
 int Chat::run() {
     forking_ = options_.fork;
     wire_.send(attach_frame(options_, "terminal"));
     const auto arrived = [this] {
-        return wire_.drain([this](const json::Value& frame) { on_frame(frame); });
+        const LineSource::Then then = wire_.drain([this](const json::Value& frame) { on_frame(frame); });
+        return no_copy_ ? LineSource::Then::Leave : then;
     };
     lines_.set_prompt(LineSource::Prompt::Hidden);
     for (;;) {
@@ -321,7 +324,7 @@ int Chat::run() {
         Next next = Next::Stay;
         switch (input.kind) {
             case LineSource::Input::Kind::Woken:
-                return gone();
+                return no_copy_ ? kExitTurnFailed : gone();
             case LineSource::Input::Kind::End:
                 return leave();
             case LineSource::Input::Kind::Interrupt:

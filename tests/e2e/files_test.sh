@@ -101,7 +101,7 @@ wants 1 "$peacrab" cp main:../../../etc/passwd "$scratch/x"
 wants 1 "$peacrab" cp "$scratch/tree" "$scratch/x"
 wants 1 "$peacrab" cp "$scratch/tree" nobody:
 contains "$out" 'no agent' 'an agent that is not there'
-wants 3 "$peacrab" ask --plain --dir "$scratch/not-there" hello
+wants 2 "$peacrab" ask --plain --dir "$scratch/not-there" hello
 
 # ---- a put that is cut off, and repeated; two hundred megabytes with flat memory on both sides
 mkdir "$scratch/big"

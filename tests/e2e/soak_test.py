@@ -151,6 +151,13 @@ def judge(soak, reply, done):
     for name, kinds in (("input_tokens", ("input_tokens", "cache_read_input_tokens")), ("output_tokens", ("output_tokens",))):
         told, wanted = sum(event[name] for event in done), sum(said[kind] for kind in kinds)
         need(told == wanted, f"{name}: {told} were counted, the server said {wanted}")
+    # The host's own book: what no count came for, it guesses, and says so.
+    rows = json.loads(soak.peacrab("usage", "--json").stdout)["rows"]
+    book = {key: sum(row[key] for row in rows) for key in ("calls", "estimated_calls", "output_tokens")}
+    print("host:", json.dumps(book))
+    need(book["calls"] - book["estimated_calls"] == said["answers"] and book["estimated_calls"] == said["resets"],
+         f"the host counted {book}")
+    need(book["output_tokens"] >= said["output_tokens"], f"the host counted less: {book}")
     for name in ("warden", "turn", "gateway"):
         early, late = soak.most(name, STEPS // 5, STEPS // 2), soak.most(name, STEPS * 3 // 5, STEPS + 2)
         print(f"{name}: {early} kB, then {late} kB at most")
