@@ -14,7 +14,7 @@
 
 #include "config.h"
 #include "error.h"
-#include "files/sha256.h"
+#include "audit.h"
 #include "files/tree.h"
 
 namespace peacrab {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "error.h"
-#include "files/sha256.h"
+#include "audit.h"
 #include "protocols/tar.h"
 
 namespace peacrab {

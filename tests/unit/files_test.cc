@@ -11,7 +11,7 @@
 #include "error.h"
 #include "files/ignore.h"
 #include "files/listing.h"
-#include "files/sha256.h"
+#include "audit.h"
 #include "files/tree.h"
 #include "os.h"
 
