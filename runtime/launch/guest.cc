@@ -157,6 +157,7 @@ class Guest {
     void forget_streams() {
         for (const auto& [stream, client] : chats_) warden_.disconnect(client);
         chats_.clear();
+        refused_.clear();
         held_.clear();
         control_ = 0;
         control_buffer_ = {};
@@ -226,9 +227,18 @@ class Guest {
             port_.join(id, std::move(begun.socket),
                        [this, number = begun.number] { transfers_.left(number); });
         } catch (const Error& error) {
-            port_.send(id, Transfers::verdict(false, error.what()));
-            port_.finish(id);
+            refused_[id] = Transfers::verdict(false, error.what());
         }
+    }
+
+    // The host asks once it knows that the stream is open, and reads only what comes then.
+    bool refuse_files(StreamId id) {
+        const auto refused = refused_.find(id);
+        if (refused == refused_.end()) return false;
+        port_.send(id, refused->second);
+        port_.finish(id);
+        refused_.erase(refused);
+        return true;
     }
 
     void data(StreamId id, std::string_view bytes) {
@@ -236,13 +246,14 @@ class Guest {
             if (shelf_.taking()) return held_.push_back({id, std::string(bytes), false});
             return warden_.receive(chat->second, bytes);
         }
-        if (id != control_) return;
+        if (id != control_) return (void)refuse_files(id);
         control_buffer_.append(bytes);
         while (std::optional<std::string> line = control_buffer_.next())
             on_control(parse_frame(Dialect::HostToGuest, *line));
     }
 
     void gone(StreamId id) {
+        if (refuse_files(id)) return;
         const auto chat = chats_.find(id);
         if (chat == chats_.end()) return;
         if (shelf_.taking()) return held_.push_back({id, "", true});
@@ -354,6 +365,7 @@ class Guest {
     Shelf shelf_{loop_, shelf_options()};
     Warden warden_;
     std::map<StreamId, Warden::ClientId> chats_;
+    std::map<StreamId, std::string> refused_;  // of kind files: what there is to say, when it is asked
     // What clients say while skills arrive.
     struct Held {
         StreamId stream;
