@@ -94,6 +94,7 @@ struct ShellCall {
     // Background: not ended by `limit`, and what it starts lives on with it; it ends by cancel(), by
     // itself, or with the cell.
     enum class Life { Call, Background } life = Life::Call;
+    std::string input = {};  // its stdin; "": /dev/null
 };
 
 // What is in force, decided by real tries.

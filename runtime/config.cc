@@ -98,13 +98,14 @@ Config read_config(const yaml::Node& root) {
     Config config;
     for (const auto& [key, value] : root.entries) {
         if (key.text == "limits" || key.text == "agents" || key.text == "may-message" ||
-            key.text == "egress" || key.text == "fallback" || key.text == "budget" || key.text == "prices")
+            key.text == "egress" || key.text == "fallback" || key.text == "budget" || key.text == "prices" ||
+            key.text == "hooks")
             continue;
         try {
             const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
             if (!set(config, key.text, value.text))
                 throw Error("unknown key; known: model, model-url, dialect, fallback, window, search, search-url, cpus, memory, disk, "
-                            "accelerator, limits, agents, may-message, budget, prices, egress");
+                            "accelerator, limits, agents, may-message, budget, prices, egress, hooks");
             if (!plain) throw Error("a plain value was expected");
         } catch (const Error& error) {
             throw Error(yaml::at(key) + printable(key.text) + ": " + error.what());
@@ -114,6 +115,7 @@ Config read_config(const yaml::Node& root) {
         read_agents(root.find("limits"), root.find("agents"), root.find("may-message"));
     config.spending = read_spending(root.find("budget"), root.find("prices"), root.find("agents"));
     if (const yaml::Node* egress = root.find("egress")) read_egress(config, *egress);
+    if (const yaml::Node* hooks = root.find("hooks")) config.hooks = read_hooks(*hooks);
     if (const yaml::Node* fallback = root.find("fallback")) read_fallback(config, *fallback);
     return config;
 }

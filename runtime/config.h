@@ -38,6 +38,7 @@
 //     egress:                           # absent: closed
 //       - http://deb.example.org:80 GET HEAD
 //       - registry.example.org:443
+//     hooks: …                          # hooks/hook.h
 #pragma once
 
 #include <string>
@@ -46,6 +47,7 @@
 #include "agents.h"
 #include "budget/spending.h"
 #include "config/egress_rule.h"
+#include "hooks/hook.h"
 #include "types.h"
 
 namespace peacrab {
@@ -65,6 +67,7 @@ struct Config {
     bool egress_given = false;
     std::vector<EgressRule> egress;
     Spending spending;
+    std::vector<Hook> hooks;
 };
 
 // ${XDG_CONFIG_HOME:-~/.config}/peacrab, ${XDG_STATE_HOME:-~/.local/state}/peacrab,

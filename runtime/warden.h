@@ -47,6 +47,7 @@ struct WardenOptions {
         [](const std::string&, uint32_t) { return MiB(256); };
     // What an agent's model is told of its skills, asked at each turn's start. Absent: nothing.
     std::function<std::string(const AgentSettings& agent)> skills;
+    std::function<struct HookSet()> hooks;  // what is run around calls (wardens/hooks.h); absent: nothing
     ModelSettings model;
     std::string base_url;
     Secret key;  // only where open_model is absent

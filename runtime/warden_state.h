@@ -39,6 +39,9 @@ struct RunningCall {
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
     std::unique_ptr<ToolRun> run;
     int64_t child = 0;  // the session of the turn that works on it
+    std::string arguments;
+    std::shared_ptr<void> hook;  // that runs for it
+    bool owes_hooks = false;     // those behind it are still to run
 };
 
 struct RunningTurn {

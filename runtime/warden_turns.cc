@@ -9,6 +9,7 @@
 #include "cells/mechanism.h"
 #include "turn_process.h"
 #include "warden_state.h"
+#include "wardens/hooks.h"
 #include "wardens/tools.h"
 
 namespace peacrab {
@@ -394,11 +395,7 @@ void Warden::State::on_tool(RunningTurn& turn, const json::Value& frame) {
                        running.summary});
     if (denied) own_tool_refused(*this, turn, call, denied->why);
     if (denied) return finish({Outcome::Denied, denied->why, running.summary});
-    Permit& permit = std::get<Permit>(decision);
-    if (find_tool(permit.tool())->by == ToolSchema::By::Cell)
-        return run_call(turn, running, std::move(permit));
-    if (const std::optional<ToolResult> result = run_own_tool(*this, turn, running, std::move(permit)))
-        finish(*result);
+    run_hooked(*this, turn, running, call, std::move(std::get<Permit>(decision)));
 }
 
 void Warden::State::run_call(RunningTurn& turn, RunningCall& call, Permit permit) {
@@ -440,7 +437,7 @@ void Warden::State::show_call_done(const RunningTurn& turn, const RunningCall& c
 void Warden::State::finish_call(RunningTurn& turn, uint64_t number, const ToolResult& result) {
     const auto call = std::find_if(turn.calls.begin(), turn.calls.end(),
                                    [&](const RunningCall& one) { return one.number == number; });
-    if (call == turn.calls.end()) return;
+    if (call == turn.calls.end() || hooks_after(*this, turn, *call, result)) return;
     show_call_done(turn, *call, result);
     const std::string id = call->id;
     turn.calls.erase(call);

@@ -58,14 +58,20 @@ void SkillSender::look() {
     while (::read(inotify_.get(), events.data(), events.size()) > 0) {
     }
     if (!link_) return;
+    try {
+        hooks_ = load_config(config_file()).hooks;
+    } catch (const Error& error) {  // the last good one stays; without one nothing is sent, and no call is made
+        log(LogLevel::Error, error.what());
+    }
+    if (!hooks_) return;
     // Watched first: what changes while it is looked at is an event.
-    Pack pack = find_pack(places_);
+    Pack pack = find_pack(places_, *hooks_);
     for (const std::string& folder : pack.folders)
         ::inotify_add_watch(inotify_.get(), folder.c_str(),
                             IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB);
     // Where they would be made.
-    ::inotify_add_watch(inotify_.get(), config_folder().c_str(), IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE);
-    pack = find_pack(places_);
+    ::inotify_add_watch(inotify_.get(), config_folder().c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE);
+    pack = find_pack(places_, *hooks_);
     if (pack.mark == sent_) return;
     for (const std::string& warning : pack.warnings) log(LogLevel::Info, warning);
     try {
@@ -78,7 +84,7 @@ void SkillSender::look() {
 
 void SkillSender::send(const Pack& pack) {
     SocketPair pair = SocketPair::stream();
-    link_->join(link_->open("skills"), std::move(pair.ours));
+    link_->join(link_->open("skills", pack.rows.empty() ? kNoHooks : ""), std::move(pair.ours));
     Pipe alone = Pipe::make();
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("skills: fork");

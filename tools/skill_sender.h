@@ -1,6 +1,7 @@
 // Brings a person's skills and hooks into the machine, at its start and when one of them changes.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "link.h"
@@ -29,6 +30,7 @@ class SkillSender {
     SkillPlaces places_;
     UniqueFd inotify_;
     LinkPort* link_ = nullptr;
+    std::optional<std::vector<Hook>> hooks_;  // of the last configuration that could be read
     std::string sent_;  // the mark of what was sent last
     std::vector<Pidfd> packers_;
 };

@@ -447,8 +447,8 @@ std::unique_ptr<PlaceCall> Container::shell(const ShellCall& call) {
     entry.arguments = arguments;
     entry.environment = words.data();
     entry.outlives = call.life == ShellCall::Life::Background;
-    return begin(entry,
-                 entry.outlives ? AgentGroup::Kind::Background : AgentGroup::Kind::Call, -1);
+    const UniqueFd input = call.input.empty() ? UniqueFd() : in_memory(call.input);
+    return begin(entry, entry.outlives ? AgentGroup::Kind::Background : AgentGroup::Kind::Call, input.get());
 }
 
 std::unique_ptr<PlaceCall> Container::helper(const char* name, UniqueFd input) {

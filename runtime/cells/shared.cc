@@ -493,7 +493,9 @@ void SharedPlace::find_layers() {
 
 std::unique_ptr<PlaceCall> SharedPlace::shell(const ShellCall& call) {
     const bool background = call.life == ShellCall::Life::Background;
-    return start(background ? SharedCallKind::Background : SharedCallKind::Shell, call.command);
+    std::string text = call.command.substr(0, call.command.find('\0'));  // behind one stands its stdin
+    if (!call.input.empty()) text += '\0' + call.input;
+    return start(background ? SharedCallKind::Background : SharedCallKind::Shell, text);
 }
 
 std::unique_ptr<PlaceCall> SharedPlace::file(const std::string& request) {

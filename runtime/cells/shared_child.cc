@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -294,6 +295,14 @@ std::string read_text(int file) {
     return text;
 }
 
+UniqueFd in_memory(const std::string& text) {
+    UniqueFd file(::memfd_create("input", MFD_CLOEXEC));
+    if (!file) throw ErrnoError("holder: input");
+    write_all(file.get(), text);
+    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("holder: input");
+    return file;
+}
+
 // One call. False: the warden has gone.
 bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
     char kind_byte;
@@ -304,9 +313,11 @@ bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
         if (fd = receive_fd(kReport); !fd) return false;
     const auto& [text, output, report_to, clean] = fds;
     const bool file = kind == SharedCallKind::File || kind == SharedCallKind::Fetch;
-    const std::string command = file ? std::string() : read_text(text.get());
-    const int descriptors[7] = {file ? text.get() : -1, output.get(), output.get(),
-                                report_to.get(),        kProgram,     clean.get(),
+    const std::string all = file ? std::string() : read_text(text.get());
+    const std::string command = all.substr(0, all.find('\0'));
+    const UniqueFd said = command.size() < all.size() ? in_memory(all.substr(command.size() + 1)) : UniqueFd();
+    const int descriptors[7] = {file ? text.get() : said.get(), output.get(), output.get(),
+                                report_to.get(),                kProgram,     clean.get(),
                                 file_rules.get()};
     // A child of the warden, not of ours: it waits for its calls itself. By the old call: a sandbox
     // around us that has no namespaces to give refuses clone3 as well.

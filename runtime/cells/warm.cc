@@ -46,10 +46,11 @@ WarmCell::Stay WarmCell::enter() {
     return Stay(*this);
 }
 
-Cell WarmCell::throwaway() const {
+Cell WarmCell::throwaway(const CellOptions::Shown& shown) const {
     if (paused_) throw Error("this agent is paused: nothing of it runs until it is resumed");
     CellOptions options = options_;
     options.files = CellOptions::Files::Discarded;
+    if (!shown.as.empty()) options.shown = shown;
     return Cell(options);
 }
 

@@ -43,7 +43,8 @@ class WarmCell {
     Stay enter();
     // As enter(), but gone with what it holds; nothing of the agent is in it. Counts within its limits:
     // to be called, and kept, while one stays.
-    Cell throwaway() const;
+    // `shown`: something else than the agent is shown.
+    Cell throwaway(const CellOptions::Shown& shown = {}) const;
 
     Cell* present() { return cell_ ? &*cell_ : nullptr; }
     const CellOptions& options() const { return options_; }

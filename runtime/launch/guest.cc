@@ -20,6 +20,7 @@
 #include "files/transfers.h"
 #include "link.h"
 #include "loop.h"
+#include "skills/folders.h"
 #include "skills/shelf.h"
 #include "warden.h"
 
@@ -98,6 +99,7 @@ class Guest {
         WardenOptions options = warden_options(port_);
         options.cell.shown = {shelf_.skills_folder(), kSeenSkills};
         options.skills = [this](const AgentSettings& agent) { return shelf_.catalogue(agent); };
+        options.hooks = [this] { return shelf_.hooks(); };
         options.cell_here = [this](const std::string& cell, int listener) {
             relays_.erase(cell);
             relays_.try_emplace(
@@ -173,7 +175,7 @@ class Guest {
         } else if (kind == "port") {
             open_server(id, meta);
         } else if (kind == "skills") {
-            take_skills(id);
+            take_skills(id, meta);
         } else {
             port_.reset(id, "no such stream here");
         }
@@ -193,10 +195,12 @@ class Guest {
     }
 
     // Edited before a message was sent, they are there before it is answered.
-    void take_skills(StreamId id) {
+    void take_skills(StreamId id, const std::string& meta) {
+        if (meta == kNoHooks) shelf_.no_hooks_known();
         SocketPair pair = SocketPair::stream();
         port_.join(id, std::move(pair.ours));
-        shelf_.take(std::move(pair.theirs), [this](const std::string&) {
+        shelf_.take(std::move(pair.theirs), [this, hooks = meta != kNoHooks](const std::string& why) {
+            if (hooks && !why.empty()) shelf_.hooks_lost();
             if (shelf_.taking()) return;
             std::vector<Held> held;
             held.swap(held_);

@@ -179,6 +179,7 @@ class LocalSkills {
             refresh();
             return shelf_.catalogue(agent);
         };
+        options.hooks = [this] { return hooks_.empty() ? HookSet() : shelf_.hooks(); };
     }
 
   private:
@@ -201,7 +202,12 @@ class LocalSkills {
     }
 
     void refresh() {
-        const Pack pack = find_pack(places_);
+        try {
+            hooks_ = load_config(config_file()).hooks;
+        } catch (const Error& error) {  // the last good one stays
+            log(LogLevel::Error, error.what());
+        }
+        const Pack pack = find_pack(places_, hooks_);
         if (pack.mark == mark_) return;
         Pipe pipe = Pipe::make();
         const pid_t pid = ::fork();
@@ -216,11 +222,15 @@ class LocalSkills {
         }
         Pidfd packer = Pidfd::of_child(pid);
         pipe.write.reset();
-        if (shelf_.take_now(std::move(pipe.read)).empty()) mark_ = pack.mark;
+        if (shelf_.take_now(std::move(pipe.read)).empty())
+            mark_ = pack.mark;
+        else
+            shelf_.hooks_lost();
     }
 
     SkillPlaces places_;
     Shelf shelf_;
+    std::vector<Hook> hooks_ = load_config(config_file()).hooks;
     std::string mark_;
 };
 
@@ -240,6 +250,10 @@ void serve(WardenOptions options, const Spending& spending, UniqueFd socket, Uni
         skills.emplace(loop, options, alone).add_to(options);
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
+        if (!load_config(config_file()).hooks.empty())
+            options.hooks = [] {
+                return HookSet{{}, {}, "the operator's hooks cannot be run in this folder; the person has to start elsewhere"};
+            };
     }
     Warden warden(loop, std::move(options));
     warden.set_spending(spending);

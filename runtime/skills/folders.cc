@@ -147,8 +147,9 @@ SkillPlaces skill_places() {
     return {config_folder() + "/skills", bundled_skills(), config_folder() + "/hooks"};
 }
 
-Pack find_pack(const SkillPlaces& places) {
+Pack find_pack(const SkillPlaces& places, const std::vector<Hook>& hooks) {
     Pack pack;
+    if (!hooks.empty()) pack.rows = json::dump(hooks_to_json(hooks));
     Walk walk(pack);
     try {
         if (is_real_folder(places.hooks)) walk.take(places.hooks, "hooks");
@@ -157,12 +158,20 @@ Pack find_pack(const SkillPlaces& places) {
     }
     take_skills(pack, walk, places.own, true);
     take_skills(pack, walk, places.bundled, false);
-    pack.mark = walk.mark();
+    pack.mark = walk.mark() + sha256_hex(pack.rows);
     return pack;
 }
 
 void write_pack(const Pack& pack, const std::function<void(std::string_view)>& out) {
     TarWriter tar(out);
+    if (!pack.rows.empty()) {
+        TarEntry rows;
+        rows.path = "rows.json";
+        rows.mode = 0644;
+        rows.size = pack.rows.size();
+        tar.begin(rows);
+        tar.data(pack.rows);
+    }
     for (const Pack::File& file : pack.files) {
         TarEntry entry;
         entry.kind = file.folder ? TarEntry::Kind::Folder : TarEntry::Kind::File;

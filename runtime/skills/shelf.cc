@@ -86,6 +86,7 @@ void Shelf::accept(const Job& job, Unpacked unpacked) {
     versions_.push_back(unpacked.id);
     now_ = std::move(unpacked);
     newest_ = job.number;
+    known_ = true;
     for (const std::string& warning : now_.warnings) log(LogLevel::Info, warning);
 }
 
@@ -173,8 +174,9 @@ std::string Shelf::catalogue(const AgentSettings& agent) const {
     return catalogue_of(has, (options_.seen.empty() ? skills_folder() : options_.seen) + "/" + now_.id).text;
 }
 
-std::string Shelf::hooks_folder() const {
-    return now_.hooks ? options_.folder + "/hooks/" + now_.id : "";
+HookSet Shelf::hooks() const {
+    if (!known_) return {{}, {}, "the operator's hooks have not arrived; the person can find out why"};
+    return {now_.hooks, now_.programs ? options_.folder + "/hooks/" + now_.id : "", {}};
 }
 
 }  // namespace peacrab

@@ -41,8 +41,11 @@ class Shelf {
     std::string skills_folder() const { return options_.folder + "/skills"; }
     // For the prompt of this agent: "" when it has none.
     std::string catalogue(const AgentSettings& agent) const;
-    // Where the hooks of the newest version are; "": there are none.
-    std::string hooks_folder() const;
+    // Which hooks there are, and where. Until the first version is there it is not known, unless it was
+    // said that there are none.
+    HookSet hooks() const;
+    void no_hooks_known() { known_ = true; }
+    void hooks_lost() { known_ = false; }  // there are some, and they did not arrive
 
   private:
     struct Job {
@@ -63,6 +66,7 @@ class Shelf {
     Loop& loop_;
     Options options_;
     Unpacked now_;
+    bool known_ = false;
     uint64_t newest_ = 0;  // job that is in force
     uint64_t next_ = 1;
     std::vector<std::string> versions_;  // that are there, the oldest first

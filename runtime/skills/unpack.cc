@@ -54,9 +54,13 @@ class Unpacker {
         text_ = nullptr;
         file_.reset();
         if (entry.kind == TarEntry::Kind::Link || entry.path.empty()) return;
+        if (entry.path == "rows.json" && entry.kind == TarEntry::Kind::File && entry.size <= KiB(64).count) {
+            text_ = &rows_;
+            return;
+        }
         const std::vector<std::string> parts = split(entry.path, '/');
         if (parts[0] != "skills" && parts[0] != "hooks") throw Error("the archive holds something else");
-        hooks_ = hooks_ || parts[0] == "hooks";
+        programs_ = programs_ || parts[0] == "hooks";
         if (entry.kind == TarEntry::Kind::Folder) return make_folder(entry.path);
         make_folder(entry.path.substr(0, entry.path.rfind('/')));
         const mode_t mode = entry.mode & 0100 ? 0755 : 0644;
@@ -92,6 +96,8 @@ class Unpacker {
     }
 
     json::Value report(const std::string& id) {
+        const std::vector<Hook> hooks =
+            rows_.empty() ? std::vector<Hook>() : hooks_from(json::parse(rows_, {KiB(64).count, 4}));
         json::Value skills = json::Value::array(), warnings = json::Value::array();
         for (const std::string& name : order_) {
             try {
@@ -104,14 +110,15 @@ class Unpacker {
             }
         }
         return json::Value::object(
-            {{"ok", true}, {"id", id}, {"hooks", hooks_}, {"skills", skills}, {"warnings", warnings}});
+            {{"ok", true}, {"id", id}, {"programs", programs_}, {"hooks", hooks_to_json(hooks)}, {"skills", skills}, {"warnings", warnings}});
     }
 
     UniqueFd file_;
     std::string* text_ = nullptr;  // of the SKILL.md that is being read
     std::map<std::string, std::string> texts_;
     std::vector<std::string> order_;
-    bool hooks_ = false;
+    bool programs_ = false;
+    std::string rows_;
 };
 
 struct ChildEnds {
@@ -194,7 +201,8 @@ Unpacked read_unpacked(std::string_view answer) {
     out.id = said.text("id");
     if (out.id.size() != 8 || out.id.find_first_not_of("0123456789abcdef") != std::string::npos)
         throw Error("skills: the unpacking gave no name");
-    out.hooks = said.flag("hooks");
+    out.programs = said.flag("programs");
+    if (const json::Value* hooks = said.find("hooks")) out.hooks = hooks_from(*hooks);
     if (const json::Value* skills = said.find("skills"))
         for (const json::Value& skill : skills->items()) {
             const std::string description = bounded(skill.text("description"), kMaxDescription);

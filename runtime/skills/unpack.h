@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hooks/hook.h"
 #include "jail.h"
 #include "os.h"
 #include "skills/skill.h"
@@ -27,7 +28,8 @@ struct Unpacked {
     std::string id;  // of what is in it: eight hexadecimal digits
     std::vector<Skill> skills;
     std::vector<std::string> warnings;
-    bool hooks = false;  // there is a folder of them
+    bool programs = false;  // there is a folder of hooks
+    std::vector<Hook> hooks = {};
 };
 // Throws Error with what went wrong.
 Unpacked read_unpacked(std::string_view answer);

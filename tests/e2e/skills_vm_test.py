@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from pty_driver import PEACRAB, Home, need  # noqa: E402
@@ -50,6 +51,43 @@ class Machine:
         return dict(line.split(": ", 1) for line in lines if ": " in line), found.group(1)
 
 
+def hooks(machine):
+    """The operator's programs are in force from the next message on, out of the agent's sight."""
+    folder = machine.config / "hooks"
+    folder.mkdir()
+    check = folder / "check"
+
+    def program(text):
+        check.write_text(text)
+        check.chmod(0o755)
+
+    program("#!/bin/sh\ngrep -q forbidden && { id -un >&2; ls -A /home/agent /skills 2>&1 | head -5 >&2; exit 2; }\n"
+            "echo x >>/hooks/check\ntouch /tmp/left /home/agent/left\nexit 0\n")
+    machine.configure("hooks:\n  - event: before-tool\n    tools: [shell]\n    run: check\n    timeout: 20\n")
+    blocked, passed, hidden = machine.ask(
+        ("shell", {"command": "echo forbidden >/home/agent/made"}),
+        ("shell", {"command": "ls -A /home/agent /tmp; cat /home/agent/made"}),
+        ("shell", {"command": "ls /hooks /skills; find / -name check -path '*hooks*' 2>/dev/null; echo end"}))
+    need("agent" in blocked and "not run" not in blocked, f"the hook's words: {blocked}")
+    need("left" not in passed and "forbidden" not in passed, f"a blocked call ran, or a hook left something: {passed}")
+    need("end" in hidden and "check" not in hidden, f"the agent sees hooks: {hidden}")
+    program("#!/bin/sh\nexit 1\n")
+    refused, = machine.ask(("shell", {"command": "echo ran"}))
+    need("could not look at it" in refused, f"an edited hook that fails refuses: {refused}")
+    check.unlink()
+    refused, = machine.ask(("shell", {"command": "echo ran"}))
+    need("could not look at it" in refused, f"a missing one refuses: {refused}")
+    program("#!/bin/sh\nexit 0\n")
+    times = {}
+    for name in ("with", "without"):
+        if name == "without":
+            machine.configure()
+        begun = time.monotonic()
+        machine.ask(*[("shell", {"command": f"echo {i}"}) for i in range(10)])
+        times[name] = (time.monotonic() - begun) * 100
+    print(f"ok: hooks refuse, are not seen; a call {times['without']:.0f} ms without, {times['with']:.0f} ms with one")
+
+
 def main():
     if not os.access(PEACRAB, os.X_OK):
         sys.exit(f"{PEACRAB} is not built")
@@ -87,6 +125,7 @@ def main():
         machine.ask(agent="bare")
         need(machine.catalogue() == ({}, None), "one without skills hears nothing of them")
         print("ok: each agent is told of its own alone")
+        hooks(machine)
     finally:
         subprocess.run([PEACRAB, "stop"], env=machine.home.env, capture_output=True, timeout=60, check=False)
         machine.home.remove()

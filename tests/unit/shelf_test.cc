@@ -82,7 +82,7 @@ TEST_CASE("shelf: what arrives is read-only in use, told of, and found where it 
     Loop loop;
     Shelf shelf(loop, {.folder = folder.path + "/shelf", .seen = "/skills"});
     CHECK(shelf.catalogue(agent()).empty());
-    CHECK(shelf.hooks_folder().empty());
+    CHECK(shelf.hooks().missing != "");
     CHECK(shelf.take_now(as_file(archive({{"hooks/check", "#!"},
                                           {"skills/b/SKILL.md", skill("second")},
                                           {"skills/b/scripts/run", "#!/bin/sh\n"},
@@ -94,8 +94,9 @@ TEST_CASE("shelf: what arrives is read-only in use, told of, and found where it 
     CHECK(text.ends_with("\nb: second\na: first"));
     CHECK(read_file(shelf.skills_folder() + "/" + id + "/b/scripts/run", KiB(1)) == "#!/bin/sh\n");
     CHECK(::access((shelf.skills_folder() + "/" + id + "/b/scripts/run").c_str(), X_OK) == 0);
-    CHECK(shelf.hooks_folder() == folder.path + "/shelf/hooks/" + id);
-    CHECK(read_file(shelf.hooks_folder() + "/check", KiB(1)) == "#!");
+    CHECK(shelf.hooks().missing == "");
+    CHECK(shelf.hooks().folder == folder.path + "/shelf/hooks/" + id);
+    CHECK(read_file(shelf.hooks().folder + "/check", KiB(1)) == "#!");
     CHECK(count(folder.path + "/shelf/new") == 0);
 }
 
