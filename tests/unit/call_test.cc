@@ -122,9 +122,8 @@ int main(int argc, char** argv) {
 
 TEST_CASE("calls: each is in the audit before and after, and the posture before the first") {
     House house;
-    CHECK(house.turn({call("shell", {{"command", "echo hi; exit 3"}}), call("rm", {})}) ==
-          "failed: hi\n[exit code 3]\ndenied: there is no tool \"rm\"; there are: background, edit, "
-          "more, read, search, shell, write\n");
+    CHECK(house.turn({call("shell", {{"command", "echo hi; exit 3"}}), call("rm", {})})
+              .starts_with("failed: hi\n[exit code 3]\ndenied: there is no tool \"rm\"; there are: ask_user, "));
     const std::vector<json::Value> records = house.audit();
     std::vector<std::string> kinds;
     for (const json::Value& record : records) kinds.push_back(record.text("kind"));
