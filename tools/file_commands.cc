@@ -96,6 +96,8 @@ bool confirmed(const std::string& question) {
 
 }  // namespace
 
+void require_folder(const Arguments& arguments) { (void)file_options(arguments); }
+
 std::string send_folder(const Arguments& arguments) {
     const FileOptions options = file_options(arguments);
     if (options.dir.empty()) return "";

@@ -9,6 +9,8 @@
 
 namespace peacrab {
 
+// UsageError where --dir names no folder; before a machine is started for it.
+void require_folder(const Arguments& arguments);
 // With --dir sends that folder to a machine that runs, and gives the line that tells the model which it is;
 // "" without. Throws Error when not all of it could be sent.
 std::string send_folder(const Arguments& arguments);

@@ -103,6 +103,7 @@ constexpr const char* kMachineHelp =
 // ---- up, ps, stop, rm, doctor, image
 
 int up(const Arguments& arguments) {
+    require_folder(arguments);
     const UpResult result = bring_up(machine_options(arguments), tell);
     if (!result.differs.empty()) {
         tell(result.differs);
@@ -374,7 +375,7 @@ const Command kCommands[] = {
      "  --stat            only which files, and how much\n"
      "  --agent NAME (main), --name NAME\n"
      "As `git diff` prints it; on a terminal with what could steer it escaped.\n"
-     "Exit code: 0 nothing was changed, 1 something was, 2 usage, 3 it could not be told.\n",
+     "Exit code: 0 nothing was changed, 1 something was, 2 usage, 6 it could not be told.\n",
      run_diff},
     {"apply", "bring home what the agent changed", "apply [--dir DIR] [--dry-run] [--hooks] [flags]",
      "name agent dir", "dry-run hooks", 0,

@@ -38,6 +38,7 @@ TerminalOptions terminal_options(const Arguments& arguments, const ChatConnectio
 
 // Starts the machine when nothing runs, and opens a chat on it.
 ChatConnection chat_with_machine(const Arguments& arguments) {
+    require_folder(arguments);
     const MachineOptions flags = machine_options(arguments);
     const UpResult result = bring_up(flags, tell);
     if (!result.differs.empty()) throw Error(result.differs);
