@@ -23,7 +23,7 @@ constexpr size_t kTurn = size_t{8} << 10;          // a stream's share of a batc
 constexpr size_t kMinPiece = size_t{1} << 10;      // not worth a header below that
 
 constexpr std::string_view kHostKinds[] = {"control", "chat", "files", "port", "skills"};
-constexpr std::string_view kGuestKinds[] = {"model", "egress", "audit", "log", "notify"};
+constexpr std::string_view kGuestKinds[] = {"model", "egress", "search", "audit", "log", "notify"};
 
 bool may_open(Link::Side side, std::string_view kind) {
     const auto has = [kind](const auto& kinds) {

@@ -14,7 +14,7 @@
 //   Before an epoch other than 1 go kMaxPayload zero bytes: they fill up the frame in whose middle
 //   a restored guest may be waiting.
 // - Stream ids: odd ones are opened by the host, even ones by the guest, each only upwards. Kinds
-//   are by side: the host opens control, chat, files, port; the guest opens model, egress, audit, log,
+//   are by side: the host opens control, chat, files, port; the guest opens model, egress, search, audit, log,
 //   notify. Anything else, and more than kMaxStreams, is answered with Reset.
 // - Credit: a sender may have at most kWindow bytes of a stream in flight. A peer that sends more
 //   is hostile: Error, and the owner of the link drops it.

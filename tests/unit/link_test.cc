@@ -408,7 +408,7 @@ TEST_CASE("link: a side opens only its own kinds") {
         both.host.receive(raw(kData, 2, 1, "was on its way"));  // no breach
     }
     Both both;
-    for (const char* kind : {"model", "egress", "audit", "log", "notify"}) {
+    for (const char* kind : {"model", "egress", "search", "audit", "log", "notify"}) {
         CHECK_THROWS_AS(both.host.open(kind), Error);
         both.guest.open(kind);
     }
