@@ -413,7 +413,7 @@ TEST_CASE("link: a side opens only its own kinds") {
         both.guest.open(kind);
     }
     settle(both.host, both.guest);
-    CHECK(take_events(both.host).size() == 5);
+    CHECK(take_events(both.host).size() == 6);
 }
 
 TEST_CASE("link: stream ids that are ours, used, zero or never opened are breaches") {
