@@ -42,7 +42,7 @@ int play() {
     }
     warden.send(frame({{"type", "reply"}, {"text", said + text.substr(end)}}));
     warden.send(frame(
-        {{"type", "done"}, {"status", "done"}, {"input_tokens", 1}, {"output_tokens", 1}}));
+        {{"type", "done"}, {"status", "done"}}));
     return 0;
 }
 
