@@ -63,18 +63,18 @@ class Soak:
             time.sleep(0.2)
 
     def sample(self):
-        """Memory that is nobody else's, in kB, with the step it was taken at."""
+        """The most memory each has had so far, in kB, with the step it was taken at."""
         while not self.over.wait(2):
             report = self.peacrab("doctor", "--json").stdout
             taken = {"step": self.log()["soak"]["step"]}
             for name in ("warden", "turn"):
-                found = re.search(name + r"_memory: VmHWM:\s+\d+ kB, RssAnon:\s+(\d+) kB", report)
+                found = re.search(name + r"_memory: VmHWM:\s+(\d+) kB", report)
                 if found:
                     taken[name] = int(found[1])
             gateway = self.gateway()
             if gateway:
                 with open(f"/proc/{gateway}/status", encoding="utf-8") as status:
-                    taken["gateway"] = int(re.search(r"RssAnon:\s+(\d+)", status.read())[1])
+                    taken["gateway"] = int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
             self.samples.append(taken)
 
     def machine(self):
@@ -151,11 +151,12 @@ def judge(soak, reply, done):
     for name, kinds in (("input_tokens", ("input_tokens", "cache_read_input_tokens")), ("output_tokens", ("output_tokens",))):
         told, wanted = sum(event[name] for event in done), sum(said[kind] for kind in kinds)
         need(told == wanted, f"{name}: {told} were counted, the server said {wanted}")
-    # The host's own book: what no count came for, it guesses, and says so.
+    # The host's own book: what no count came for, it guesses, and says so. A reset of a connection that was used
+    # before is tried again by the library itself.
     rows = json.loads(soak.peacrab("usage", "--json").stdout)["rows"]
     book = {key: sum(row[key] for row in rows) for key in ("calls", "estimated_calls", "output_tokens")}
     print("host:", json.dumps(book))
-    need(book["calls"] - book["estimated_calls"] == said["answers"] and book["estimated_calls"] == said["resets"],
+    need(book["calls"] - book["estimated_calls"] == said["answers"] and 1 <= book["estimated_calls"] <= said["resets"],
          f"the host counted {book}")
     need(book["output_tokens"] >= said["output_tokens"], f"the host counted less: {book}")
     for name in ("warden", "turn", "gateway"):
