@@ -216,7 +216,7 @@ class SharedPlace : public Place {
     explicit SharedPlace(CellOptions& options);
     std::unique_ptr<PlaceCall> shell(const ShellCall& call) override;
     std::unique_ptr<PlaceCall> file(const std::string& request) override;
-    std::unique_ptr<PlaceCall> fetch(int input) override { return start(SharedCallKind::Fetch, input); }
+    std::unique_ptr<PlaceCall> fetch(int input) override { return start_reading(SharedCallKind::Fetch, input); }
     std::unique_ptr<PlaceCall> files(UniqueFd) override {
         throw Error("no files are sent to or fetched from here: the workspace is the person's own folder");
     }
@@ -235,7 +235,7 @@ class SharedPlace : public Place {
     void start_holder();
     std::string attempt();
     std::unique_ptr<PlaceCall> start(SharedCallKind kind, const std::string& text);
-    std::unique_ptr<PlaceCall> start(SharedCallKind kind, int input);
+    std::unique_ptr<PlaceCall> start_reading(SharedCallKind kind, int input);
 
     CellOptions options_;
     SharedLayers layers_;
@@ -413,10 +413,10 @@ void SharedPlace::start_holder() {
 
 std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, const std::string& text) {
     if (text.size() > kMaxCommand && kind != SharedCallKind::File) throw Error("command: too long");
-    return start(kind, in_memory(text).get());
+    return start_reading(kind, in_memory(text).get());
 }
 
-std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, int input) {
+std::unique_ptr<PlaceCall> SharedPlace::start_reading(SharedCallKind kind, int input) {
     use_mechanisms_of(options_.agent);
     if (!holder_->process || holder_->process.try_wait()) start_holder();
     Pipe said = Pipe::make();
@@ -448,7 +448,7 @@ std::string SharedPlace::attempt() {
     try {
         choose_network();
         start_holder();
-        const std::unique_ptr<PlaceCall> call = start(SharedCallKind::Probe, {});
+        const std::unique_ptr<PlaceCall> call = start(SharedCallKind::Probe, "");
         pollfd one{call->child.fd(), POLLIN, 0};
         if (::poll(&one, 1, static_cast<int>(kTrialLimit.count())) != 1)
             return "a trial call did not end";
