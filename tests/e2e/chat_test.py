@@ -149,7 +149,7 @@ def detached(env):
     need(done.returncode == 0 and "waited-42" in done.stdout, f"wait: {done}")
     need("sleep 1" in done.stderr and "⚙" not in done.stdout, f"wait mixes the streams: {done}")
     need(run("wait", turn).stdout == done.stdout, "a second wait says something else")
-    need(run("wait", "t999999").returncode == 1, "a turn nobody knows is no failure")
+    need(run("wait", "t999999").returncode == 2, "a turn nobody knows is no bad input")
     need(run("ask").returncode == 2, "no question is not a usage error")
     done = run("ask", stdin=None, input="run: echo by-$((6*7))-pipe\n")
     need(done.returncode == 0 and "by-42-pipe" in done.stdout, f"a piped question: {done}")
