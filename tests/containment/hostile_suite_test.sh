@@ -1,6 +1,6 @@
 #!/bin/bash
 # needs: vm
-# timeout: 900
+# timeout: 1500
 # timeout-full: 14400
 # The hostile suite, scaled down, and a few mutations; what it is stands in tests/containment/suite.
 # With PEACRAB_FULL=1 (tools/test --containment) all counts: three times on the guest's own kernel, once

@@ -39,7 +39,7 @@ refused() {
     said=$("$@" /mnt/peacrabd ask --model m --model-url http://127.0.0.1:9000 --base "$base" id 2>&1)
     code=$?
     case $code:$said in
-        "3:peacrabd: cells: "*"$part"*) echo "ok: refused: $part" ;;
+        "6:peacrabd: cells: "*"$part"*) echo "ok: refused: $part" ;;
         *) fail "not refused ($code), wanted '$part': $said" ;;
     esac
 }

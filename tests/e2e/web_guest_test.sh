@@ -23,7 +23,7 @@ sys.exit(result["failed"])'
 }
 tls=https://localhost:$secure/page
 if out=$(ask web_fetch url "$tls"); then fail "a page came without a rule: $out"; fi
-contains "$out" "not reached: peacrab: the agent \`main\` may not connect to localhost:$secure: " 'without a rule'
+contains "$out" "not reached: peacrab: the agent \`main\` may not connect to localhost:$secure" 'without a rule'
 contains "$out" "peacrab allow localhost:$secure" 'what the person can do'
 "$peacrab" allow "localhost:$secure" private
 if out=$(ask web_fetch url "$tls"); then fail "a server without a trusted certificate was read: $out"; fi
