@@ -49,10 +49,11 @@ void Warden::State::charge(RunningTurn& turn, const json::Value& frame) {
     const Ledger::Where where = where_of(*this, turn);
     count_stored(turn, call.asked.size());
     budgets->ledger.add(where, call.asked, spent_by(budgets->spending, call));
-    for (const std::string& warning : budgets->warnings(where))
+    const Budgets::Verdict verdict = budgets->check(where);
+    for (const std::string& warning : verdict.warnings)
         broadcast(turn.session, json::Value::object(
                                     {{"type", "notice"}, {"turn", turn_name(turn.id)}, {"text", warning}}));
-    turn.over = budgets->refusal(where);
+    turn.over = verdict.refusal;
     if (!turn.over.empty()) ask_stop(turn);
     turn.frames->send(json::Value::object({{"type", "go"}}));
 }

@@ -134,19 +134,43 @@ bool Ledger::give_more(Scope scope, const Where& where, const Limit& limit) {
     return true;
 }
 
-bool Ledger::first_warning(Scope scope, const Where& where) {
-    const int64_t amount = given(scope, where) + 1;
-    Statement query = database_.prepare("SELECT warned FROM given WHERE scope = ?");
-    query.bind(key_of(scope, where));
-    if (query.step() && query.integer(0) >= amount) return false;
-    query.run();
+void Ledger::note_warning(const Standing& now, const Where& where) {
     database_
         .prepare("INSERT INTO given(scope, times, warned) VALUES(?, 0, ?) ON CONFLICT(scope) DO UPDATE SET warned = "
                  "excluded.warned")
-        .bind(key_of(scope, where))
-        .bind(amount)
+        .bind(key_of(now.scope, where))
+        .bind(now.given + 1)
         .run();
-    return true;
+}
+
+// Once through the rows of the session, of which the turn's are some, and through those of the day, of which
+// the agent's are. Of the host's book, which knows no sessions, only the latter.
+void Ledger::sum_up(std::vector<Standing>& scopes, const Where& where) {
+    Statement query = database_.prepare("SELECT turn = ?, 1, 0, 0, " COUNTS " FROM spent WHERE session = ? UNION ALL "
+                                        "SELECT 0, 0, agent = ?, 1, " COUNTS " FROM spent WHERE day = ?");
+    query.bind(where.turn).bind(where.session ? where.session : -1).bind(where.agent).bind(where.day);
+    while (query.step()) {
+        const Spent row = read_counts(query, 4);
+        for (Standing& one : scopes)
+            if (query.integer(static_cast<int>(one.scope))) one.spent += row;
+    }
+}
+
+std::vector<Ledger::Standing> Ledger::look(const std::vector<Scope>& scopes, const Where& where) {
+    std::vector<Standing> all;
+    Statement query = database_.prepare("SELECT scope, times, warned FROM given WHERE scope IN (?, ?, ?, ?)");
+    for (const Scope scope : scopes) {
+        all.push_back({scope});
+        query.bind(key_of(scope, where));
+    }
+    sum_up(all, where);
+    while (query.step())
+        for (Standing& one : all) {
+            if (query.text(0) != key_of(one.scope, where)) continue;
+            one.given = query.integer(1);
+            one.warned = query.integer(2);
+        }
+    return all;
 }
 
 std::vector<Ledger::Row> Ledger::days(int64_t from) {
@@ -205,27 +229,34 @@ std::string in_words(const Spent& spent, const Limit& limit) {
     return out + " of " + in_words(limit);
 }
 
-std::string Budgets::refusal(const Ledger::Where& where) {
-    for (const Scope scope : scopes_) {
-        const Limit limit = times(limit_of(spending, scope, where.agent), ledger.given(scope, where));
-        const Spent spent = ledger.spent(scope, where);
-        if (exhausted(limit, spent))
-            return "the budget of " + name_of(scope, where.agent) + " is spent: " + in_words(spent, limit) +
-                   (limit.money > 0 && limit.tokens > 0 ? "; answer `more` to allow as much again" : "");
-    }
+std::vector<Ledger::Standing> Budgets::look(const Ledger::Where& where) {
+    std::vector<Standing> all = ledger.look(scopes_, where);
+    for (Standing& one : all) one.limit = times(limit_of(spending, one.scope, where.agent), one.given);
+    return all;
+}
+
+std::string Budgets::refusal_of(const std::vector<Standing>& all, const std::string& agent) {
+    for (const Standing& one : all)
+        if (exhausted(one.limit, one.spent))
+            return "the budget of " + name_of(one.scope, agent) + " is spent: " + in_words(one.spent, one.limit) +
+                   (one.limit.money > 0 && one.limit.tokens > 0 ? "; answer `more` to allow as much again" : "");
     return {};
 }
 
-std::vector<std::string> Budgets::warnings(const Ledger::Where& where) {
-    std::vector<std::string> out;
-    for (const Scope scope : scopes_) {
-        const Limit limit = times(limit_of(spending, scope, where.agent), ledger.given(scope, where));
-        const Spent spent = ledger.spent(scope, where);
-        if (nearly(limit, spent) && !exhausted(limit, spent) && ledger.first_warning(scope, where))
-            out.push_back("80 % of the budget of " + name_of(scope, where.agent) + " is spent: " +
-                          in_words(spent, limit));
+std::string Budgets::refusal(const Ledger::Where& where) {
+    return refusal_of(look(where), where.agent);
+}
+
+Budgets::Verdict Budgets::check(const Ledger::Where& where) {
+    const std::vector<Standing> all = look(where);
+    Verdict verdict{refusal_of(all, where.agent), {}};
+    for (const Standing& one : all) {
+        if (one.warned > one.given || !nearly(one.limit, one.spent) || exhausted(one.limit, one.spent)) continue;
+        ledger.note_warning(one, where);
+        verdict.warnings.push_back("80 % of the budget of " + name_of(one.scope, where.agent) + " is spent: " +
+                                   in_words(one.spent, one.limit));
     }
-    return out;
+    return verdict;
 }
 
 bool Budgets::give_more(const Ledger::Where& where) {
@@ -237,15 +268,13 @@ bool Budgets::give_more(const Ledger::Where& where) {
 
 json::Value Budgets::report(const Ledger::Where& where) {
     json::Value rows = json::Value::array();
-    for (const Scope scope : scopes_) {
-        const Limit limit = times(limit_of(spending, scope, where.agent), ledger.given(scope, where));
-        const Spent spent = ledger.spent(scope, where);
-        json::Value row = json::Value::object({{"scope", name_of(scope, where.agent)},
-                                               {"calls", spent.calls},
-                                               {"tokens", spent.tokens()},
-                                               {"spent", in_words(spent)},
-                                               {"limit", in_words(limit)}});
-        if (spent.unpriced == 0) row.set("cost", spent.money / 1000);
+    for (const Standing& one : look(where)) {
+        json::Value row = json::Value::object({{"scope", name_of(one.scope, where.agent)},
+                                               {"calls", one.spent.calls},
+                                               {"tokens", one.spent.tokens()},
+                                               {"spent", in_words(one.spent)},
+                                               {"limit", in_words(one.limit)}});
+        if (one.spent.unpriced == 0) row.set("cost", one.spent.money / 1000);
         rows.push(std::move(row));
     }
     return rows;

@@ -35,8 +35,18 @@ class Ledger {
     // is left. False: there was something left.
     int64_t given(Scope scope, const Where& where);
     bool give_more(Scope scope, const Where& where, const Limit& limit);
-    // True once for each amount that was given: it was not said before that most of it is gone.
-    bool first_warning(Scope scope, const Where& where);
+
+    // A scope as it stands.
+    struct Standing {
+        Scope scope;
+        Spent spent = {};
+        int64_t given = 0;
+        int64_t warned = 0;  // of which amount it was said that most of it is gone: the first is 1
+        Limit limit = {};    // with what was given; only Budgets knows
+    };
+    // In two queries, whatever the scopes.
+    std::vector<Standing> look(const std::vector<Scope>& scopes, const Where& where);
+    void note_warning(const Standing& now, const Where& where);
 
     struct Row {
         int64_t day = 0;
@@ -48,6 +58,7 @@ class Ledger {
 
   private:
     Spent read(Statement& query);
+    void sum_up(std::vector<Standing>& scopes, const Where& where);
     Database& database_;
 };
 
@@ -68,8 +79,11 @@ class Budgets {
 
     // One sentence for the person when nothing more may be spent, else "".
     std::string refusal(const Ledger::Where& where);
-    // A sentence for each scope of which 80 % are gone, once.
-    std::vector<std::string> warnings(const Ledger::Where& where);
+    struct Verdict {
+        std::string refusal;                // as above
+        std::vector<std::string> warnings;  // a sentence for each scope of which 80 % are gone, once
+    };
+    Verdict check(const Ledger::Where& where);
     // Every scope that is used up is given as much again. False: none was.
     bool give_more(const Ledger::Where& where);
     // {scope, calls, tokens, cost?, limit} of each scope, for people.
@@ -79,6 +93,9 @@ class Budgets {
     Spending spending;
 
   private:
+    using Standing = Ledger::Standing;
+    std::vector<Standing> look(const Ledger::Where& where);
+    static std::string refusal_of(const std::vector<Standing>& all, const std::string& agent);
     std::vector<Scope> scopes_;
 };
 

@@ -209,10 +209,10 @@ TEST_CASE("budgets: 80 % is said once, and again of what was given; the end is a
     Book book;
     book.budgets.spending.every.turn = kLifted;
     book.spend(8 * kUsd - 1);
-    CHECK(book.budgets.warnings(book.where).empty());
+    CHECK(book.budgets.check(book.where).warnings.empty());
     book.spend(1);
-    CHECK(book.budgets.warnings(book.where).size() == 1);
-    CHECK(book.budgets.warnings(book.where).empty());
+    CHECK(book.budgets.check(book.where).warnings.size() == 1);
+    CHECK(book.budgets.check(book.where).warnings.empty());
     CHECK(book.budgets.refusal(book.where).empty());
     CHECK_FALSE(book.budgets.give_more(book.where));
     book.spend(2 * kUsd);
@@ -220,9 +220,39 @@ TEST_CASE("budgets: 80 % is said once, and again of what was given; the end is a
           "the budget of all agents today (UTC) is spent: 10 USD of 10 USD; answer `more` to allow as much again");
     CHECK(book.budgets.give_more(book.where));
     CHECK(book.budgets.refusal(book.where).empty());
-    CHECK(book.budgets.warnings(book.where).empty());
+    CHECK(book.budgets.check(book.where).warnings.empty());
     book.spend(6 * kUsd);
-    CHECK(book.budgets.warnings(book.where).size() == 1);
+    CHECK(book.budgets.check(book.where).warnings.size() == 1);
+}
+
+TEST_CASE("budgets: one look at all scopes sees what each of them sees alone") {
+    Book book;
+    book.budgets.spending.every = {{3 * kUsd, kNoLimit}, {4 * kUsd, kNoLimit}, {5 * kUsd, kNoLimit}};
+    const int64_t day = book.where.day;
+    int64_t money = 1;
+    for (const Ledger::Where& where :
+         {book.where, Ledger::Where{"main", 1, 2, day}, Ledger::Where{"main", 2, 3, day},
+          Ledger::Where{"scout", 3, 4, day}, Ledger::Where{"main", 1, 5, day - 1}, Ledger::Where{"main", 0, 0, day}}) {
+        Spent spent{1, 7, 0, 0, 0, money};
+        book.budgets.ledger.add(where, "m", spent);
+        book.budgets.ledger.add(where, "n", spent);
+        money *= 10;
+    }
+    const std::vector<Scope> scopes{Scope::Turn, Scope::Session, Scope::Agent, Scope::Day};
+    const std::vector<Ledger::Standing> all = book.budgets.ledger.look(scopes, book.where);
+    REQUIRE(all.size() == 4);
+    for (size_t i = 0; i < 4; ++i) {
+        CHECK(all[i].scope == scopes[i]);
+        CHECK(all[i].spent == book.budgets.ledger.spent(scopes[i], book.where));
+    }
+    CHECK(all[0].spent.money == 2);
+    CHECK(all[1].spent.money == 20'022);
+    CHECK(all[2].spent.money == 200'222);
+    CHECK(all[3].spent.money == 202'222);
+    const std::vector<Ledger::Standing> host = book.budgets.ledger.look({Scope::Agent, Scope::Day}, {"main"});
+    REQUIRE(host.size() == 2);
+    CHECK(host[0].spent == all[2].spent);
+    CHECK(host[1].spent == all[3].spent);
 }
 
 TEST_CASE("budgets: midnight UTC begins a new day, and what was given for the old one is gone") {
