@@ -796,7 +796,7 @@ TEST_CASE("warden: /undo takes the turns back from the newest on, durably, and t
     undo(person);
     CHECK(person.wait_for("undone").text("text") == "reply");
     CHECK(person.wait_for("undone").text("turn") == person.wait_for("turn_start", 2).text("turn"));
-    world.start();
+    world.start_anew();
     Person again(world);
     again.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}}));
     again.wait_for("caught_up");
