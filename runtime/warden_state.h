@@ -18,6 +18,7 @@
 namespace peacrab {
 
 class Budgets;
+struct Portion;
 constexpr const char* kDelegated = "delegate";  // the channel of what an agent was asked by itself
 
 struct Client {
@@ -62,6 +63,7 @@ struct RunningTurn {
     std::string over;  // why no more may be spent on it
     int64_t parent = 0;        // the session whose call it works on; 0: nobody's
     uint64_t parent_call = 0;  // which one
+    std::shared_ptr<Portion> portion;  // what it may spend, then
     bool asked = false;        // the person: it ends, and waits
     bool stopping = false;
     bool ending = false;

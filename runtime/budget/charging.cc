@@ -23,9 +23,17 @@ Ledger::Where where_of(const RunningTurn& turn) {
 }
 
 // What an agent asks of itself is paid by the turn that asks.
-Ledger::Where where_of(const Warden::State& state, const RunningTurn& turn) {
-    const auto parent = state.turns.find(turn.parent);
-    return where_of(parent == state.turns.end() ? turn : parent->second);
+int64_t payer_of(const Warden::State& state, const RunningTurn& turn) {
+    return state.turns.count(turn.parent) ? turn.parent : turn.session;
+}
+
+// The part of its parent's budget that is a delegate's: it alone ends when that is gone.
+std::string spent_of_portion(RunningTurn& turn, const Spent& spent) {
+    Portion& portion = *turn.portion;
+    portion.spent += spent;
+    portion.newest = turn.partial;
+    if (!exhausted(portion.limit, portion.spent)) return {};
+    return "the budget of this delegate is spent: " + in_words(portion.spent, portion.limit);
 }
 
 }  // namespace
@@ -46,20 +54,25 @@ void Warden::State::charge(RunningTurn& turn, const json::Value& frame) {
     if (std::find(others.begin(), others.end(), call.asked) == others.end()) call.asked = model_of(turn.agent);
     const ModelServer* const server = server_named(options.model.server);
     call.free = (server && server->quirks.local) || options.model.name == kDemoModel;
-    const Ledger::Where where = where_of(*this, turn);
+    RunningTurn& payer = turns.at(payer_of(*this, turn));
+    const Ledger::Where where = where_of(payer);
     count_stored(turn, call.asked.size());
-    budgets->ledger.add(where, call.asked, spent_by(budgets->spending, call));
+    const Spent spent = spent_by(budgets->spending, call);
+    budgets->ledger.add(where, call.asked, spent);
     const Budgets::Verdict verdict = budgets->check(where);
     for (const std::string& warning : verdict.warnings)
-        broadcast(turn.session, json::Value::object(
-                                    {{"type", "notice"}, {"turn", turn_name(turn.id)}, {"text", warning}}));
-    turn.over = verdict.refusal;
-    if (!turn.over.empty()) ask_stop(turn);
+        broadcast(payer.session, json::Value::object(
+                                     {{"type", "notice"}, {"turn", turn_name(payer.id)}, {"text", warning}}));
+    if (turn.portion) turn.over = spent_of_portion(turn, spent);
+    for (RunningTurn* each : {&turn, &payer}) {  // who waits for a delegate would spend once more to hear of it
+        if (!verdict.refusal.empty()) each->over = verdict.refusal;
+        if (!each->over.empty()) ask_stop(*each);
+    }
     turn.frames->send(json::Value::object({{"type", "go"}}));
 }
 
 std::string Warden::State::over_budget(const RunningTurn& turn) const {
-    return budgets->refusal(where_of(*this, turn));
+    return budgets->refusal(where_of(turns.at(payer_of(*this, turn))));
 }
 
 void Warden::State::put_spent(json::Value& turn_done, int64_t turn) const {

@@ -259,6 +259,12 @@ Budgets::Verdict Budgets::check(const Ledger::Where& where) {
     return verdict;
 }
 
+Limit Budgets::for_delegate(const Ledger::Where& where, const Limit& asked) {
+    Limit left = kLifted;
+    for (const Standing& one : look(where)) left = least(left, left_of(one.limit, one.spent));
+    return least(asked, least(left, spending.of(where.agent).delegate.value_or(half_of(left))));
+}
+
 bool Budgets::give_more(const Ledger::Where& where) {
     bool any = false;
     for (const Scope scope : scopes_)

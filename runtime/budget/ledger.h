@@ -70,6 +70,14 @@ bool nearly(const Limit& limit, const Spent& spent);  // 80 %
 // "5.02 USD of 5 USD", in what the limit is counted in; without a limit what it cost.
 std::string in_words(const Spent& spent, const Limit& limit);
 
+// What one delegated turn may spend, while it runs; all of it counts in the scopes of the turn that asked, too.
+struct Portion {
+    Limit limit;
+    Spent spent = {};
+    std::string said = {};    // in the steps that are over
+    std::string newest = {};  // in this one, as of its last call of a model
+};
+
 // The ledger with the limits: what the warden and the host ask it.
 class Budgets {
   public:
@@ -84,6 +92,9 @@ class Budgets {
         std::vector<std::string> warnings;  // a sentence for each scope of which 80 % are gone, once
     };
     Verdict check(const Ledger::Where& where);
+    // What a turn that is delegated now may spend: as the configuration says, never more than is left of any
+    // scope, and no more than was asked for.
+    Limit for_delegate(const Ledger::Where& where, const Limit& asked);
     // Every scope that is used up is given as much again. False: none was.
     bool give_more(const Ledger::Where& where);
     // {scope, calls, tokens, cost?, limit} of each scope, for people.

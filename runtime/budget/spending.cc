@@ -77,7 +77,8 @@ json::Value limit_row(const Limit& limit) {
 }
 
 json::Value budget_row(const Budget& budget) {
-    return json::Value::array({limit_row(budget.turn), limit_row(budget.session), limit_row(budget.day)});
+    return json::Value::array({limit_row(budget.turn), limit_row(budget.session), limit_row(budget.day),
+                               budget.delegate ? limit_row(*budget.delegate) : json::Value()});
 }
 
 int64_t not_negative(const json::Value& value, int64_t most) {
@@ -92,8 +93,10 @@ Limit limit_from(const json::Value& row) {
 }
 
 Budget budget_from(const json::Value& row) {
-    if (row.items().size() != 3) throw Error("budget: no budget");
-    return {limit_from(row.items()[0]), limit_from(row.items()[1]), limit_from(row.items()[2])};
+    if (row.items().size() != 4) throw Error("budget: no budget");
+    Budget budget{limit_from(row.items()[0]), limit_from(row.items()[1]), limit_from(row.items()[2])};
+    if (!row.items()[3].is_null()) budget.delegate = limit_from(row.items()[3]);
+    return budget;
 }
 
 Price price_from(const json::Value& row) {
@@ -116,6 +119,20 @@ int64_t sum(int64_t a, int64_t b) {
 int64_t product(int64_t a, int64_t b) {
     int64_t out = 0;
     return __builtin_mul_overflow(a, b, &out) ? kNoLimit : out;
+}
+
+Limit least(const Limit& a, const Limit& b) {
+    return {std::min(a.money, b.money), std::min(a.tokens, b.tokens)};
+}
+
+Limit left_of(const Limit& limit, const Spent& spent) {
+    const auto left = [](int64_t all, int64_t gone) { return all == kNoLimit ? all : std::max<int64_t>(0, all - gone); };
+    return {left(limit.money, spent.weight()), left(limit.tokens, spent.tokens())};
+}
+
+Limit half_of(const Limit& limit) {
+    const auto half = [](int64_t all) { return all == kNoLimit ? all : all / 2; };
+    return {half(limit.money), half(limit.tokens)};
 }
 
 const Budget& Spending::of(const std::string& agent) const {

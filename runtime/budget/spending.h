@@ -31,6 +31,9 @@ struct Budget {
     Limit turn{5 * kUsd, kNoLimit};
     Limit session = kLifted;
     Limit day = kLifted;  // of this one agent
+    // Of each turn that it gives to itself (`delegate`), within what is left of all these. Nothing: half of what
+    // is left, so that a part of the work that goes astray leaves the turn that asked enough to end well with.
+    std::optional<Limit> delegate = {};
     bool operator==(const Budget&) const = default;
 };
 
@@ -76,6 +79,11 @@ struct Spent {
     bool operator==(const Spent&) const = default;
 };
 constexpr int64_t kUnknownPrice = 500;  // half a USD for a million
+
+// What both allow; what is left; half of it, rounded down. None of it is below nothing.
+Limit least(const Limit& a, const Limit& b);
+Limit left_of(const Limit& limit, const Spent& spent);
+Limit half_of(const Limit& limit);
 
 // Of two that are not negative; too much is the greatest number.
 int64_t sum(int64_t a, int64_t b);

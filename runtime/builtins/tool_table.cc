@@ -1,7 +1,9 @@
 // The rows. Must not decide anything: what fits a row is `policy`'s to say.
 #include "builtins/tool_table.h"
 
+#include "budget/spending.h"
 #include "builtins/plan.h"
+#include "error.h"
 #include "os.h"
 
 namespace peacrab {
@@ -31,6 +33,17 @@ std::string background_goes(const json::Value& arguments) {
     if (arguments.text("action") != "list" && !arguments.find("id"))
         return "id is missing; the action list shows the ids";
     return {};
+}
+
+std::string delegate_goes(const json::Value& arguments) {
+    if (!arguments.find("budget")) return {};
+    Limit limit = kLifted;
+    try {
+        parse_limit(arguments.text("budget"), limit);
+    } catch (const Error&) {
+    }
+    if (limit != kLifted && limit.money > 0 && limit.tokens > 0) return {};
+    return "budget: an amount such as `0.50 USD` or `100k tokens` was expected; it can only be less than without";
 }
 
 std::string edit_goes(const json::Value& arguments) {
@@ -92,8 +105,9 @@ const std::vector<ToolSchema>& every_tool() {
         {"delegate",
          "Give a part of the work to yourself, in a conversation of its own and the same workspace. It knows "
          "nothing but the task; nothing but its answer comes back.",
-         {{"task", Type::Text, true, "", 1, kMaxMessage}},
-         nullptr, Effect::Writes, By::Warden, "work to yourself", Partner::Agent},
+         {{"task", Type::Text, true, "", 1, kMaxMessage},
+          {"budget", Type::Text, false, "At most: 0.50 USD, or 100k tokens", 1, 40}},
+         delegate_goes, Effect::Writes, By::Warden, "work to yourself", Partner::Agent},
         {"edit",
          "Replace old, which occurs once (all: each time), by new in a text file; or apply patch.",
          {{"path", Type::Text, false, "", 1, kMaxPath},

@@ -38,8 +38,10 @@ void read_budget(const Node& node, const std::string& what, Budget& budget, Limi
                 budget.session = read_limit(value);
             else if (key.text == "day")
                 day = read_limit(value);
+            else if (key.text == "delegate")
+                budget.delegate = read_limit(value);
             else
-                throw Error("unknown key; known: turn, session, day");
+                throw Error("unknown key; known: turn, session, day, delegate");
         } catch (const Error& error) {
             throw Error(at(key) + what + ": " + printable(key.text) + ": " + error.what());
         }

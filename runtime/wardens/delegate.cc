@@ -1,8 +1,10 @@
 // The tool `delegate`: a turn of the same agent in a session of its own, whose answer is the call's result. It has
 // a place of its own beside the turns that others start, so that who waits for it never keeps it from running.
-// It ends with the turn that asked for it, and what it spends and stores counts there.
+// It ends with the turn that asked for it, and what it spends and stores counts there; of what that one may spend
+// it has a portion, which is gone with it.
 #include <algorithm>
 
+#include "budget/ledger.h"
 #include "error.h"
 #include "wardens/tools.h"
 
@@ -11,6 +13,7 @@ namespace {
 
 constexpr std::ptrdiff_t kMostAtOnce = 4;
 constexpr size_t kHead = size_t{24} << 10, kTail = size_t{8} << 10;  // of an answer
+constexpr size_t kMaxSaid = size_t{128} << 10;  // of what comes before it, the newest
 constexpr const char* kTask =
     "A part of your own work, given to you in a conversation of its own. Nobody can be asked. Only your last "
     "answer goes back: it must hold all that is needed.\n\nThe task:\n";
@@ -30,13 +33,27 @@ std::string answer_of(WardenStore& store, const RunningTurn& turn) {
     return {};
 }
 
+// What it was about to say counts as said.
+void end_step(Portion& portion) {
+    if (!portion.newest.empty()) portion.said += std::exchange(portion.newest, {}) + "\n";
+    if (portion.said.size() > kMaxSaid) portion.said.erase(0, portion.said.size() - kMaxSaid);
+}
+
+// For the model: what it can do about it.
+std::string unfinished(const std::string& status, const std::string& error) {
+    if (status != "budget") return "it did not finish: " + error;
+    return "it did not finish: " + error + "; what it changed in the workspace stands. Go on from there yourself";
+}
+
 ToolResult result_of(WardenStore& store, const RunningTurn& turn, const std::string& status,
                      const std::string& error) try {
     if (status == "stopped")
         return {Outcome::Interrupted, "stopped; what it changed in the workspace stands", "stopped"};
     const std::string answer = clipped(answer_of(store, turn));
     if (status == "done") return {Outcome::Ok, answer, std::to_string(answer.size()) + " bytes"};
-    return {Outcome::Failed, "it did not finish: " + error + (answer.empty() ? "" : "\n\nIts last words:\n" + answer),
+    end_step(*turn.portion);
+    const std::string said = answer.empty() ? json::valid_utf8(clipped(turn.portion->said)) : answer;
+    return {Outcome::Failed, unfinished(status, error) + (said.empty() ? "" : "\n\nWhat it had said so far:\n" + said),
             shown_line(error, 200)};
 } catch (const Error&) {
     return {Outcome::Failed, "its answer could not be read; what it changed in the workspace stands", "no answer"};
@@ -57,6 +74,7 @@ RunningTurn* Warden::State::child_of(const RunningCall& call) {
 
 // The person sees that something goes on: a line for each of its calls, which is not kept.
 void Warden::State::note_step(const RunningTurn& turn, const std::string& summary) {
+    end_step(*turn.portion);
     const auto parent = turns.find(turn.parent);
     if (parent == turns.end()) return;
     broadcast(turn.parent, json::Value::object({{"type", "notice"},
@@ -75,6 +93,12 @@ std::optional<ToolResult> run_delegate(Warden::State& state, RunningTurn& turn, 
                                        [](const auto& each) { return each.second.parent != 0; });
     if (running >= kMostAtOnce)
         return ToolResult{Outcome::Denied, "delegate: too many run already; do it yourself", "too many"};
+    Limit asked = kLifted;
+    if (permit.arguments().find("budget")) parse_limit(permit.arguments().text("budget"), asked);
+    const Portion portion{state.budgets->for_delegate({turn.agent, turn.session, turn.id}, asked)};
+    if (exhausted(portion.limit, {}))
+        return ToolResult{Outcome::Denied, "delegate: too little is left of the budget for it; do it yourself",
+                          "too little is left of the budget"};
     const std::string task = kTask + permit.arguments().text("task");
     state.count_stored(turn, task.size());
     int64_t session = 0, id = 0;
@@ -86,6 +110,7 @@ std::optional<ToolResult> run_delegate(Warden::State& state, RunningTurn& turn, 
     RunningTurn& child = state.turns[session];
     child.parent = turn.session;
     child.parent_call = call.number;
+    child.portion = std::make_shared<Portion>(portion);
     call.child = session;
     state.start_turn(session, turn.agent, id);  // when that fails it has ended, and the call with it
     if (const auto begun = state.turns.find(session); begun != state.turns.end() && begun->second.id == 0) {

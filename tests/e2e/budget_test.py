@@ -2,7 +2,7 @@
 # timeout: 240
 """Budgets without a VM, against a model of ours that keeps its own books: what the agent's ledger adds up to is
 what the server said, call for call, whatever died in between; a limit stops a turn in its middle with exit code
-4 and one sentence; `more` goes on; a day that is spent lets nothing begin.
+4 and one sentence; `more` goes on; a day that is spent lets nothing begin; what is delegated has a budget of its own.
 """
 import http.server
 import json
@@ -20,6 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from pty_driver import PEACRABD, Home, need  # noqa: E402
 
+CENT = {"input": 1000, "output": 1800, "cache_read": 0, "cache_write": 0}  # what comes to one
 UID = 65534 if os.geteuid() == 0 else None
 PRICES = {"input": 1000, "output": 5000, "cache_read": 100, "cache_write": 1250}  # of claude-haiku-4-5, nano USD
 KEYS = {"input": "input_tokens", "output": "output_tokens", "cache_read": "cache_read_input_tokens",
@@ -27,20 +28,35 @@ KEYS = {"input": "input_tokens", "output": "output_tokens", "cache_read": "cache
 
 
 class Model(http.server.ThreadingHTTPServer):
-    """Asks for a command `left` times, then answers. Its books: one dict a call that it has answered."""
+    """Asks for a command `left` times, then answers. Its books: one dict a call that it has answered. With
+    `delegates`, arguments of that tool: it gives the work away once, and whoever gets it asks for commands, on and on.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.random = random.Random(4)
-        self.left, self.books, self.requests, self.usage = 0, [], [], None
+        self.left, self.books, self.requests, self.usage, self.delegates = 0, [], [], None, None
         self.held = threading.Event()  # a request is here and gets no answer
         self.hold_at = None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def script(self, calls, usage=None):
         self.left, self.usage = calls, usage
+
+    def next_call(self, body):
+        """A tool and its arguments; None: an answer."""
+        at = len(self.requests)
+        if "A part of your own work" in json.dumps(body["messages"][0]):
+            return "shell", {"command": f"echo part-{at}"}
+        if self.delegates:
+            arguments, self.delegates = self.delegates, None
+            return "more", {"tool": "delegate", "arguments": json.dumps(arguments)}
+        if self.left <= 0:
+            return None
+        self.left -= 1
+        return "shell", {"command": f"echo step-{at}"}
 
     def next_usage(self):
         return self.usage or {key: self.random.randrange(1, 900) for key in KEYS}
@@ -53,6 +69,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def event(self, kind, **data):
         self.wfile.write(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n".encode())
         self.wfile.flush()
+
+    def block(self, index, block, delta):
+        self.event("content_block_start", index=index, content_block=block)
+        self.event("content_block_delta", index=index, delta=delta)
+        self.event("content_block_stop", index=index)
 
     def do_POST(self):
         model = self.server
@@ -70,19 +91,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.event("message_start", message={"id": "m", "type": "message", "role": "assistant",
                                              "model": "claude-haiku-4-5-20251001", "content": [],
                                              "usage": {**wire, "output_tokens": 1}})
-        if model.left > 0:
-            model.left -= 1
-            block = {"type": "tool_use", "id": f"toolu_{len(model.requests)}", "name": "shell", "input": {}}
-            delta = {"type": "input_json_delta",
-                     "partial_json": json.dumps({"command": f"echo step-{len(model.requests)}"})}
-            reason = "tool_use"
-        else:
-            block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": "All done."}
-            reason = "end_turn"
-        self.event("content_block_start", index=0, content_block=block)
-        self.event("content_block_delta", index=0, delta=delta)
-        self.event("content_block_stop", index=0)
-        self.event("message_delta", delta={"stop_reason": reason}, usage={"output_tokens": usage["output"]})
+        call = model.next_call(body)
+        said = f"Words of {len(model.requests)}." if call else "All done."
+        self.block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": said})
+        if call:
+            self.block(1, {"type": "tool_use", "id": f"toolu_{len(model.requests)}", "name": call[0], "input": {}},
+                       {"type": "input_json_delta", "partial_json": json.dumps(call[1])})
+        self.event("message_delta", delta={"stop_reason": "tool_use" if call else "end_turn"},
+                   usage={"output_tokens": usage["output"]})
         model.books.append(usage)
         self.event("message_stop")
 
@@ -180,11 +196,9 @@ def exact(model):
 
 
 def stops(model):
-    # Each call costs a cent.
-    cent = {"input": 1000, "output": 1800, "cache_read": 0, "cache_write": 0}
     place = Place(model, "budget:\n  turn: 0.05 USD\n  day: 0.12 USD\n")
     model.books.clear()
-    model.script(7, cent)
+    model.script(7, CENT)
     code, out, err = place.ask("spend")
     need(code == 4 and not out, f"exit code 4 and no reply: {code}: {out}")
     need("80 % of the budget of this turn is spent: 0.04 USD of 0.05 USD" in err, err)
@@ -197,7 +211,7 @@ def stops(model):
     place.home.remove()
     place = Place(model, "budget:\n  turn: 0.05 USD\n  day: 0.12 USD\n")
     model.books.clear()
-    model.script(7, cent)
+    model.script(7, CENT)
     need(place.ask("spend", "--continue")[0] == 4, "stopped")
     code, out, err = place.ask("More", "--continue")
     need(code == 0 and "All done." in out, f"it goes on: {code}: {err}")
@@ -207,13 +221,13 @@ def stops(model):
     need("spend" in said, "of the same conversation")
     print("ok: `more` is taken by the warden and the work goes on")
 
-    model.script(7, cent)
+    model.script(7, CENT)
     need(place.ask("spend again", "--continue")[0] == 4, "the day is spent")
     asked = len(model.requests)
     code, out, err = place.ask("and now?", "--continue")
     need(code == 4 and "the budget of all agents today (UTC) is spent: 0.12 USD of 0.12 USD" in err, err)
     need(len(model.requests) == asked, "nothing was asked")
-    model.script(0, cent)
+    model.script(0, CENT)
     code, out, err = place.ask("more", "--continue")
     need(code == 0, f"another day's worth: {code}: {err}")
     need("and now?" in json.dumps(model.requests[-1]["messages"]), "what waited meanwhile is not lost")
@@ -238,6 +252,41 @@ def unknown(model):
     print("ok: a limit of tokens holds as one of money does")
 
 
+def delegated(model, config, arguments, calls, what):
+    """The turn that delegates; its answer, the result it was given, and the calls of the model it took."""
+    place = Place(model, config)
+    model.books.clear()
+    model.requests.clear()
+    model.script(0, CENT)
+    model.delegates = {"task": "count on and on", **arguments}
+    code, out, err = place.ask("give it away", "--json")
+    need(len(model.books) == calls, f"{what}: {calls} calls, not {len(model.books)}: {err}")
+    rows = place.rows()
+    need(len({row["turn"] for row in rows}) == 1 and sum(row["calls"] for row in rows) == calls,
+         f"{what}: all of it is the turn's that asked: {rows}")
+    place.home.remove()
+    return code, json.loads(out.splitlines()[-1]), json.dumps(model.requests[-1]["messages"][-1])
+
+
+def delegates(model):
+    # One call asks, one hears of the end; between them is the delegate's: half of what the first has left.
+    code, done, told = delegated(model, "budget:\n  turn: 0.09 USD\n", {}, 6, "half")
+    need(code == 0 and done["status"] == "done" and done["cost"] == 60000, f"half: the turn goes on: {done}")
+    need("the budget of this delegate is spent: 0.04 USD of 0.04 USD" in told, f"half: {told}")
+    need("What it had said so far:\\nWords of 2.\\nWords of 3.\\nWords of 4.\\nWords of 5." in told, f"half: {told}")
+    config = "budget:\n  turn: 0.09 USD\n  delegate: 0.02 USD\n"
+    need("0.02 USD of 0.02 USD" in delegated(model, config, {}, 4, "set")[2], "set in the configuration")
+    need("0.01 USD of 0.01 USD" in delegated(model, config, {"budget": "0.01 USD"}, 3, "less")[2], "the model says less")
+    need("0.02 USD of 0.02 USD" in delegated(model, config, {"budget": "5 USD"}, 4, "more")[2], "and cannot say more")
+    need("was expected" in delegated(model, config, {"budget": "all there is"}, 2, "garbage")[2], "garbage is refused")
+    print("ok: a delegate ends with its own budget, and who asked goes on with what it said")
+
+    code, done, told = delegated(model, "budget:\n  turn: 0.04 USD\n  delegate: none\n", {}, 4, "no limit of its own")
+    need(code == 4 and done["status"] == "budget", f"what is spent is the turn's: {code}: {done}")
+    need("the budget of this turn is spent: 0.04 USD of 0.04 USD" in done["error"], f"{done}")
+    print("ok: without one, the turn that asked ends with it, and is not asked once more")
+
+
 def main():
     if not os.access(PEACRABD, os.X_OK):
         sys.exit(f"{PEACRABD} is not built")
@@ -245,6 +294,7 @@ def main():
     exact(model)
     stops(model)
     unknown(model)
+    delegates(model)
 
 
 main()

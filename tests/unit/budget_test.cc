@@ -131,19 +131,22 @@ TEST_CASE("limits: as a person writes them") {
 TEST_CASE("config: budgets and prices; an agent's own goes before that of every agent") {
     const Config config = parse_config(
         "budget:\n  day: 20 USD\n  turn: [1 USD, 100k tokens]\nprices:\n  mine: [1, 4, 0.1, 1.25]\n  short: [2, 3]\n"
-        "agents:\n  scout:\n    budget:\n      day: $2\n      session: none\n",
+        "agents:\n  scout:\n    budget:\n      day: $2\n      session: none\n      delegate: 50k tokens\n",
         "test");
     CHECK(config.spending.day == Limit{20 * kUsd, kNoLimit});
     CHECK(config.spending.of("main").turn == Limit{kUsd, 100'000});
     CHECK(config.spending.of("main").day == kLifted);
     CHECK(config.spending.of("scout").turn == Limit{kUsd, 100'000});
     CHECK(config.spending.of("scout").day == Limit{2 * kUsd, kNoLimit});
+    CHECK(config.spending.of("main").delegate == std::nullopt);
+    CHECK(config.spending.of("scout").delegate == Limit{kNoLimit, 50'000});
+    CHECK(parse_config("budget:\n  delegate: none", "test").spending.of("main").delegate == kLifted);
     REQUIRE(config.spending.prices.size() == 2);
     CHECK(config.spending.prices[0] == Price{"mine", 1000, 4000, 100, 1250});
     CHECK(config.spending.prices[1] == Price{"short", 2000, 3000, 2000, 2000});
     CHECK(parse_config("", "test").spending == Spending());
     CHECK(Spending().day == Limit{10 * kUsd, kNoLimit});
-    for (const char* bad : {"budget: 5 USD", "budget:\n  week: 5 USD", "budget:\n  day: 5", "budget:\n  day: [none]",
+    for (const char* bad : {"budget: 5 USD", "budget:\n  week: 5 USD", "budget:\n  day: 5", "budget:\n  delegate: half", "budget:\n  day: [none]",
                             "prices:\n  m: 3", "prices:\n  m: [1]", "prices:\n  m: [1, x]", "prices:\n  m: [1, 9999]",
                             "agents:\n  scout:\n    budget: none"})
         CHECK_THROWS_AS((void)parse_config(bad, "test"), Error);
@@ -154,11 +157,15 @@ TEST_CASE("settings: what the host says of budgets is what the guest reads") {
     spending.day = {kUsd, 5};
     spending.every.session = {3, 4};
     spending.own["scout"].day = {7, 8};
+    spending.own["scout"].delegate = {9, kNoLimit};
     spending.prices = {{"m", 1, 2, 3, 4}};
     json::Value frame = json::Value::object({});
     put_spending(frame, spending);
     CHECK(spending_from(json::parse(json::dump(frame))) == spending);
     CHECK(spending_from(json::Value::object({})) == Spending());
+    json::Value other = frame;
+    other.find("budget")->find("own")->find("scout")->items()[3] = "all";
+    CHECK_THROWS_AS((void)spending_from(other), Error);
     frame.find("budget")->find("day")->items()[0] = -1;
     CHECK_THROWS_AS((void)spending_from(frame), Error);
 }
@@ -276,6 +283,29 @@ TEST_CASE("budgets: one `more` is enough however far it went, and none helps whe
     book.budgets.spending.day = {0, 0};
     CHECK_FALSE(book.budgets.give_more(book.where));
     CHECK(book.budgets.refusal(book.where).ends_with("57 USD, 0 tokens of 0 USD or 0 tokens"));
+}
+
+TEST_CASE("budgets: a delegate may spend half of what is left, or what is said of it, never more than is left") {
+    Book book;
+    Budgets& budgets = book.budgets;
+    CHECK(budgets.for_delegate(book.where, kLifted) == Limit{kUsd * 5 / 2, kNoLimit});
+    book.spend(3 * kUsd);
+    CHECK(budgets.for_delegate(book.where, kLifted) == Limit{kUsd, kNoLimit});
+    CHECK(budgets.for_delegate(book.where, {kUsd / 4, kNoLimit}) == Limit{kUsd / 4, kNoLimit});
+    CHECK(budgets.for_delegate(book.where, {100 * kUsd, 7}) == Limit{kUsd, 7});
+    // Another turn of the agent's has spent most of the day: that is the tightest now.
+    budgets.ledger.add({"main", 2, 2}, "m", {1, 0, 0, 0, 0, 6 * kUsd});
+    CHECK(budgets.for_delegate(book.where, kLifted) == Limit{kUsd / 2, kNoLimit});
+    budgets.spending.every.delegate = kLifted;
+    CHECK(budgets.for_delegate(book.where, kLifted) == Limit{kUsd, kNoLimit});
+    budgets.spending.own["main"] = budgets.spending.every;
+    budgets.spending.own["main"].delegate = {kUsd / 10, 1000};
+    CHECK(budgets.for_delegate(book.where, kLifted) == Limit{kUsd / 10, 1000});
+    CHECK(budgets.for_delegate(book.where, {kUsd, 2000}) == Limit{kUsd / 10, 1000});
+    book.spend(kUsd);
+    CHECK(exhausted(budgets.for_delegate(book.where, kLifted), {}));
+    budgets.spending = {kLifted, {kLifted, kLifted, kLifted}, {}, {}};
+    CHECK(budgets.for_delegate(book.where, kLifted) == kLifted);
 }
 
 TEST_CASE("budgets: tokens without a price count against money, and the sentence says so") {

@@ -4,6 +4,7 @@
 #include "warden.h"
 
 #include <doctest/doctest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 
 #include "agent.h"
 #include "audit.h"
+#include "budget/spending.h"
 #include "cell_fixture.h"
 #include "error.h"
 #include "json.h"
@@ -59,6 +61,25 @@ void play(FrameSocket& warden, const std::string& order, const json::Value& star
         (void)warden.receive(Deadline::never());  // go
         say(frame({{"type", "reply"}, {"text", "hello \x1b[2J"}}));
         say(done_frame("done"));
+    }
+    if (order == "spend") {  // a step of seven tokens after the other, until it is told to stop
+        took(1);
+        for (int step = 1;; ++step) {
+            say(frame({{"type", "delta"}, {"text", "cut off"}}));  // a try that fails, and is told of
+            const auto usage = [&](int64_t tokens) {
+                say(frame({{"type", "usage"}, {"model", "m"}, {"answered", ""}, {"input", tokens}, {"output", 0},
+                           {"cache_read", 0}, {"cache_write", 0}}));
+                (void)warden.receive(Deadline::never());  // go
+            };
+            usage(3);
+            say(frame({{"type", "restart"}}));
+            say(frame({{"type", "delta"}, {"text", "step " + std::to_string(step) + "."}}));
+            usage(4);
+            pollfd stop{kTurnStop, POLLIN, 0};
+            if (::poll(&stop, 1, 0) > 0) return say(done_frame("stopped"));
+            say(frame({{"type", "tool"}, {"id", "c1"}, {"name", "format_disk"}, {"arguments", "{}"}}));
+            (void)warden.receive(Deadline::never());
+        }
     }
     if (order == "bad tool" || order == "two tools") {
         took(1);
@@ -496,6 +517,61 @@ TEST_CASE("warden: the person sees the steps of a delegate, and stop ends it, to
     const Deadline deadline = Deadline::in(Seconds(20));
     while (!world.warden->idle() && !deadline.passed()) world.loop.run_once(Milliseconds(20));
     CHECK(world.warden->idle());
+}
+
+TEST_CASE("warden: a delegate ends when its own budget is spent, and who asked goes on with what it said") {
+    World world;
+    Spending spending;
+    spending.day = kLifted;
+    spending.every.turn = {kNoLimit, 100};
+    const auto told = [&](const json::Value& arguments) {
+        world.warden->set_spending(spending);
+        Person person(world);
+        person.say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}, {"fresh", true}}));
+        person.message(json::dump(arguments) + std::to_string(spending.every.turn.tokens),
+                       "call delegate " + json::dump(arguments));
+        CHECK(person.wait_for("turn_done").text("status") == "done");
+        CHECK(person.wait_for("turn_done").find("error") == nullptr);
+        return person.wait_for("reply").text("text");
+    };
+    const std::string end = "; what it changed in the workspace stands. Go on from there yourself\n\nWhat it had said "
+                            "so far:\nstep 1.\n";
+    const auto ended = [&](const std::string& spent, const std::string& more) {
+        return "failed: it did not finish: the budget of this delegate is spent: " + spent + end + more + "\n";
+    };
+    // 100 tokens of the turn: half of them.
+    std::string steps;
+    for (int step = 2; step <= 8; ++step) steps += "step " + std::to_string(step) + ".\n";
+    CHECK(told(frame({{"task", "spend"}})) == ended("56 tokens of 50 tokens", steps));
+    CHECK(told(frame({{"task", "spend"}, {"budget", "14 tokens"}})) == ended("14 tokens of 14 tokens", "step 2.\n"));
+    CHECK(told(frame({{"task", "spend"}, {"budget", "1M tokens"}})) == ended("56 tokens of 50 tokens", steps));
+    spending.every.delegate = {kNoLimit, 7};
+    CHECK(told(frame({{"task", "spend"}, {"budget", "9 tokens"}})) == ended("7 tokens of 7 tokens", ""));
+    for (const char* bad : {"", "none", "0 USD", "0 tokens", "-1 USD", "7", "all of it", "1 USD; 2 USD"})
+        CHECK(told(frame({{"task", "spend"}, {"budget", bad}})).starts_with("denied: "));
+    spending.every.turn = {kNoLimit, 1};
+    spending.every.delegate = {};
+    CHECK(told(frame({{"task", "spend"}})).starts_with("denied: delegate: too little is left of the budget"));
+}
+
+TEST_CASE("warden: when a delegate spends the last of what its turn may, the turn ends, too") {
+    World world;
+    Spending spending;
+    spending.every.turn = {kNoLimit, 20};
+    spending.every.delegate = kLifted;
+    world.warden->set_spending(spending);
+    Person person(world);
+    person.attach();
+    // Were it not told to stop it would go on, and spend.
+    person.message("m", "call delegate {\"task\":\"spend\"}\ndelegate {\"task\":\"reply\"}");
+    CHECK(person.wait_for("tool_done").text("outcome") == "failed");
+    const json::Value end = person.wait_for("turn_done");
+    CHECK(end.integer("input_tokens") == 21);
+    CHECK(person.wait_for("notice").text("text").find("delegate: ") != std::string::npos);
+    size_t warned = 0;
+    for (const json::Value& value : person.seen)
+        warned += value.text("text").starts_with("80 % of the budget of this turn is spent: 17 tokens of 20");
+    CHECK(warned == 1);
 }
 
 TEST_CASE("warden: as many turns as may run can each wait for a delegate") {
