@@ -59,7 +59,7 @@ struct RunningTurn {
     size_t took = 0;                 // of these, journaled by it
     std::string partial;             // text shown since the last tool or reply
     std::list<RunningCall> calls;
-    Loop::TimerId kill_timer = 0;
+    Loop::TimerId timer = 0;  // to its kill, then to its burial
     std::string over;  // why no more may be spent on it
     int64_t parent = 0;        // the session whose call it works on; 0: nobody's
     uint64_t parent_call = 0;  // which one
@@ -158,7 +158,10 @@ struct Warden::State {
     void close_question(int64_t session, Outcome how);
     void put_asked(json::Value& start, int64_t session);
     Loop::TimerId question_timer = 0;
-    ~State() { loop.cancel(question_timer); }
+    ~State() {
+        loop.cancel(question_timer);
+        for (const auto& [session, turn] : turns) loop.cancel(turn.timer);
+    }
 
     // What an agent has asked of itself (wardens/delegate.cc): turns with a parent.
     bool full() const;  // as many turns run as may, those with a parent apart

@@ -252,10 +252,10 @@ void Warden::State::ask_stop(RunningTurn& turn) {
     }
     const int64_t session = turn.session;
     const Milliseconds grace = listens ? kStopGrace * options.cell.time_factor : kDeafGrace;
-    turn.kill_timer = loop.after(grace, [this, session] {
+    turn.timer = loop.after(grace, [this, session] {
         const auto running = turns.find(session);
         if (running == turns.end() || running->second.ending) return;
-        running->second.kill_timer = 0;
+        running->second.timer = 0;
         end_turn(running->second, "stopped", {}, {});
     });
 }
@@ -289,7 +289,8 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
     show(turn.session, turn.id, frame);
     if (turn.parent) delegate_ended(turn, status, error);
     const int64_t session = turn.session;
-    loop.after(Milliseconds(0), [this, session] { bury(session); });
+    loop.cancel(turn.timer);
+    turn.timer = loop.after(Milliseconds(0), [this, session] { bury(session); });
 }
 
 // Frees an ended turn; what was said to it and not taken becomes the next one.
@@ -298,7 +299,7 @@ void Warden::State::bury(int64_t session) {
     if (found == turns.end() || !found->second.ending) return;
     RunningTurn turn = std::move(found->second);
     turns.erase(found);
-    if (turn.kill_timer) loop.cancel(turn.kill_timer);
+    loop.cancel(turn.timer);
     if (turn.model) loop.forget(turn.model.get());
     turn.frames.reset();
     turn.process.kill_and_reap();
