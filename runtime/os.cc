@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -252,6 +253,14 @@ std::optional<size_t> read_some(int fd, std::span<char> into) {
         if (errno == EAGAIN) return std::nullopt;
         if (errno != EINTR) throw ErrnoError("read");
     }
+}
+
+UniqueFd in_memory(std::string_view text) {
+    UniqueFd file(::memfd_create("text", MFD_CLOEXEC));
+    if (!file) throw ErrnoError("os: memory for a text");
+    write_all(file.get(), text);
+    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("os: memory for a text");
+    return file;
 }
 
 void set_nonblocking(int fd) {

@@ -4,7 +4,6 @@
 #include "builtins/web.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,14 +22,6 @@ constexpr size_t kShown = size_t{48} << 10;
 constexpr json::Limits kMetaLimits{size_t{32} << 10, 4};
 constexpr Bytes kMaxTrust = KiB(768);
 constexpr size_t kMaxMeta = size_t{32} << 10;
-
-UniqueFd in_memory(const std::string& text) {
-    UniqueFd file(::memfd_create("request", MFD_CLOEXEC));
-    if (!file) throw ErrnoError("web: request");
-    write_all(file.get(), text);
-    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("web: request");
-    return file;
-}
 
 std::string one_line(std::string_view text, size_t most) {
     std::string line = clean_text(text.substr(0, 4 * most));

@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -112,14 +111,6 @@ std::vector<std::string> environment_of(const std::string& user) {
             "GIT_CONFIG_COUNT=1",
             "GIT_CONFIG_KEY_0=safe.directory",
             "GIT_CONFIG_VALUE_0=*"};
-}
-
-UniqueFd in_memory(const std::string& text) {
-    UniqueFd file(::memfd_create("request", MFD_CLOEXEC));
-    if (!file) throw ErrnoError("cell: request");
-    write_all(file.get(), text);
-    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("cell: request");
-    return file;
 }
 
 // One message of pid 1, and the descriptor that came with it.

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -52,14 +51,6 @@ std::vector<std::string> environment_for(const std::string& own, const std::stri
         words.push_back(std::string(name) + "=" + proxy);
     words.push_back("no_proxy=localhost,127.0.0.1,::1");
     return words;
-}
-
-UniqueFd in_memory(const std::string& text) {
-    UniqueFd file(::memfd_create("request", MFD_CLOEXEC));
-    if (!file) throw ErrnoError("request");
-    write_all(file.get(), text);
-    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("request");
-    return file;
 }
 
 void write_map(const char* path, const std::string& text) {

@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -293,14 +292,6 @@ std::string read_text(int file) {
         if (text.size() > kMaxCommand) throw Error("command: too long");
     }
     return text;
-}
-
-UniqueFd in_memory(const std::string& text) {
-    UniqueFd file(::memfd_create("input", MFD_CLOEXEC));
-    if (!file) throw ErrnoError("holder: input");
-    write_all(file.get(), text);
-    if (::lseek(file.get(), 0, SEEK_SET) < 0) throw ErrnoError("holder: input");
-    return file;
 }
 
 // One call. False: the warden has gone.
