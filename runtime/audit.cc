@@ -63,12 +63,8 @@ std::string read_whole(int folder, int64_t number) {
     const UniqueFd fd(::openat(folder, file_name(number).c_str(),
                                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd) throw ErrnoError("audit: " + file_name(number));
-    std::string text;
-    std::vector<char> buffer(65536);
-    while (const size_t n = read_some(fd.get(), buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > kMaxFile.count) throw Error("audit: " + file_name(number) + ": too long");
-    }
+    std::string text = read_all(fd.get(), kMaxFile.count);
+    if (text.size() > kMaxFile.count) throw Error("audit: " + file_name(number) + ": too long");
     return text;
 }
 

@@ -192,14 +192,9 @@ std::optional<std::string> read_file_if_exists(const std::string& path, Bytes li
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
     if (!fd && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
     if (!fd) throw ErrnoError("read: " + printable(path));
-    std::string text;
-    std::vector<char> buffer(65536);
-    for (;;) {
-        const std::optional<size_t> n = read_some(fd.get(), buffer);
-        if (n.value_or(0) == 0) return text;
-        text.append(buffer.data(), *n);
-        if (text.size() > limit.count) throw Error("read: " + printable(path) + ": too large");
-    }
+    std::string text = read_all(fd.get(), limit.count);
+    if (text.size() > limit.count) throw Error("read: " + printable(path) + ": too large");
+    return text;
 }
 
 std::string read_file(const std::string& path, Bytes limit) {
@@ -253,6 +248,18 @@ std::optional<size_t> read_some(int fd, std::span<char> into) {
         if (errno == EAGAIN) return std::nullopt;
         if (errno != EINTR) throw ErrnoError("read");
     }
+}
+
+std::string read_all(int fd, size_t most) {
+    std::string text;
+    std::vector<char> buffer(65536);
+    while (text.size() <= most) {
+        const size_t room = std::min(buffer.size() - 1, most - text.size()) + 1;
+        const size_t n = read_some(fd, std::span(buffer).first(room)).value_or(0);
+        if (n == 0) break;
+        text.append(buffer.data(), n);
+    }
+    return text;
 }
 
 UniqueFd in_memory(std::string_view text) {

@@ -122,6 +122,8 @@ void make_directories(const std::string& path, mode_t mode = 0700);
 void write_all(int fd, std::string_view bytes);
 // One read(2); EINTR retried. 0 is end of file. EAGAIN gives nothing.
 std::optional<size_t> read_some(int fd, std::span<char> into);
+// What is left until its end. Of more than `most` bytes `most` and one, which says that there are more.
+std::string read_all(int fd, size_t most);
 // A file without a name that holds `text`, to be read from its beginning.
 UniqueFd in_memory(std::string_view text);
 void set_nonblocking(int fd);

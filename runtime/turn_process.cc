@@ -8,14 +8,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <array>
-
 #include "agent.h"
 #include "cells/mechanism.h"
 #include "error.h"
 
 namespace peacrab {
 namespace {
+
+constexpr size_t kMaxReport = 160;  // why it could not begin
 
 struct ChildEnds {
     int frames;
@@ -26,7 +26,7 @@ struct ChildEnds {
 };
 
 [[noreturn]] void give_up(int report, const char* step) noexcept {
-    char text[160];
+    char text[kMaxReport];
     const int n = ::snprintf(text, sizeof text, "%s: %s", step, ::strerrordesc_np(errno));
     [[maybe_unused]] const ssize_t written = ::write(report, text, static_cast<size_t>(n));
     ::_exit(127);
@@ -75,16 +75,6 @@ bool leave_warden_group() noexcept {
     give_up(report, "exec");
 }
 
-std::string read_report(int fd) {
-    std::array<char, 160> text;
-    std::string all;
-    while (const std::optional<size_t> n = read_some(fd, text)) {
-        if (*n == 0) break;
-        all.append(text.data(), *n);
-    }
-    return all;
-}
-
 }  // namespace
 
 TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route,
@@ -109,7 +99,7 @@ TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route,
     if (pid == 0) run_child(ends, ids, parent, arguments);
     Pidfd process = Pidfd::of_child(pid);
     report.write.reset();
-    const std::string failure = read_report(report.read.get());
+    const std::string failure = read_all(report.read.get(), kMaxReport);
     if (!failure.empty()) throw Error("turn: " + failure);
     return {std::move(process), std::move(frames.ours), std::move(model.ours),
             std::move(stop.write)};

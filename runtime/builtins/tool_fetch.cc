@@ -42,12 +42,8 @@ constexpr Bytes kMaxMemory = MiB(384);
 constexpr rlim_t kOpenFiles = 16;
 
 std::string read_request() {
-    std::string text;
-    std::vector<char> buffer(65536);
-    while (const size_t n = read_some(STDIN_FILENO, buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > kMaxRequest) throw Error("request: too large");
-    }
+    std::string text = read_all(STDIN_FILENO, kMaxRequest);
+    if (text.size() > kMaxRequest) throw Error("request: too large");
     return text;
 }
 

@@ -126,27 +126,20 @@ bool looks_binary(std::string_view start) {
 }
 
 // From the beginning; a byte more than `most` when there are more.
-std::string read_all(int fd, size_t most) {
-    std::string text;
-    std::array<char, 65536> buffer;
-    if (::lseek(fd, 0, SEEK_SET) < 0) return {};
-    while (const size_t n = read_some(fd, buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > most) return text.substr(0, most + 1);
-    }
-    return text;
+std::string read_again(int fd, size_t most) {
+    return ::lseek(fd, 0, SEEK_SET) < 0 ? std::string() : read_all(fd, most);
 }
 
 // What an edit will compare with; of a file that is too large to be edited, nothing.
 json::Value mark_of(const Target& target, const std::string& path, const std::string& workspace) {
     if (static_cast<uint64_t>(target.info.st_size) > kMaxWhole) return {};
-    const std::string text = read_all(target.fd.get(), kMaxWhole);
+    const std::string text = read_again(target.fd.get(), kMaxWhole);
     if (text.size() > kMaxWhole) return {};
     return json::Value::object({{seen_name(path, workspace), content_mark(text)}});
 }
 
 json::Value show_picture(const Target& target, const std::string& path) {
-    const std::string bytes = read_all(target.fd.get(), kMaxPicture);
+    const std::string bytes = read_again(target.fd.get(), kMaxPicture);
     const std::optional<PictureKind> kind = picture_kind(bytes);
     if (!kind) throw Error(printable(path) + ": changed while it was read");
     json::Value answer = done(std::string(kind->media_type) + ", " + std::to_string(kind->width) + " x " +
@@ -227,17 +220,8 @@ json::Value sum_of(const json::Value& request) {
     return done(json::dump(said), size);
 }
 
-std::string read_request() {
-    std::string text;
-    std::vector<char> buffer(65536);
-    while (const size_t n = read_some(STDIN_FILENO, buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > kMaxRequest) throw Error("request: too large");
-    }
-    return text;
-}
-
 json::Value answer_to(const std::string& text) {
+    if (text.size() > kMaxRequest) throw Error("request: too large");
     const json::Value request = json::parse(text, {kMaxRequest, 4});
     const std::string op = request.text("op");
     if (op == "read") return read_one(request);
@@ -257,7 +241,7 @@ int tool_file_main() {
     if (!forbid_new_code()) return 125;
     json::Value answer;
     try {
-        answer = answer_to(read_request());
+        answer = answer_to(read_all(STDIN_FILENO, kMaxRequest));
     } catch (const Error& error) {
         answer = json::Value::object({{"ok", false}, {"error", error.what()}});
     }

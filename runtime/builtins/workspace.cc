@@ -149,12 +149,8 @@ WholeText read_whole(const Place& place) {
     };
     if (static_cast<uint64_t>(target.info.st_size) > kMaxWhole && on(Mechanism::FileSize))
         throw too_long();
-    WholeText whole{{}, target.info};
-    std::array<char, 65536> buffer;
-    while (const size_t n = read_some(target.fd.get(), buffer).value_or(0)) {
-        whole.text.append(buffer.data(), n);
-        if (whole.text.size() > kMaxWhole) throw too_long();
-    }
+    WholeText whole{read_all(target.fd.get(), kMaxWhole), target.info};
+    if (whole.text.size() > kMaxWhole) throw too_long();
     if (whole.text.substr(0, kSniff).find('\0') != std::string::npos)
         throw Error(name + ": is a binary file: use shell for it");
     return whole;

@@ -285,12 +285,8 @@ void watch(pid_t command, bool outlives, const sigset_t& awaited, bool& told) no
 // --- the holder
 
 std::string read_text(int file) {
-    std::string text;
-    std::vector<char> buffer(65536);
-    while (const size_t n = read_some(file, buffer).value_or(0)) {
-        text.append(buffer.data(), n);
-        if (text.size() > kMaxCommand) throw Error("command: too long");
-    }
+    std::string text = read_all(file, kMaxCommand);
+    if (text.size() > kMaxCommand) throw Error("command: too long");
     return text;
 }
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <climits>
 
 #include "audit.h"
@@ -132,12 +131,8 @@ void take_skills(Pack& pack, Walk& walk, const std::string& in, bool own) {
 std::string contents(const std::string& path) {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
     if (!file) throw ErrnoError("skills: " + printable(path));
-    std::string text;
-    std::array<char, 65536> bytes;
-    while (const size_t n = read_some(file.get(), bytes).value_or(0)) {
-        text.append(bytes.data(), n);
-        if (text.size() > kMaxPacked.count) throw Error("skills: " + printable(path) + ": it grows while it is read");
-    }
+    std::string text = read_all(file.get(), kMaxPacked.count);
+    if (text.size() > kMaxPacked.count) throw Error("skills: " + printable(path) + ": it grows while it is read");
     return text;
 }
 

@@ -91,3 +91,23 @@ TEST_CASE("os: a descriptor travels over a socket; end of file gives none") {
     pair.ours.reset();
     CHECK_FALSE(receive_fd(pair.theirs.get()));
 }
+
+TEST_CASE("os: a text in memory is read from its beginning, whole") {
+    const std::string text = std::string(200'000, 'x') + '\0' + "end";
+    const UniqueFd file = in_memory(text);
+    CHECK((::fcntl(file.get(), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(read_all(file.get(), text.size()) == text);
+    CHECK(read_all(file.get(), 10).empty());
+    CHECK(read_all(in_memory("").get(), 10).empty());
+}
+
+TEST_CASE("os: of what is longer than its bound one byte more is read, and no further") {
+    const UniqueFd file = in_memory(std::string(100'000, 'x'));
+    CHECK(read_all(file.get(), 70'000).size() == 70'001);
+    CHECK(::lseek(file.get(), 0, SEEK_CUR) == 70'001);
+    CHECK(read_all(in_memory("abc").get(), 3) == "abc");
+    CHECK(read_all(in_memory("abc").get(), 0) == "a");
+    CHECK(read_all(in_memory("abc").get(), SIZE_MAX) == "abc");
+    CHECK_THROWS_AS((void)read_all(-1, 10), ErrnoError);
+}
+
