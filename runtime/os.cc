@@ -232,6 +232,22 @@ void make_directories(const std::string& path, mode_t mode) {
     }
 }
 
+std::optional<std::string> real_path(const std::string& path) {
+    char real[PATH_MAX];
+    return ::realpath(path.c_str(), real) ? std::optional<std::string>(real) : std::nullopt;
+}
+
+std::string require_real_path(const std::string& what, const std::string& path) {
+    std::optional<std::string> real = real_path(path);
+    if (!real) throw ErrnoError(what + ": " + printable(path));
+    return std::move(*real);
+}
+
+bool is_within(std::string_view path, std::string_view folder) {
+    if (folder.empty() || !path.starts_with(folder)) return false;
+    return path.size() == folder.size() || folder.back() == '/' || path[folder.size()] == '/';
+}
+
 void write_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t n = ::write(fd, bytes.data(), bytes.size());

@@ -117,6 +117,11 @@ void write_file_atomic(const std::string& path, std::string_view text, mode_t mo
 // The names in a folder, sorted; none when it cannot be read.
 std::vector<std::string> list_folder(const std::string& path);
 void make_directories(const std::string& path, mode_t mode = 0700);
+// Without links, `.` and `..`; nothing when there is no such place, and errno says why.
+std::optional<std::string> real_path(const std::string& path);
+std::string require_real_path(const std::string& what, const std::string& path);
+// Whether a path is `folder` or leads beneath it. Both as real_path gives them.
+bool is_within(std::string_view path, std::string_view folder);
 
 // Writes all of it; EINTR retried; blocking fds only.
 void write_all(int fd, std::string_view bytes);

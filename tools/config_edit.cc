@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
 
 #include "error.h"
 
@@ -22,12 +20,6 @@ using Kind = Node::Kind;
 using Layout = Node::Layout;
 
 constexpr size_t kIndent = 2;
-
-// Behind links: a rename would replace the link.
-std::string real_path(const std::string& path) {
-    char resolved[PATH_MAX];
-    return ::realpath(path.c_str(), resolved) ? std::string(resolved) : path;
-}
 
 UniqueFd lock_folder(const std::string& folder) {
     make_directories(folder);
@@ -116,7 +108,8 @@ std::string yaml_value(const std::string& value, size_t indent) {
 }
 
 ConfigEdit::ConfigEdit(std::string path)
-    : path_(real_path(path)), lock_(lock_folder(path_.substr(0, path_.rfind('/')))) {
+    // Behind links: a rename would replace the link.
+    : path_(real_path(path).value_or(path)), lock_(lock_folder(path_.substr(0, path_.rfind('/')))) {
     text_ = read_file_if_exists(path_, kMaxConfig).value_or("");
     (void)parse_config(text_, path_);  // says what is wrong better than an edit could
     root_ = yaml::parse(text_);

@@ -22,12 +22,6 @@ namespace {
 
 constexpr Bytes kMaxState = MiB(256);
 
-std::string hash_of(std::string_view text) {
-    Sha256 hash;
-    hash.add(text);
-    return hash.hex();
-}
-
 std::string files_folder(const MachinePlace& place, const std::string& agent) {
     return place.folder + "/files/" + agent;
 }
@@ -41,9 +35,8 @@ std::string head(const std::string& text, const std::string& key) {
 
 // Our keys and the agents' disks are there: neither to be sent nor to be written by what comes home.
 void require_apart(const std::string& dir, const std::string& own) {
-    const std::unique_ptr<char, decltype(&::free)> real(::realpath(own.c_str(), nullptr), &::free);
-    const std::string place = std::string(real ? real.get() : own.c_str()) + "/";
-    if (place.starts_with(dir + "/") || (dir + "/").starts_with(place))
+    const std::string place = real_path(own).value_or(own);
+    if (is_within(place, dir) || is_within(dir, place))
         throw Error("--dir: " + printable(dir) + ": holds peacrab's own files (" + printable(own) +
                     "); name a folder beside them");
 }
@@ -56,9 +49,7 @@ std::string state_text(const std::string& folder) {
 
 DirState::DirState(const MachinePlace& place, const std::string& agent, const std::string& dir)
     : agent_(agent) {
-    const std::unique_ptr<char, decltype(&::free)> real(::realpath(dir.c_str(), nullptr), &::free);
-    if (!real) throw ErrnoError("--dir: " + printable(dir));
-    dir_ = real.get();
+    dir_ = require_real_path("--dir", dir);
     fd_ = UniqueFd(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd_) throw ErrnoError("--dir: " + printable(dir));
     if (dir_ == "/") throw Error("--dir: /: the whole machine is too much; name a folder");
@@ -66,7 +57,7 @@ DirState::DirState(const MachinePlace& place, const std::string& agent, const st
     for (const std::string& own : {config.substr(0, config.rfind('/')), place.folder})
         require_apart(dir_, own);
     const std::string all = files_folder(place, agent);
-    folder_ = all + "/" + hash_of(dir_).substr(0, 16);
+    folder_ = all + "/" + sha256_hex(dir_).substr(0, 16);
     make_directories(folder_ + "/objects");
     lock_ = UniqueFd(::open((folder_ + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!lock_ || ::flock(lock_.get(), LOCK_EX) < 0) throw ErrnoError("files: lock: " + folder_);
@@ -81,7 +72,7 @@ void DirState::choose_name(const std::string& folder) {
     for (const std::string& other : list_folder(folder)) {
         const std::string text = state_text(folder + "/" + other);
         if (head(text, "name") == name_ && head(text, "dir") != dir_)
-            name_ += "-" + hash_of(dir_).substr(0, 6);
+            name_ += "-" + sha256_hex(dir_).substr(0, 6);
     }
 }
 
@@ -201,7 +192,7 @@ std::string DirState::only_dir(const MachinePlace& place, const std::string& age
     std::array<char, PATH_MAX> here;
     const std::string current = ::getcwd(here.data(), here.size()) ? here.data() : "";
     for (const std::string& dir : dirs)
-        if (current == dir || current.starts_with(dir + "/")) return dir;
+        if (is_within(current, dir)) return dir;
     if (dirs.size() == 1) return dirs[0];
     why = dirs.empty() ? "no folder was sent to the agent `" + agent + "`; `peacrab ask --dir DIR …` does"
                        : "say which folder with --dir; sent were:";

@@ -232,9 +232,8 @@ int copy_in(FilesLink& link, const std::string& from, const Remote& to) {
     }
     if (from == "-" && (to.path.empty() || to.path.ends_with('/')))
         throw Error("cp: what is read from - needs a name: AGENT:PATH");
-    char resolved[PATH_MAX];
     const bool dots = last_part(from) == "." || last_part(from) == "..";
-    const std::string name = last_part(dots && ::realpath(from.c_str(), resolved) ? resolved : from);
+    const std::string name = last_part(dots ? real_path(from).value_or(from) : from);
     const std::pair<std::string, std::string> place = landing_of(to, name);
     const std::string& landed = place.second;
     WalkCount count{.entries = 1, .bytes = static_cast<uint64_t>(info.st_size)};

@@ -75,9 +75,7 @@ Image load_image(const std::string& folder) {
                     kBuildHint);
     }
     // The link may move on to a newer image while a machine runs: hold on to the folder itself.
-    char* real = ::realpath(folder.c_str(), nullptr);
-    image.folder = real ? real : folder;
-    ::free(real);
+    image.folder = real_path(folder).value_or(folder);
     image.id = image.manifest.text("id", "unknown");
     image.kernel = part(image.folder, image.manifest, "kernel");
     image.initramfs = part(image.folder, image.manifest, "initramfs");

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <cstdlib>
 #include <filesystem>
 
@@ -121,20 +120,10 @@ void require_directory(const char* what, const std::string& path) {
         throw Error("cell: " + std::string(what) + ": " + printable(path) + ": not a directory");
 }
 
-std::string real_path(const std::string& path) {
-    char resolved[PATH_MAX];
-    if (!::realpath(path.c_str(), resolved)) throw ErrnoError("cell: " + printable(path));
-    return resolved;
-}
-
 // Neither a link nor anybody else's: what tools read there must be what we have written.
 bool is_our_folder(const std::string& path) {
     struct stat info;
     return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::geteuid();
-}
-
-bool is_within(const std::string& path, const std::string& directory) {
-    return path == directory || path.starts_with(directory + "/");
 }
 
 // How long a keeper has to end everybody, before the place is ended.
@@ -270,13 +259,13 @@ SharedPlace::SharedPlace(CellOptions& options) {
 
 void SharedPlace::check_paths(CellOptions& options) {
     require_directory("workspace", options.workspace);
-    options.workspace = real_path(options.workspace);
+    options.workspace = require_real_path("cell", options.workspace);
     if (!options.folder.empty()) try {
         make_directories(options.folder + "/output", 0755);
         // A tool that was started above them may have put links there.
         if (!is_our_folder(options.folder) || !is_our_folder(options.folder + "/output"))
             throw Error("cell: kept output: " + printable(options.folder) + ": is or holds a link");
-        options.folder = real_path(options.folder);
+        options.folder = require_real_path("cell", options.folder);
         // There a tool could write it, and have us write where it pleases.
         if (is_within(options.folder, options.workspace)) options.folder.clear();
     } catch (const Error& error) {  // the posture says that nothing is kept
@@ -286,14 +275,14 @@ void SharedPlace::check_paths(CellOptions& options) {
     if (!options.shown.from.empty()) {
         if (!is_our_folder(options.shown.from))
             throw Error("cell: what is shown: " + printable(options.shown.from) + ": is or holds a link");
-        options.shown.from = options.shown.as = real_path(options.shown.from);
+        options.shown.from = options.shown.as = require_real_path("cell", options.shown.from);
         // There a tool could write it.
         if (is_within(options.shown.from, options.workspace)) options.shown = {};
     }
     for (std::string& path : options.hidden) {
         struct stat info;
         if (::stat(path.c_str(), &info) < 0) make_directories(path, 0700);
-        path = real_path(path);
+        path = require_real_path("cell", path);
         if (is_within(options.workspace, path))
             throw Error("cell: workspace: " + printable(options.workspace) + ": lies within " +
                         printable(path) + ", which tools must not see: start in another folder");

@@ -161,10 +161,6 @@ void join_proxy(WardenOptions& options, std::map<std::string, ProxyRelay>& relay
     options.cell_gone = [&relays](const std::string& cell) { relays.erase(cell); };
 }
 
-bool is_within(const std::string& path, const std::string& folder) {
-    return path == folder || path.starts_with(folder + "/");
-}
-
 // The person's skills, unpacked where calls see them; looked at before each turn.
 class LocalSkills {
   public:
@@ -188,9 +184,7 @@ class LocalSkills {
         Shelf::Options shelf;
         shelf.folder = (cell ? options.state : cache_folder() + "/local") + "/shelf";
         make_directories(shelf.folder);
-        char real[PATH_MAX];
-        if (!::realpath(shelf.folder.c_str(), real)) throw ErrnoError("skills: " + shelf.folder);
-        shelf.folder = real;
+        shelf.folder = require_real_path("skills", shelf.folder);
         if (!cell && is_within(shelf.folder, options.cell.workspace))
             throw Error("no skills here: tools could write them in " + printable(options.cell.workspace) +
                         "; start in another folder");

@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -144,12 +143,6 @@ void separate_mounts() {
         if (fields.size() > 4 && fields[4] == "/" && fields[1] == fields[0])
             refuse("/ is the kernel's initial root", "switch to a root of its own (switch_root)");
     }
-}
-
-std::string real_path(const std::string& path) {
-    char real[PATH_MAX];
-    if (!::realpath(path.c_str(), real)) throw ErrnoError("cells: " + printable(path));
-    return real;
 }
 
 // A clone of the base takes other ids, and an overlay takes layers as cells give them.
@@ -495,7 +488,7 @@ Sandbox enter_sandbox(const SandboxOptions& options) {
     check_landlock();
     check_dumpable();
     check_base(options.base);
-    const std::string base = real_path(options.base);
+    const std::string base = require_real_path("cells", options.base);
     for (const std::string& path : {options.base, base})
         require_roots_alone("base", path, "move it to where only root may write");
     try_base(base);
@@ -503,7 +496,7 @@ Sandbox enter_sandbox(const SandboxOptions& options) {
         "set XDG_STATE_HOME to a folder where only root may write, as /var/lib (sudo -E keeps a user's)";
     require_roots_alone("state", options.state, elsewhere);
     make_directories(options.state, 0700);
-    const std::string state = real_path(options.state);
+    const std::string state = require_real_path("cells", options.state);
     require_roots_alone("state", state, elsewhere);
     const Deadline deadline = Deadline::in(kTurnTaking);
     // Ids are the machine's: whose state it is does not matter for them.

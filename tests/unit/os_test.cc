@@ -111,3 +111,25 @@ TEST_CASE("os: of what is longer than its bound one byte more is read, and no fu
     CHECK_THROWS_AS((void)read_all(-1, 10), ErrnoError);
 }
 
+TEST_CASE("os: a real path has no links in it; what is not there has none") {
+    TemporaryFolder folder;
+    make_directories(folder.path + "/a/b");
+    REQUIRE(::symlink("a/b", (folder.path + "/link").c_str()) == 0);
+    CHECK(real_path(folder.path + "/link/../b/.") == folder.path + "/a/b");
+    CHECK_FALSE(real_path(folder.path + "/none"));
+    CHECK(errno == ENOENT);
+    CHECK(require_real_path("x", folder.path + "/link") == folder.path + "/a/b");
+    CHECK_THROWS_WITH((void)require_real_path("x", "/none\x1b"), "x: /none\\x1b: No such file or directory");
+}
+
+TEST_CASE("os: within a folder is what lies beneath it, not what only begins like it") {
+    CHECK(is_within("/a/b", "/a/b"));
+    CHECK(is_within("/a/b/c", "/a/b"));
+    CHECK_FALSE(is_within("/a/bc", "/a/b"));
+    CHECK_FALSE(is_within("/a", "/a/b"));
+    CHECK(is_within("/a", "/"));
+    CHECK(is_within("/", "/"));
+    CHECK_FALSE(is_within("", "/"));
+    CHECK_FALSE(is_within("/a", ""));
+}
+
