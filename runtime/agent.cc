@@ -150,10 +150,9 @@ void Turn::took(size_t messages) {
 
 void Turn::delta(std::string_view text) {
     while (!text.empty()) {
-        size_t length = std::min(text.size(), kMaxDelta);
-        while (length < text.size() && length > 1 && (text[length] & 0xc0) == 0x80) --length;
-        say(json::Value::object({{"type", "delta"}, {"text", text.substr(0, length)}}));
-        text.remove_prefix(length);
+        const std::string_view part = utf8_prefix(text, kMaxDelta);
+        say(json::Value::object({{"type", "delta"}, {"text", part}}));
+        text.remove_prefix(part.size());
     }
 }
 

@@ -405,6 +405,13 @@ size_t utf8_length(std::string_view text) {
     return length;
 }
 
+std::string_view utf8_prefix(std::string_view text, size_t most) {
+    if (text.size() <= most) return text;
+    for (size_t end = most, back = 0; back <= std::min<size_t>(most, 3); --end, ++back)
+        if ((static_cast<unsigned char>(text[end]) & 0xc0) != 0x80) return text.substr(0, end);
+    return text.substr(0, most);
+}
+
 std::string printable(std::string_view text) {
     std::string out;
     out.reserve(text.size());

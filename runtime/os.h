@@ -149,6 +149,9 @@ std::string random_hex(size_t bytes);  // getrandom(2)
 std::string printable(std::string_view text);
 // Bytes of the valid UTF-8 sequence (RFC 3629) at the front of `text`; 0 when there is none.
 size_t utf8_length(std::string_view text);
+// The front of `text`: at most `most` bytes, not cut within a character (of what is no UTF-8, at least
+// `most` - 3: who sends a text in parts gets on).
+std::string_view utf8_prefix(std::string_view text, size_t most);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string lower(std::string_view text);  // ASCII letters; no locale
 

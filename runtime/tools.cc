@@ -358,15 +358,11 @@ void ToolRun::cancel() {
 
 std::string shown_line(std::string_view text, size_t limit) {
     const bool longer = text.size() > limit;
-    std::string line = printable(text.substr(0, limit));
+    std::string line = printable(utf8_prefix(text, limit));
     std::replace(line.begin(), line.end(), '\n', ' ');
     std::replace(line.begin(), line.end(), '\t', ' ');
     if (!longer && line.size() <= limit) return line;
-    line.resize(std::min(line.size(), limit - 3));
-    while (!line.empty() && (static_cast<unsigned char>(line.back()) & 0xc0) == 0x80)
-        line.pop_back();
-    if (!line.empty() && static_cast<unsigned char>(line.back()) >= 0xc0) line.pop_back();
-    return line + "...";
+    return std::string(utf8_prefix(line, limit - 3)) + "...";
 }
 
 }  // namespace peacrab

@@ -165,10 +165,7 @@ std::string listed(const std::vector<size_t>& lines) {
 
 std::string quoted_line(std::string_view line) {
     const bool longer = line.size() > kShownLine;
-    while (line.size() > kShownLine || (longer && !line.empty() && (line.back() & 0xc0) == 0x80))
-        line.remove_suffix(line.size() > kShownLine ? line.size() - kShownLine : 1);
-    if (longer && !line.empty() && static_cast<unsigned char>(line.back()) >= 0xc0)
-        line.remove_suffix(1);
+    line = utf8_prefix(line, kShownLine);
     if (line.ends_with('\r')) line.remove_suffix(1);
     return printable(json::valid_utf8(line)) + (longer ? "..." : "");
 }

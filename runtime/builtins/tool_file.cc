@@ -73,16 +73,6 @@ bool skip_to(LineReader& reader, int64_t first, int64_t& line) {
     return true;
 }
 
-// Drops a sequence that was cut in its middle, so that a cut does not look like bad bytes.
-void trim_torn_end(std::string& text) {
-    size_t back = 0;
-    while (back < 3 && back < text.size() &&
-           (static_cast<unsigned char>(text[text.size() - 1 - back]) & 0xc0) == 0x80)
-        ++back;
-    if (back < text.size() && static_cast<unsigned char>(text[text.size() - 1 - back]) >= 0xc0)
-        text.resize(text.size() - 1 - back);
-}
-
 struct Slice {
     std::string text;
     int64_t next = 0;       // the line to go on with
@@ -107,9 +97,7 @@ Slice take_lines(LineReader& reader, int64_t first, int64_t count) {
         if (slice.text.size() + line.size() > kMaxText) {
             slice.more = true;
             if (!slice.text.empty()) return slice;
-            line.resize(kMaxText);
-            trim_torn_end(line);
-            slice.text = line;
+            slice.text = utf8_prefix(line, kMaxText);
             slice.cut_line = true;
             return slice;
         }

@@ -18,14 +18,6 @@ namespace {
 
 constexpr size_t kMaxCalls = 64;
 
-// Cuts at a code point: `text` is valid UTF-8.
-std::string clipped(std::string text, size_t limit) {
-    if (text.size() <= limit) return text;
-    size_t end = limit;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-    return text.substr(0, end) + "...";
-}
-
 // "0.021 USD" of a `cost` in millionths.
 std::string cost_of(const json::Value& frame) {
     if (!frame.find("cost")) return "cost unknown";
@@ -44,7 +36,7 @@ std::string one_line(std::string_view text, size_t limit) {
     std::string flat = printable(text.substr(0, std::min(text.size(), limit * 4)));
     std::replace(flat.begin(), flat.end(), '\n', ' ');
     std::replace(flat.begin(), flat.end(), '\t', ' ');
-    return clipped(std::move(flat), limit);
+    return flat.size() <= limit ? flat : std::string(utf8_prefix(flat, limit)) + "...";
 }
 
 std::string spoken_time(int64_t ms) {

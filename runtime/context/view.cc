@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "os.h"
+
 namespace peacrab {
 namespace {
 
@@ -50,8 +52,7 @@ std::string_view head_of(std::string_view text, size_t most) {
     size_t end = std::min(most, text.size());
     const size_t line = text.rfind('\n', end);
     if (line != std::string_view::npos && line >= end / 2) end = line;
-    while (end > 0 && end < text.size() && continues(text[end])) --end;
-    return text.substr(0, end);
+    return utf8_prefix(text, end);
 }
 
 std::string_view tail_of(std::string_view text, size_t most) {

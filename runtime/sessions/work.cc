@@ -140,9 +140,9 @@ class Parts {
 
   private:
     void send(size_t length) {
-        while (length < waiting_.size() && length > 1 && (waiting_[length] & 0xc0) == 0x80) --length;
-        warden_.send(json::Value::object({{"type", "part"}, {"text", waiting_.substr(0, length)}}));
-        waiting_.erase(0, length);
+        const std::string_view part = utf8_prefix(waiting_, length);
+        warden_.send(json::Value::object({{"type", "part"}, {"text", part}}));
+        waiting_.erase(0, part.size());
         const std::optional<json::Value> frame = warden_.receive(Deadline::never());
         if (!frame || frame->text("type") != "more") throw Error("nobody wants it any more");
     }

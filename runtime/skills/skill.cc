@@ -40,9 +40,7 @@ std::string one_line(std::string_view text) {
 // At most so many bytes, between characters.
 std::string shortened(const std::string& text, size_t most) {
     if (text.size() <= most) return text;
-    size_t end = most - 3;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-    return std::string(trimmed(std::string_view(text).substr(0, end))) + "...";
+    return std::string(trimmed(utf8_prefix(text, most - 3))) + "...";
 }
 
 // Line by line, without what ends it.

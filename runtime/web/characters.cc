@@ -139,10 +139,4 @@ std::string clean_text(std::string_view utf8) {
     return out;
 }
 
-std::string_view utf8_prefix(std::string_view text, size_t most) {
-    if (text.size() <= most) return text;
-    while (most > 0 && (static_cast<uint8_t>(text[most]) & 0xc0) == 0x80) --most;
-    return text.substr(0, most);
-}
-
 }  // namespace peacrab

@@ -20,9 +20,6 @@ std::string decode_charset(std::string_view bytes, std::string_view charset);
 // UTF-8 without hidden characters; a lone carriage return and the line separators become newlines.
 std::string clean_text(std::string_view utf8);
 
-// The front of `text`: at most `most` bytes, not cut within a character.
-std::string_view utf8_prefix(std::string_view text, size_t most);
-
 // The next character of `text` at `at`, which moves on; U+FFFD for bytes that are none.
 char32_t next_character(std::string_view text, size_t& at);
 

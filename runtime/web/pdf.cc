@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "error.h"
+#include "os.h"
 #include "web/characters.h"
 #include "web/entities.h"
 #include "web/pdf_objects.h"

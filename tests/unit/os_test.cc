@@ -133,3 +133,14 @@ TEST_CASE("os: within a folder is what lies beneath it, not what only begins lik
     CHECK_FALSE(is_within("/a", ""));
 }
 
+TEST_CASE("os: a text is cut between its characters, and one that is no UTF-8 is cut all the same") {
+    const std::string text = "a\xc3\xbc\xf0\x9f\xa6\x80z";  // 1, 2, 4 and 1 bytes
+    const size_t ends[] = {0, 1, 1, 3, 3, 3, 3, 7, 8, 8};
+    for (size_t most = 0; most < std::size(ends); ++most) CHECK(utf8_prefix(text, most) == text.substr(0, ends[most]));
+    CHECK(utf8_prefix("\xc3\xbc", 1).empty());
+    const std::string torn(100, '\x80');
+    CHECK(utf8_prefix(torn, 50).size() == 50);
+    CHECK(utf8_prefix(torn, 1).size() == 1);
+    CHECK(utf8_prefix("", 0).empty());
+}
+

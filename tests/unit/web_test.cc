@@ -101,7 +101,6 @@ TEST_CASE("characters: what hides text or carries it unseen is gone, what is rea
     CHECK(clean_text("\xef\xb8\x8f\xf3\xa0\x84\x80x") == "x");  // variation selectors
     CHECK(clean_text("f\xc3\xbcnf \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\xa6\x80\t.") == "f\xc3\xbcnf \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\xa6\x80\t.");
     CHECK(clean_text("a\xff" "b\xc3") == "a\xef\xbf\xbd" "b\xef\xbf\xbd");
-    CHECK(utf8_prefix("a\xc3\xbc", 2) == "a");
 }
 
 TEST_CASE("characters: charsets that the web still has become UTF-8, others keep their ASCII") {
