@@ -340,20 +340,13 @@ bool take_ids(const Ids& ids) noexcept {
 }
 
 bool change_directory(const char* path) noexcept {
-    open_how how{};
-    how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = on(Mechanism::WorkingDirectory) ? RESOLVE_NO_MAGICLINKS : 0;
-    const long fd = ::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-    if (fd < 0) return false;
+    const UniqueFd folder = open_resolved(AT_FDCWD, path, O_PATH | O_DIRECTORY,
+                                          on(Mechanism::WorkingDirectory) ? RESOLVE_NO_MAGICLINKS : 0);
+    if (!folder) return false;
     // Relative, "(unreachable)…": it lies outside of our root.
     char name[PATH_MAX];
-    const bool done = ::fchdir(static_cast<int>(fd)) == 0 &&
-                      ::syscall(SYS_getcwd, name, sizeof name) > 0 &&
-                      (name[0] == '/' || (errno = EXDEV, false));
-    const int code = errno;
-    ::close(static_cast<int>(fd));
-    errno = code;
-    return done;
+    return ::fchdir(folder.get()) == 0 && ::syscall(SYS_getcwd, name, sizeof name) > 0 &&
+           (name[0] == '/' || (errno = EXDEV, false));
 }
 
 }  // namespace

@@ -248,6 +248,17 @@ bool is_within(std::string_view path, std::string_view folder) {
     return path.size() == folder.size() || folder.back() == '/' || path[folder.size()] == '/';
 }
 
+UniqueFd open_resolved(int at, const char* path, uint64_t flags, uint64_t resolve) noexcept {
+    constexpr int kMaxAttempts = 256;
+    open_how how{};
+    how.flags = flags | O_CLOEXEC;
+    how.resolve = resolve;
+    for (int attempt = 0;; ++attempt) {
+        UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, at, path, &how, sizeof how)));
+        if (fd || errno != EAGAIN || attempt == kMaxAttempts) return fd;
+    }
+}
+
 void write_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t n = ::write(fd, bytes.data(), bytes.size());

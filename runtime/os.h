@@ -122,6 +122,8 @@ std::optional<std::string> real_path(const std::string& path);
 std::string require_real_path(const std::string& what, const std::string& path);
 // Whether a path is `folder` or leads beneath it. Both as real_path gives them.
 bool is_within(std::string_view path, std::string_view folder);
+// openat2(2) with CLOEXEC; tried again when something was renamed while it looked. Empty: errno says why.
+UniqueFd open_resolved(int at, const char* path, uint64_t flags, uint64_t resolve) noexcept;
 
 // Writes all of it; EINTR retried; blocking fds only.
 void write_all(int fd, std::string_view bytes);

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,15 +20,11 @@ namespace {
 constexpr size_t kSniff = 8192;                        // looked at to tell whether it is text
 constexpr uint64_t kMaxReplaced = uint64_t{64} << 20;  // nobody can have read more than that
 constexpr int kMaxLinks = 40;                          // as the kernel
-constexpr int kMaxAttempts = 256;  // at a path that changes while it is resolved
 
 // A folder of the request's: named by the warden, but its place may be the agent's to rename.
 UniqueFd open_root(const std::string& folder) {
-    open_how how{};
-    how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-    UniqueFd fd(
-        static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, folder.c_str(), &how, sizeof how)));
+    UniqueFd fd = open_resolved(AT_FDCWD, folder.c_str(), O_PATH | O_DIRECTORY,
+                                RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
     if (!fd)
         throw Error("the folder " + printable(folder) +
                     " is not there any more: make it again with shell (mkdir -p)");
@@ -101,15 +96,9 @@ UniqueFd make_folder(const Place& place, const std::string& path) {
     throw ErrnoError(name, code);
 }
 
-// The kernel asks for another attempt when something was renamed while it looked at `..`.
 UniqueFd open_beneath(int root, const std::string& path, uint64_t flags) {
-    open_how how{};
-    how.flags = flags | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_MAGICLINKS | (on(Mechanism::FileBeneath) ? RESOLVE_BENEATH : 0u);
-    for (int attempt = 0;; ++attempt) {
-        UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-        if (fd || errno != EAGAIN || attempt == kMaxAttempts) return fd;
-    }
+    return open_resolved(root, path.c_str(), flags,
+                         RESOLVE_NO_MAGICLINKS | (on(Mechanism::FileBeneath) ? RESOLVE_BENEATH : 0u));
 }
 
 Place find_place(const json::Value& request, const std::string& given, Use use) {

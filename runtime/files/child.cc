@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -133,11 +132,8 @@ class Work {
 
   private:
     UniqueFd open_workspace() {
-        open_how how{};
-        how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-        how.resolve = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-        UniqueFd fd(static_cast<int>(
-            ::syscall(SYS_openat2, AT_FDCWD, workspace_.c_str(), &how, sizeof how)));
+        UniqueFd fd = open_resolved(AT_FDCWD, workspace_.c_str(), O_RDONLY | O_DIRECTORY,
+                                    RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
         if (!fd) throw ErrnoError("the workspace");
         return fd;
     }

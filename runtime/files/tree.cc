@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +20,6 @@
 namespace peacrab {
 namespace {
 
-constexpr int kMaxAttempts = 256;  // at a path that changes while it is resolved
 constexpr Bytes kMaxRuleFile = MiB(1);
 
 [[noreturn]] void fail(const std::string& path, int code = errno) {
@@ -32,13 +30,7 @@ constexpr Bytes kMaxRuleFile = MiB(1);
 }
 
 UniqueFd open_within(int root, const std::string& path, uint64_t flags) {
-    open_how how{};
-    how.flags = flags | O_CLOEXEC;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    for (int attempt = 0;; ++attempt) {
-        UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-        if (fd || errno != EAGAIN || attempt == kMaxAttempts) return fd;
-    }
+    return open_resolved(root, path.c_str(), flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 // "a/b/c" is c in "a/b"; a name alone is in ".".

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -131,6 +132,22 @@ TEST_CASE("os: within a folder is what lies beneath it, not what only begins lik
     CHECK(is_within("/", "/"));
     CHECK_FALSE(is_within("", "/"));
     CHECK_FALSE(is_within("/a", ""));
+}
+
+TEST_CASE("os: what is opened keeps to how it may be resolved") {
+    TemporaryFolder folder;
+    make_directories(folder.path + "/a");
+    write_file_atomic(folder.path + "/f", "f", 0600);
+    REQUIRE(::symlink("../f", (folder.path + "/a/up").c_str()) == 0);
+    const UniqueFd root = open_resolved(AT_FDCWD, (folder.path + "/a").c_str(), O_PATH | O_DIRECTORY, 0);
+    REQUIRE(root);
+    CHECK((::fcntl(root.get(), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(read_all(open_resolved(root.get(), "up", O_RDONLY, 0).get(), 10) == "f");
+    CHECK_FALSE(open_resolved(root.get(), "up", O_RDONLY, RESOLVE_BENEATH));
+    CHECK(errno == EXDEV);
+    CHECK_FALSE(open_resolved(root.get(), "up", O_RDONLY, RESOLVE_NO_SYMLINKS));
+    CHECK(errno == ELOOP);
+    CHECK_FALSE(open_resolved(root.get(), "../f", O_RDONLY, RESOLVE_BENEATH));
 }
 
 TEST_CASE("os: a text is cut between its characters, and one that is no UTF-8 is cut all the same") {
