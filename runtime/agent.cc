@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
-#include <map>
 #include <span>
 
 #include "agents.h"
@@ -17,8 +16,8 @@
 #include "builtins/picture.h"
 #include "cells/mechanism.h"
 #include "context/compaction.h"
-#include "context/said.h"
 #include "context/facts.h"
+#include "context/said.h"
 #include "error.h"
 #include "jail.h"
 #include "landlock.h"

@@ -174,13 +174,7 @@ void Sha256::add(std::string_view bytes) {
 std::string Sha256::hex() {
     std::array<unsigned char, SHA256_DIGEST_LENGTH> hash;
     if (!SHA256_Final(hash.data(), &context_->state)) throw Error("audit: sha256");
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string text;
-    for (const unsigned char byte : hash) {
-        text += kHex[byte >> 4];
-        text += kHex[byte & 15];
-    }
-    return text;
+    return hex_digits({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
 std::string sha256_hex(std::string_view bytes) {

@@ -189,7 +189,6 @@ Value parse(std::string_view text, Limits limits) {
 namespace {
 
 void dump_string(std::string& out, std::string_view text) {
-    static const char digits[] = "0123456789abcdef";
     out += '"';
     while (!text.empty()) {
         const auto byte = static_cast<unsigned char>(text[0]);
@@ -207,9 +206,7 @@ void dump_string(std::string& out, std::string_view text) {
         } else if (byte == '\t') {
             out += "\\t";
         } else if (byte < 0x20 || byte == 0x7f) {
-            out += "\\u00";
-            out += digits[byte >> 4];
-            out += digits[byte & 15];
+            (out += "\\u00") += hex_digits(text.substr(0, 1));
         } else {
             out += text[0];
         }

@@ -354,8 +354,14 @@ std::string env(const char* name) {
     return value ? value : "";
 }
 
+std::string hex_digits(std::string_view bytes) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    for (const unsigned char byte : bytes) text += {kDigits[byte >> 4], kDigits[byte & 15]};
+    return text;
+}
+
 std::string random_hex(size_t bytes) {
-    static const char digits[] = "0123456789abcdef";
     std::string raw(bytes, '\0');
     size_t done = 0;
     while (done < bytes) {
@@ -363,13 +369,13 @@ std::string random_hex(size_t bytes) {
         if (n < 0 && errno != EINTR) throw ErrnoError("os: getrandom");
         if (n > 0) done += static_cast<size_t>(n);
     }
-    std::string text;
-    for (const char c : raw) {
-        const auto byte = static_cast<unsigned char>(c);
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
-    }
-    return text;
+    return hex_digits(raw);
+}
+
+uint64_t text_hash(std::string_view text) {
+    uint64_t hash = 14695981039346656037u;
+    for (const unsigned char byte : text) hash = (hash ^ byte) * 1099511628211u;
+    return hash;
 }
 
 namespace {

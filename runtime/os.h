@@ -146,6 +146,9 @@ std::string env(const char* name);     // "" when unset
 std::string boot_id();         // of this kernel's run; "unknown" when it tells none
 std::string kernel_release();  // as `uname -r`
 std::string random_hex(size_t bytes);  // getrandom(2)
+std::string hex_digits(std::string_view bytes);  // two for each, in lower case
+// FNV-1a, 64 bits: for telling texts apart, not against who makes one to look like another.
+uint64_t text_hash(std::string_view text);
 // Control bytes, ESC, DEL, C1 and bidi overrides become visible escapes; newlines are kept.
 // For anything hostile that is printed on a terminal.
 std::string printable(std::string_view text);

@@ -270,11 +270,8 @@ std::string seen_name(const std::string& given, const std::string& workspace) {
     return name;
 }
 
-// FNV-1a, and the length.
 std::string content_mark(std::string_view text) {
-    uint64_t hash = 14695981039346656037u;
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    return std::to_string(hash) + "-" + std::to_string(text.size());
+    return std::to_string(text_hash(text)) + "-" + std::to_string(text.size());
 }
 
 void require_unchanged(const json::Value& request, const std::string& given,

@@ -9,8 +9,6 @@
 namespace peacrab {
 namespace {
 
-constexpr const char* kDigits = "0123456789abcdef";
-
 int digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -21,14 +19,8 @@ int digit(char c) {
 std::string escaped(std::string_view text) {
     std::string out;
     for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte > ' ' && byte < 0x7f && c != '%') {
-            out += c;
-            continue;
-        }
-        out += '%';
-        out += kDigits[byte >> 4];
-        out += kDigits[byte & 15];
+        const bool plain = c > ' ' && c < 0x7f && c != '%';
+        out += plain ? std::string(1, c) : "%" + hex_digits({&c, 1});
     }
     return out;
 }

@@ -25,10 +25,8 @@ std::string id_for(const ModelOptions& options, const std::string& id) {
     if (!options.quirks.short_ids && id.size() <= 40) return id;
     constexpr std::string_view kLetters =
         "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    uint64_t hash = 14695981039346656037u;  // FNV-1a, 64 bits
-    for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
     std::string out;
-    for (; out.size() < 9; hash /= kLetters.size()) out += kLetters[hash % kLetters.size()];
+    for (uint64_t hash = text_hash(id); out.size() < 9; hash /= kLetters.size()) out += kLetters[hash % kLetters.size()];
     return out;
 }
 

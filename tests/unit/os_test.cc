@@ -161,3 +161,11 @@ TEST_CASE("os: a text is cut between its characters, and one that is no UTF-8 is
     CHECK(utf8_prefix("", 0).empty());
 }
 
+TEST_CASE("os: bytes as digits, and the hash of a text") {
+    CHECK(hex_digits(std::string_view("\x00\x0f\xff", 3)) == "000fff");
+    CHECK(random_hex(8).size() == 16);
+    // The tables of the FNV-1a draft.
+    CHECK(text_hash("") == 0xcbf29ce484222325u);
+    CHECK(text_hash("a") == 0xaf63dc4c8601ec8cu);
+    CHECK(text_hash("foobar") == 0x85944171f73967e8u);
+}
