@@ -31,6 +31,9 @@ void require(bool done, const char* step) noexcept;
 void arrange_descriptors(std::span<const int> from) noexcept;
 // The warden ignores and handles signals; a child starts with none of that.
 void default_signals() noexcept;
+// For a fork of the warden that stays what it is, `parent` its warden: nothing of it but the descriptor
+// `kept`, as kReport, and its memory, into which nobody sees; no rights, and no life beyond it.
+void keep_only(int kept, pid_t parent) noexcept;
 // False: errno is set.
 bool write_text(const char* path, const char* text) noexcept;
 // Brings the loopback device of the current network namespace up. False: errno is set.

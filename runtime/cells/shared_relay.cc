@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -171,17 +169,7 @@ ProxyRelay::ProxyRelay(const ProxyAddress& proxy, int listener) {
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("cell: relay: fork");
     if (pid == 0) {
-        // Our memory is a copy of the warden's, and it needs nothing else of it. The warden of posture
-        // `cells` is root, which is not needed either; taking ids clears the death signal.
-        JailOptions nobody;
-        nobody.ids = kReaperIds;
-        if (::geteuid() == 0 && drop_privileges(nobody)) ::_exit(126);
-        if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || ::getppid() != parent)
-            ::_exit(126);
-        const int descriptors[] = {-1, -1, -1, listener};
-        arrange_descriptors(descriptors);
-        default_signals();
+        keep_only(listener, parent);
         try {
             serve(proxy, kReport);
         } catch (const std::exception&) {

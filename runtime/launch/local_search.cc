@@ -2,8 +2,6 @@
 // there, never in the warden and never in the agent's place, where the key could be looked for.
 #include "launch/local_search.h"
 
-#include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,7 +9,6 @@
 
 #include "cells/report.h"
 #include "error.h"
-#include "jail.h"
 
 namespace peacrab {
 
@@ -37,15 +34,7 @@ UniqueFd LocalSearch::open() {
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("search: fork");
     if (pid == 0) {
-        JailOptions nobody;
-        nobody.ids = kReaperIds;
-        if (::geteuid() == 0 && drop_privileges(nobody)) ::_exit(126);
-        if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || ::getppid() != parent)
-            ::_exit(126);
-        const int descriptors[] = {-1, -1, -1, pair.theirs.get()};
-        arrange_descriptors(descriptors);
-        default_signals();
+        keep_only(pair.theirs.get(), parent);
         serve_search(kReport, options_);
         ::_exit(0);
     }
