@@ -195,6 +195,7 @@ struct Cell::State {
     Deadline in(Milliseconds span) const {
         return Deadline::in(span * std::max(1, options.time_factor));
     }
+    Command helper(Milliseconds limit, const std::function<std::unique_ptr<PlaceCall>()>& start) const;
 };
 
 Cell::Cell(CellOptions options) : state_(std::make_unique<State>()) {
@@ -233,26 +234,24 @@ Command Cell::shell(const ShellCall& call) {
     return Command(std::move(state));
 }
 
-Command Cell::file(const std::string& request, Milliseconds limit) {
-    auto state =
-        std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
-    state->deadline = state_->in(limit);
-    state->begin([&] { return state_->place->file(request); });
+// Our own program: its answer is bounded, and nothing of it is kept.
+Command Cell::State::helper(Milliseconds limit, const std::function<std::unique_ptr<PlaceCall>()>& start) const {
+    auto state = std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
+    state->deadline = in(limit);
+    state->begin(start);
     return Command(std::move(state));
+}
+
+Command Cell::file(const std::string& request, Milliseconds limit) {
+    return state_->helper(limit, [&] { return state_->place->file(request); });
 }
 
 Command Cell::fetch(const UniqueFd& input, Milliseconds limit) {
-    auto state = std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
-    state->deadline = state_->in(limit);
-    state->begin([&] { return state_->place->fetch(input.get()); });
-    return Command(std::move(state));
+    return state_->helper(limit, [&] { return state_->place->fetch(input.get()); });
 }
 
 Command Cell::files(UniqueFd stream, Milliseconds limit) {
-    auto state = std::make_unique<Command::State>(kMaxAnswer, nullptr, Capture::Beyond::Stop);
-    state->deadline = state_->in(limit);
-    state->begin([&] { return state_->place->files(std::move(stream)); });
-    return Command(std::move(state));
+    return state_->helper(limit, [&] { return state_->place->files(std::move(stream)); });
 }
 
 int Cell::proxy() const {

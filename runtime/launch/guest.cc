@@ -34,7 +34,6 @@ constexpr size_t kMaxEgress = 160;
 constexpr rlim_t kMaxOpenFiles = 16'384;  // what is started has less (jail)
 
 constexpr const char* kState = "/state";
-constexpr Ids kUnpackIds{kTurnIds.uid + 60'001, kTurnIds.gid + 60'001};  // beyond those of all turns
 
 WardenOptions warden_options(LinkPort& port) {
     WardenOptions options;
@@ -90,7 +89,7 @@ class Guest {
         Shelf::Options options;
         options.folder = std::string(kState) + "/shelf";
         options.seen = kSeenSkills;
-        options.ids = kUnpackIds;
+        options.ids = unpack_ids(kTurnIds);
         options.idle = [this] { return warden_.idle(); };
         return options;
     }

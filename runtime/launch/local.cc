@@ -189,7 +189,7 @@ class LocalSkills {
             throw Error("no skills here: tools could write them in " + printable(options.cell.workspace) +
                         "; start in another folder");
         if (cell) shelf.seen = kSeenSkills;
-        if (cell) shelf.ids = Ids{kTurnIds.uid + 60'001, kTurnIds.gid + 60'001};
+        if (cell) shelf.ids = unpack_ids(kTurnIds);
         shelf.use = alone ? Shelf::Options::Use::Alone : Shelf::Options::Use::Shared;
         shelf.idle = [] { return false; };  // others may use them
         return shelf;

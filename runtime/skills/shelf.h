@@ -15,6 +15,8 @@
 namespace peacrab {
 
 constexpr const char* kSeenSkills = "/skills";  // in a cell
+// Of the child that unpacks: beyond those of all turns, the first of which is `turns`.
+constexpr Ids unpack_ids(const Ids& turns) { return {turns.uid + 60'001, turns.gid + 60'001}; }
 
 class Shelf {
   public:
@@ -23,7 +25,7 @@ class Shelf {
         // Alone: what an earlier run has left in it goes. Shared: others may use it now.
         enum class Use { Alone, Shared } use = Use::Alone;
         std::string seen = {};  // where agents find its skills; "": where they are
-        std::optional<Ids> ids = {};              // of the child that unpacks (needs root)
+        std::optional<Ids> ids = {};              // unpack_ids() (needs root); none: our own
         std::function<bool()> idle = {};          // nobody uses an older version
         Milliseconds limit = Seconds(30);
     };
