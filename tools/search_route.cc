@@ -3,14 +3,13 @@
 #include "search_route.h"
 
 #include <sys/resource.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 
 #include "config.h"
 #include "config_edit.h"
+#include "dialogue.h"
 #include "error.h"
 #include "protocols/search_api.h"
 #include "secrets.h"
@@ -21,30 +20,9 @@ namespace {
 constexpr int kStream = 3;
 constexpr Bytes kMemory = MiB(512);
 
-Secret typed_key() {
-    termios before{};
-    const bool terminal = ::tcgetattr(STDIN_FILENO, &before) == 0;
-    if (terminal) {
-        std::fputs("the key (it is not shown): ", stderr);
-        termios hidden = before;
-        hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
-        ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    }
-    std::string line;
-    line.reserve(2 * kMaxSecret.count);  // no copies stay behind
-    std::array<char, 256> bytes;
-    while (line.size() < kMaxSecret.count && (line.empty() || line.back() != '\n')) {
-        const size_t n = read_some(STDIN_FILENO, bytes).value_or(0);
-        if (n == 0) break;
-        line.append(bytes.data(), n);
-        ::explicit_bzero(bytes.data(), n);
-    }
-    if (terminal) {
-        ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-        std::fputs("\n", stderr);
-    }
-    while (!line.empty() && static_cast<unsigned char>(line.back()) <= ' ') line.pop_back();
-    return Secret(std::move(line));
+Secret asked_key() {
+    if (!::isatty(STDIN_FILENO)) return read_key(STDIN_FILENO);
+    return Dialogue(STDIN_FILENO, STDERR_FILENO).ask_hidden("the key (it is not shown): ");
 }
 
 int refuse(const std::string& why) {
@@ -76,7 +54,7 @@ int search_route_main() {
     return 0;
 }
 
-int setup_search(const std::string& name, const std::string& url) {
+int setup_search(const std::string& name, const std::string& url) try {
     const SearchApi* const api = search_api(name);
     if (!api) return refuse("--search: brave, tavily or searxng was expected");
     const bool own = *api->url == '\0';
@@ -84,7 +62,7 @@ int setup_search(const std::string& name, const std::string& url) {
         return refuse(name + ": its address is needed: --search-url https://HOST");
     if (!own && !url.empty()) return refuse(name + ": it has one address, and its key goes nowhere else; leave --search-url out");
     if (*api->key_header) {
-        const Secret key = typed_key();
+        const Secret key = asked_key();
         if (const std::string fault = secret_fault(key.reveal()); !fault.empty()) return refuse("the key: " + fault);
         SecretStore().write(search_key_name(*api), key);
     }
@@ -97,6 +75,9 @@ int setup_search(const std::string& name, const std::string& url) {
     (void)edit.save();
     std::fprintf(stderr, "web_search asks %s from now on\n", name.c_str());
     return 0;
+} catch (const Interrupted&) {
+    std::fputs("\nnothing was stored\n", stderr);
+    return 130;
 }
 
 }  // namespace peacrab

@@ -10,7 +10,7 @@ namespace peacrab {
 int search_route_main();
 
 // Stores what searches from now on. The key comes from a terminal with its echo off, or from a pipe; a service
-// without one needs `url`. 0: stored; 2: it cannot be (said on stderr). Throws Error.
+// without one needs `url`. 0: stored; 2: it cannot be, 130: Ctrl-C (said on stderr). Throws Error.
 int setup_search(const std::string& name, const std::string& url);
 
 }  // namespace peacrab

@@ -1,20 +1,13 @@
-// A key that is typed must not be seen: not on the screen, not in the shell's history, not in the
-// argument list. So it comes from a terminal with its echo off, put back on every way out, or from
-// a pipe; never from a flag.
-//
 // A key is stored under the server it is for, and no other server is ever sent it.
 #include "setup_model.h"
 
-#include <poll.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
-#include "channels/line_source.h"
 #include "config_edit.h"
+#include "dialogue.h"
 #include "error.h"
 #include "llm.h"
 #include "protocols/model_list.h"
@@ -24,105 +17,6 @@ namespace peacrab {
 namespace {
 
 constexpr int kDone = 0, kNotStored = 1, kUsage = 2, kInterrupted = 130;
-
-// Ctrl-C, SIGTERM or a hung-up terminal, at a question.
-struct Interrupted {};
-
-// Echo off, as long as it lives. Source: termios(3).
-class NoEcho {
-  public:
-    explicit NoEcho(int fd) : fd_(fd) {
-        if (::tcgetattr(fd_, &before_) < 0) throw ErrnoError("setup: terminal");
-        off();
-    }
-    ~NoEcho() { ::tcsetattr(fd_, TCSADRAIN, &before_); }
-    NoEcho(const NoEcho&) = delete;
-    NoEcho& operator=(const NoEcho&) = delete;
-    // Again after a stop: the shell has put its own modes on the terminal.
-    void off() const {
-        termios hidden = before_;
-        hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
-        if (::tcsetattr(fd_, TCSAFLUSH, &hidden) < 0) throw ErrnoError("setup: hide the key");
-    }
-
-  private:
-    int fd_;
-    termios before_{};
-};
-
-// Blanks at both ends go: they come with copying.
-Secret trimmed(const Secret& text) {
-    const std::string& all = text.reveal();
-    const char* const blanks = " \t\r\n";
-    const size_t start = all.find_first_not_of(blanks);
-    if (start == std::string::npos) return {};
-    return Secret(all.substr(start, all.find_last_not_of(blanks) - start + 1));
-}
-
-class Dialogue {
-  public:
-    Dialogue(int in_fd, int out_fd) : in_(in_fd), out_(out_fd) {}
-    void say(const std::string& text) { write_all(out_, text + "\n"); }
-    int signals() const { return signals_.fd(); }
-
-    std::string ask(const std::string& question) {
-        write_all(out_, question);
-        return trimmed(read_line(nullptr)).reveal();
-    }
-    bool yes(const std::string& question) {
-        const std::string answer = ask(question + " [y/N] ");
-        return answer == "y" || answer == "Y" || answer == "yes";
-    }
-    Secret ask_hidden(const std::string& question) {
-        Secret line;
-        {
-            const NoEcho hidden(in_);  // before the question: who answers at once is fast
-            write_all(out_, question);
-            line = read_line(&hidden);
-        }
-        write_all(out_, "\n");
-        return trimmed(line);
-    }
-
-  private:
-    // One line of a terminal in canonical mode. The buffer never grows: no copies stay behind.
-    Secret read_line(const NoEcho* hidden) {
-        std::string line;
-        line.reserve(kMaxSecret.count + 256);
-        Secret out;
-        for (;;) {
-            pollfd all[] = {{in_, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
-            if (::poll(all, 2, -1) < 0 && errno != EINTR) throw ErrnoError("setup: poll");
-            if (all[1].revents != 0) heed_signal(hidden);
-            if (all[0].revents == 0) continue;
-            std::array<char, 256> bytes;
-            const size_t n = read_some(in_, bytes).value_or(0);
-            line.append(bytes.data(), n);
-            ::explicit_bzero(bytes.data(), bytes.size());
-            const bool whole = !line.empty() && line.back() == '\n';
-            if (n > 0 && !whole && line.size() <= kMaxSecret.count) continue;
-            out = Secret(std::move(line));
-            if (n == 0 && out.empty()) throw Interrupted{};  // Ctrl-D
-            return out;
-        }
-    }
-    void heed_signal(const NoEcho* hidden) {
-        switch (signals_.next()) {
-            case SIGINT:
-            case SIGTERM:
-            case SIGHUP:
-                throw Interrupted{};
-            case SIGCONT:
-                if (hidden) hidden->off();
-                return;
-            default:
-                return;
-        }
-    }
-
-    int in_, out_;
-    TerminalSignals signals_;
-};
 
 // What is going to be stored.
 struct Plan {
@@ -145,19 +39,6 @@ ModelServer server_of(const Config& config) {
 std::string key_of(const Config& config) {
     const ModelServer server = server_of(config);
     return key_name(server, config.model_url.empty() ? server.base : config.model_url);
-}
-
-Secret read_key(int fd) {
-    std::string text(kMaxSecret.count + 2, '\0');
-    size_t length = 0;
-    while (length < text.size()) {
-        const auto n = read_some(fd, std::span(text.data() + length, text.size() - length));
-        if (!n || *n == 0) break;
-        length += *n;
-    }
-    text.resize(length);
-    const Secret whole(std::move(text));
-    return trimmed(whole);
 }
 
 void ask_address(Dialogue& dialogue, const SetupOptions& options, Plan& plan) {

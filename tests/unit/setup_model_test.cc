@@ -17,6 +17,7 @@
 #include "../support/loopback_server.h"
 #include "config.h"
 #include "error.h"
+#include "search_route.h"
 #include "secrets.h"
 
 using namespace peacrab;
@@ -270,6 +271,31 @@ TEST_CASE("setup: Ctrl-C at the key puts the echo back and stores nothing") {
     CHECK(person.leave() == 130);
     CHECK(has(person.screen, "nothing was stored"));
     CHECK(stored_key() == "(none)");
+}
+
+TEST_CASE("setup: the key of a search service is hidden as well, and Ctrl-C puts the echo back") {
+    const Home home;
+    const auto set_up = [] {
+        const int code = setup_search("brave", "");
+        termios modes{};
+        const bool echo = ::tcgetattr(0, &modes) == 0 && (modes.c_lflag & ECHO) != 0;
+        return echo ? code : 98;
+    };
+    {
+        Person person(set_up);
+        person.answer("it is not shown): ", "\x03");
+        CHECK(person.leave() == 130);
+        CHECK(has(person.screen, "nothing was stored"));
+        CHECK(stored_key() == "(none)");
+    }
+    {
+        Person person(set_up);
+        person.answer("it is not shown): ", " brave-hidden-1 \n");
+        CHECK(person.leave() == 0);
+        CHECK(person.screen.find("brave-hidden-1") == std::string::npos);
+        CHECK(stored_key() == "brave-hidden-1");
+        CHECK(load_config(config_file()).search == "brave");
+    }
 }
 
 TEST_CASE("setup: a person may keep what failed") {
