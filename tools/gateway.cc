@@ -9,13 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <functional>
 #include <set>
 
 #include "config_watch.h"
 #include "error.h"
 #include "frame_port.h"
+#include "gateway_boot.h"
 #include "gateway_clients.h"
 #include "gateway_prepare.h"
 #include "gateway_streams.h"
@@ -28,18 +28,15 @@
 namespace peacrab {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = GatewayBoot::Clock;
 
-std::string seconds(Clock::duration span) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(span).count());
-    return text;
-}
-
-class Gateway : GatewayClients::Owner {
+class Gateway : GatewayClients::Owner, GatewayBoot::Owner {
   public:
     Gateway(const GatewayOptions& options, Prepared prepared, MachineDriver& driver);
-    ~Gateway();
+    ~Gateway() {
+        loop_.cancel(stop_timer_);
+        vm_dropped();
+    }
     int run(const std::function<void()>& listening);
 
   private:
@@ -60,69 +57,54 @@ class Gateway : GatewayClients::Owner {
     }
     void port_left(int client) override { streams_.port_left(client); }
 
+    // GatewayBoot::Owner
+    void boot_says(const std::string& text) override { say(text); }
+    void vm_launched(UniqueFd link) override;
+    void vm_dropped() override;
+    void vm_ended(const ChildExit& exit) override;
+    void boot_given_up(const std::string& why) override { end(why, 1); }
+
     void watch_signals();
     void config_changed();
     void choose();
     void say(const std::string& text);
 
-    void decide_accelerator();
-    void fill_spec();
     LinkPort::Handlers link_handlers();
-    void launch();
-    void watch_output(UniqueFd& fd, void (Gateway::*took)(std::string_view));
-    bool read_output(UniqueFd& fd, void (Gateway::*took)(std::string_view));
-    void from_console(std::string_view bytes);
-    void from_vmm(std::string_view bytes);
-    void progress();
-    void boot_failed(BootFailure failure, const std::string& why);
-    void drop_machine();
-
     void attached(const std::string& hello);
     GatewayStreams::Options stream_options(const GatewayOptions& options);
     void stream_opened(StreamId stream, const std::string& kind, const std::string& meta);
     void from_guest(const json::Value& frame);
     void send_settings();
-    void process_ended();
     void link_broken(const std::string& why);
 
     void begin_stop(const std::string& why);
     void end(const std::string& why, int code);
-    int time_factor() const { return verdict_.accelerator == Accelerator::Kvm ? 1 : 10; }
+    int time_factor() const { return boot_.verdict().accelerator == Accelerator::Kvm ? 1 : 10; }
 
     const MachineOptions flags_;
     Prepared prepared_;
-    MachineDriver& driver_;
     Loop loop_;
     BoundedLog& log_;
-    BoundedLog console_log_;
     GatewayClients clients_;
     GatewayStreams streams_;
+    GatewayBoot boot_;
     ConfigWatch config_{loop_, [this] { config_changed(); }};
     UniqueFd signals_;
 
     Phase phase_ = Phase::Booting;
-    Verdict verdict_;
-    AcceleratorOptions accelerator_;
     ModelChoice choice_;
     ModelSettings model_;  // what the guest has to know of it: how to speak, and nothing of where it is
     Agents agents_;
     Spending spending_;
-    MachineSpec spec_;
-    BootAttempt attempt_;
     uint32_t epoch_ = 0;
-    Machine machine_;
     std::unique_ptr<LinkPort> link_;
     std::unique_ptr<FramePort> control_;
     std::set<StreamId> logs_;
-    Loop::TimerId silence_ = 0;
-    Loop::TimerId whole_ = 0;
     Loop::TimerId stop_timer_ = 0;
-    Clock::time_point begun_ = Clock::now();   // of the first attempt
-    Clock::time_point launched_ = Clock::now();  // of this attempt
+    Clock::time_point begun_ = Clock::now();  // of the first attempt
     Clock::duration boot_time_{};
     std::string posture_;
     std::string stop_reason_;
-    std::string last_words_;  // of the VMM's stderr
     int chats_ = 0;
     int exit_code_ = 0;
 };
@@ -142,15 +124,10 @@ std::vector<std::string> model_command(const GatewayOptions& options) {
 Gateway::Gateway(const GatewayOptions& options, Prepared prepared, MachineDriver& driver)
     : flags_(options.flags),
       prepared_(std::move(prepared)),
-      driver_(driver),
       log_(prepared_.log),
-      console_log_(prepared_.place.console_log, KiB(256)),
       clients_(loop_, prepared_.place, *this),
-      streams_(loop_, stream_options(options)) {
-    accelerator_.cache_file = options.accelerator_cache;
-}
-
-Gateway::~Gateway() { drop_machine(); }
+      streams_(loop_, stream_options(options)),
+      boot_(loop_, prepared_, driver, options.accelerator_cache, *this) {}
 
 int Gateway::run(const std::function<void()>& listening) {
     watch_signals();
@@ -158,8 +135,7 @@ int Gateway::run(const std::function<void()>& listening) {
     clients_.listen();
     write_record(prepared_.place, {::getpid(), prepared_.place.socket, ""});
     listening();
-    decide_accelerator();
-    launch();
+    boot_.begin();
     loop_.run();
     return exit_code_;
 }
@@ -219,35 +195,6 @@ void Gateway::say(const std::string& text) {
 
 // ---- boot
 
-void Gateway::decide_accelerator() {
-    const std::string& asked = prepared_.options.accelerator;
-    accelerator_.vmm = driver_.program();
-    attempt_.accelerator_asked = asked != "auto";
-    if (asked == "tcg") verdict_ = {Accelerator::Tcg, "asked", "--accel tcg"};
-    else if (asked == "kvm") verdict_ = {Accelerator::Kvm, "asked", "--accel kvm"};
-    else verdict_ = choose_accelerator(accelerator_);
-    say(std::string("booting under ") + accelerator_describe(verdict_.accelerator) + ": " +
-        verdict_.reason);
-}
-
-void Gateway::fill_spec() {
-    const Accelerator accelerator = verdict_.accelerator;
-    attempt_.accelerator = accelerator;
-    spec_.vmm = driver_.program();
-    spec_.name = prepared_.place.name;
-    spec_.accelerator = accelerator;
-    spec_.cpu_model = attempt_.cpu_model;
-    spec_.cpus = prepared_.options.cpus ? prepared_.options.cpus
-                                        : default_cpus(accelerator, host_cpus());
-    spec_.memory = prepared_.options.memory;
-    spec_.kernel = prepared_.image.kernel;
-    spec_.initramfs = prepared_.image.initramfs;
-    spec_.base = prepared_.image.base;
-    spec_.state = prepared_.place.state_image;
-    spec_.command_line = kernel_command_line(
-        accelerator, accelerator == Accelerator::Tcg ? measure_tsc_khz() : 0);
-}
-
 LinkPort::Handlers Gateway::link_handlers() {
     LinkPort::Handlers handlers;
     handlers.attached = [this](const std::string& hello) { attached(hello); };
@@ -265,111 +212,16 @@ LinkPort::Handlers Gateway::link_handlers() {
     return handlers;
 }
 
-void Gateway::launch() {
-    try {
-        fill_spec();
-        launched_ = Clock::now();
-        last_words_.clear();
-        machine_ = driver_.launch(spec_);
-        link_ = std::make_unique<LinkPort>(loop_, std::move(machine_.link), Link::Side::Host,
-                                           link_handlers());
-        link_->attach(++epoch_);
-        watch_output(machine_.console, &Gateway::from_console);
-        watch_output(machine_.errors, &Gateway::from_vmm);
-        loop_.watch(machine_.process.fd(), POLLIN, [this](short) { process_ended(); });
-    } catch (const Error& error) {
-        return end(std::string("the machine did not start: ") + error.what(), 1);
-    }
-    whole_ = loop_.after(boot_limits(verdict_.accelerator, host_load()).whole, [this] {
-        boot_failed(BootFailure::Silent, "the guest did not come up in time");
-    });
-    progress();
+void Gateway::vm_launched(UniqueFd link) {
+    link_ = std::make_unique<LinkPort>(loop_, std::move(link), Link::Side::Host, link_handlers());
+    link_->attach(++epoch_);
 }
 
-// Both are read for as long as they last: a full pipe would stop the guest.
-void Gateway::watch_output(UniqueFd& fd, void (Gateway::*took)(std::string_view)) {
-    set_nonblocking(fd.get());
-    loop_.watch(fd.get(), POLLIN, [this, &fd, took](short) {
-        if (read_output(fd, took)) return;
-        loop_.forget(fd.get());
-        fd.reset();
-    });
-}
-
-// False at its end.
-bool Gateway::read_output(UniqueFd& fd, void (Gateway::*took)(std::string_view)) {
-    std::array<char, 16384> bytes;
-    try {
-        const std::optional<size_t> n = read_some(fd.get(), bytes);
-        if (n.value_or(1) == 0) return false;
-        if (n) (this->*took)({bytes.data(), *n});
-        return true;
-    } catch (const Error&) {  // a reset connection is an end as well
-        return false;
-    }
-}
-
-void Gateway::from_console(std::string_view bytes) {
-    console_log_.append(bytes);
-    if (phase_ == Phase::Booting) progress();
-}
-
-void Gateway::from_vmm(std::string_view bytes) {
-    last_words_.append(bytes);
-    if (last_words_.size() > 2048) last_words_.erase(0, last_words_.size() - 2048);
-    log_.append(bytes, "vmm: ");
-}
-
-// A sign of life: the silence begins anew.
-void Gateway::progress() {
-    loop_.cancel(silence_);
-    const BootLimits limits = boot_limits(verdict_.accelerator, host_load());
-    silence_ = loop_.after(limits.silence, [this, limits] {
-        boot_failed(BootFailure::Silent,
-                    "the guest was silent for " + seconds(limits.silence));
-    });
-}
-
-void Gateway::drop_machine() {
-    for (const Loop::TimerId timer : {silence_, whole_, stop_timer_}) loop_.cancel(timer);
-    for (UniqueFd* fd : {&machine_.console, &machine_.errors})
-        if (*fd) loop_.forget(fd->get());
-    if (machine_.process) loop_.forget(machine_.process.fd());
+void Gateway::vm_dropped() {
     control_.reset();
     link_.reset();
     logs_.clear();
     streams_.clear();
-    machine_ = Machine();
-}
-
-void Gateway::boot_failed(BootFailure failure, const std::string& why) {
-    const NextBoot next = after_failed_boot(attempt_, failure);
-    drop_machine();
-    if (failure == BootFailure::Exited) ++attempt_.exits;
-    switch (next) {
-        case NextBoot::GiveUp: {
-            const size_t line = last_words_.find_first_not_of(" \n");
-            const std::string words =
-                line == std::string::npos ? "" : ": " + printable(last_words_.substr(line, last_words_.find_last_not_of(" \n") + 1 - line));
-            const bool kvm = verdict_.accelerator == Accelerator::Kvm;
-            return end("the machine did not start: " + why + words +
-                           (kvm ? "; leave --accel kvm away and it starts under TCG"
-                                : "; what the guest printed is in " + prepared_.place.console_log),
-                       1);
-        }
-        case NextBoot::SameAgain: say(why + "; trying once more"); break;
-        case NextBoot::SecondCpuModel:
-            attempt_.cpu_model = MachineSpec::CpuModel::Second;
-            say(why + "; trying another CPU model");
-            break;
-        case NextBoot::Tcg:
-            verdict_ = {Accelerator::Tcg, "watchdog", "KVM passed its probe, but " + why};
-            remember_verdict(accelerator_, verdict_);
-            attempt_ = BootAttempt();
-            say(why + "; booting under " + accelerator_describe(Accelerator::Tcg));
-            break;
-    }
-    launch();
 }
 
 // ---- the guest
@@ -403,7 +255,7 @@ void Gateway::attached(const std::string& hello) {
     streams_.attached(*link_);
     // Before any chat can be opened: a name that was given again begins without what it left.
     for (const std::string& agent : pending_removals(prepared_.place)) removal_wanted(agent);
-    progress();
+    boot_.alive();
 }
 
 void Gateway::send_settings() {
@@ -434,10 +286,9 @@ void Gateway::from_guest(const json::Value& frame) {
     if (type == "ready") posture_ = printable(frame.text("posture").substr(0, 1000));
     if (type == "ready" && phase_ == Phase::Booting) {
         phase_ = Phase::Ready;
-        loop_.cancel(silence_);
-        loop_.cancel(whole_);
-        boot_time_ = Clock::now() - launched_;
-        say("ready in " + seconds(Clock::now() - begun_));
+        boot_.watch_no_more();
+        boot_time_ = boot_.age();
+        say("ready in " + in_seconds(Clock::now() - begun_));
         clients_.ready();
     } else if (type == "inspected") {
         clients_.inspected(frame.text("id"), frame.at("report"));
@@ -452,22 +303,14 @@ void Gateway::from_guest(const json::Value& frame) {
     }
 }
 
-void Gateway::process_ended() {
-    const int fd = machine_.process.fd();
-    const std::optional<ChildExit> exit = machine_.process.try_wait();
-    if (!exit) return;
-    loop_.forget(fd);
-    // What it said last is still in the pipes.
-    for (int rounds = 0; rounds < 64 && read_output(machine_.console, &Gateway::from_console);)
-        ++rounds;
-    for (int rounds = 0; rounds < 64 && read_output(machine_.errors, &Gateway::from_vmm);) ++rounds;
-    const std::string how = exit->ok() ? "ended by itself" : "ended: " + exit->describe();
+void Gateway::vm_ended(const ChildExit& exit) {
+    const std::string how = exit.ok() ? "ended by itself" : "ended: " + exit.describe();
     if (phase_ == Phase::Ended) return;
-    if (phase_ == Phase::Booting) return boot_failed(BootFailure::Exited, "QEMU " + how);
+    if (phase_ == Phase::Booting) return boot_.failed(BootFailure::Exited, "QEMU " + how);
     if (phase_ == Phase::Stopping) return end(stop_reason_, 0);
-    end(exit->ok() ? "the guest powered itself off"
-                   : "QEMU " + how + " (the end of " + prepared_.place.console_log +
-                         " may tell why); `peacrab up` starts it again, nothing that was saved is lost",
+    end(exit.ok() ? "the guest powered itself off"
+                  : "QEMU " + how + " (the end of " + prepared_.place.console_log +
+                        " may tell why); `peacrab up` starts it again, nothing that was saved is lost",
         1);
 }
 
@@ -478,7 +321,7 @@ void Gateway::link_broken(const std::string& why) {
     loop_.after(Milliseconds(500), [this, why, epoch = epoch_] {
         if (epoch != epoch_ || phase_ == Phase::Ended || phase_ == Phase::Stopping) return;
         const std::string what = "the link to the guest broke (" + printable(why) + ")";
-        if (phase_ == Phase::Booting) return boot_failed(BootFailure::Exited, what);
+        if (phase_ == Phase::Booting) return boot_.failed(BootFailure::Exited, what);
         end(what + "; the machine was ended; `peacrab up` starts it again", 1);
     });
 }
@@ -487,22 +330,23 @@ void Gateway::link_broken(const std::string& why) {
 
 json::Value Gateway::report() {
     static const char* const names[] = {"booting", "ready", "stopping", "ended"};
-    const pid_t pid = machine_.process ? machine_.process.pid() : 0;
-    const VmmStatus status = vmm_status(pid);
-    const auto uptime = std::chrono::duration_cast<Milliseconds>(Clock::now() - launched_);
+    const VmmStatus status = vmm_status(boot_.pid());
+    const auto in_ms = [](Clock::duration span) { return std::chrono::duration_cast<Milliseconds>(span).count(); };
+    const Verdict& verdict = boot_.verdict();
+    const MachineSpec& spec = boot_.spec();
     json::Value value = json::Value::object(
         {{"name", prepared_.place.name},
          {"state", names[static_cast<int>(phase_)]},
-         {"pid", pid},
+         {"pid", boot_.pid()},
          {"gateway", ::getpid()},
-         {"accelerator", accelerator_name(verdict_.accelerator)},
+         {"accelerator", accelerator_name(verdict.accelerator)},
          {"accelerator_asked", prepared_.options.accelerator},
-         {"decided_by", verdict_.decided_by},
-         {"reason", verdict_.reason},
-         {"uptime_ms", uptime.count()},
-         {"boot_ms", std::chrono::duration_cast<Milliseconds>(boot_time_).count()},
-         {"cpus", spec_.cpus},
-         {"memory", spec_.memory.count},
+         {"decided_by", verdict.decided_by},
+         {"reason", verdict.reason},
+         {"uptime_ms", in_ms(boot_.age())},
+         {"boot_ms", in_ms(boot_time_)},
+         {"cpus", spec.cpus},
+         {"memory", spec.memory.count},
          {"resident", status.resident.count},
          {"disk", prepared_.disk.count},
          {"model", choice_.model},
@@ -512,7 +356,7 @@ json::Value Gateway::report() {
          {"image", prepared_.image.id},
          {"posture", posture_},
          {"ports", streams_.ports()}});
-    value.set("vmm", json::Value::object({{"program", spec_.vmm},
+    value.set("vmm", json::Value::object({{"program", spec.vmm},
                                           {"user", status.user},
                                           {"no_capabilities", status.no_capabilities},
                                           {"no_new_privileges", status.no_new_privileges},
@@ -558,12 +402,11 @@ void Gateway::begin_stop(const std::string& why) {
     phase_ = Phase::Stopping;
     stop_reason_ = why;
     log(LogLevel::Info, "stopping");
-    loop_.cancel(silence_);
-    loop_.cancel(whole_);
+    boot_.watch_no_more();
     if (talks) control_->send(json::Value::object({{"type", "power_off"}}));
     // QEMU flushes its disks at SIGTERM; a guest that hangs loses what it had not synced.
     stop_timer_ = loop_.after(talks ? Seconds(10) * (time_factor() > 1 ? 3 : 1) : Seconds(0), [this] {
-        if (machine_.process) machine_.process.signal(SIGTERM);
+        boot_.terminate();
         stop_timer_ = loop_.after(Seconds(3), [this] { end("it had to be killed", 1); });
     });
 }
@@ -579,7 +422,9 @@ void Gateway::end(const std::string& why, int code) {
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
     }
-    drop_machine();
+    loop_.cancel(stop_timer_);
+    vm_dropped();
+    boot_.drop();
     clients_.ended(why, code == 0);
     loop_.stop();
 }
