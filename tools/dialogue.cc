@@ -106,16 +106,7 @@ void Dialogue::heed_signal(const NoEcho* hidden) {
 }
 
 Secret read_key(int fd) {
-    std::string text(kMaxSecret.count + 2, '\0');
-    size_t length = 0;
-    while (length < text.size()) {
-        const auto n = read_some(fd, std::span(text.data() + length, text.size() - length));
-        if (!n || *n == 0) break;
-        length += *n;
-    }
-    text.resize(length);
-    const Secret whole(std::move(text));
-    return trimmed(whole);
+    return trimmed(read_bounded(fd));
 }
 
 }  // namespace peacrab

@@ -56,22 +56,29 @@ std::optional<UniqueFd> open_if_there(int at, const std::string& path, int flags
 }
 
 Secret read_secret(int fd, const std::string& path) {
-    std::string text(kMaxSecret.count + 1, '\0');
-    size_t length = 0;
-    while (length < text.size()) {
-        const auto n = read_some(fd, std::span(text.data() + length, text.size() - length));
-        if (!n || *n == 0) break;
-        length += *n;
-    }
+    const Secret whole = read_bounded(fd);
+    const std::string& text = whole.reveal();
+    size_t length = text.size();
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r')) --length;
-    Secret whole(std::move(text));  // wipes the buffer on every way out
-    Secret secret(whole.reveal().substr(0, length));
+    Secret secret(text.substr(0, length));
     const std::string fault = secret_fault(secret.reveal());
     if (!fault.empty()) throw Error("secrets: " + path + ": " + fault);
     return secret;
 }
 
 }  // namespace
+
+Secret read_bounded(int fd) {
+    std::string text(kMaxSecret.count + 3, '\0');  // a line break, and one byte more
+    size_t length = 0;
+    while (length < text.size()) {
+        const auto n = read_some(fd, std::span(text).subspan(length));
+        if (n.value_or(0) == 0) break;
+        length += *n;
+    }
+    text.resize(length);
+    return Secret(std::move(text));
+}
 
 std::string secret_fault(const std::string& text) {
     if (text.empty()) return "it is empty";

@@ -12,6 +12,9 @@ namespace peacrab {
 
 constexpr Bytes kMaxSecret = KiB(4);
 
+// What `fd` holds, until its end; of more than a key may have so much that secret_fault() says so. No copy stays.
+Secret read_bounded(int fd);
+
 // Why `text` cannot be a key that is sent as a header; empty when it can. Only visible ASCII may
 // stand in one: a line break would be a second header.
 std::string secret_fault(const std::string& text);
