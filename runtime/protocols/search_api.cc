@@ -9,6 +9,7 @@
 #include <array>
 
 #include "error.h"
+#include "web/address.h"
 #include "web/characters.h"
 #include "web/entities.h"
 
@@ -29,16 +30,9 @@ constexpr SearchApi kApis[] = {
 };
 
 std::string percent(std::string_view text) {
-    static const char kHex[] = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_')
-            out += c;
-        else
-            (out += '%') += {kHex[byte >> 4], kHex[byte & 15]};
-    }
-    return out;
+    return percent_encoded(text, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+    });
 }
 
 // Services mark what was found with elements; only words go on.

@@ -29,16 +29,9 @@ size_t scheme_length(std::string_view text) {
 
 // As browsers send it: what may not stand in a request line is encoded, what is encoded already stays.
 std::string encoded(std::string_view text) {
-    static const char kHex[] = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<uint8_t>(c);
-        if (byte > 0x20 && byte < 0x7f && std::string_view("\"<>\\^`{|}").find(c) == std::string_view::npos)
-            out += c;
-        else
-            (out += '%') += {kHex[byte >> 4], kHex[byte & 15]};
-    }
-    return out;
+    return percent_encoded(text, [](char c) {
+        return c > 0x20 && c < 0x7f && std::string_view("\"<>\\^`{|}").find(c) == std::string_view::npos;
+    });
 }
 
 std::string without_dots(std::string_view path) {
@@ -149,6 +142,19 @@ std::string resolve_link(const WebAddress& base, std::string_view reference) {
     } catch (const Error&) {
         return {};
     }
+}
+
+std::string percent_encoded(std::string_view text, bool (*stays)(char)) {
+    static constexpr char kHex[] = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<uint8_t>(c);
+        if (stays(c))
+            out += c;
+        else
+            (out += '%') += {kHex[byte >> 4], kHex[byte & 15]};
+    }
+    return out;
 }
 
 }  // namespace peacrab

@@ -23,5 +23,7 @@ WebAddress parse_address(std::string_view text);
 // What `reference` means on a page at `base` (RFC 3986, section 5), with its fragment; "" when it is nothing a
 // tool could be asked for.
 std::string resolve_link(const WebAddress& base, std::string_view reference);
+// Each byte that `stays` refuses as %XX.
+std::string percent_encoded(std::string_view text, bool (*stays)(char));
 
 }  // namespace peacrab

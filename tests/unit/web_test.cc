@@ -95,6 +95,12 @@ TEST_CASE("address: a link leads where a browser would go, or nowhere") {
         CHECK(resolve_link(kAt, none).empty());
 }
 
+TEST_CASE("address: a byte that may not stand in one is encoded, whichever that is") {
+    const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+    CHECK(percent_encoded(std::string_view("a/\xc3\xbc\0z", 6), letter) == "a%2F%C3%BC%00z");
+    CHECK(parse_address("https://h.example/a b?\"<\xff%20").target == "/a%20b?%22%3C%FF%20");
+}
+
 TEST_CASE("characters: what hides text or carries it unseen is gone, what is read stays") {
     CHECK(clean_text("a\xe2\x80\x8b" "b\xe2\x80\xae" "c\xf3\xa0\x81\xa1" "d\x1b[31m\a\x00" "e") == "abcd[31m");
     CHECK(clean_text("a\r\nb\rc\xe2\x80\xa8" "d") == "a\nb\nc\nd");
