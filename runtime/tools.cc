@@ -4,12 +4,11 @@
 // Nothing is decided here (policy did) and nothing is confined here (cell does).
 #include "tools.h"
 
-#include <poll.h>
-
 #include <algorithm>
 
 #include "builtins/picture.h"
 #include "builtins/plain.h"
+#include "cells/command_watch.h"
 #include "cells/mechanism.h"
 #include "cells/output.h"
 #include "error.h"
@@ -173,19 +172,19 @@ struct ToolRun::State {
     std::unique_ptr<WebCall> web;  // may need one child after the other
     std::optional<Cell> throwaway;  // outlives what runs in it
     std::optional<Command> command;
+    CommandWatch watched{loop, [this] { step(); }};
     std::string waits_for;  // a background process
     Deadline until;
     Loop::TimerId timer = 0;
 
     State(Loop& the_loop, Workplace& the_place, Done the_done, CallLimits the_limits)
         : loop(the_loop), place(the_place), done(std::move(the_done)), limits(the_limits) {}
-    ~State() { unwatch(); }
+    ~State() { loop.cancel(timer); }
     void begin(const Permit& permit);
     void begin_background(const Permit& permit);
     void begin_web(const Permit& permit);
     Cell& cell(const json::Value& arguments);
-    void watch();
-    void unwatch();
+    void watch() { watched.wait(*command, quiet); }
     void step();
     void check_bounds();
     void look();
@@ -280,24 +279,6 @@ void ToolRun::State::finish(const ToolResult& result) {
     last(result);  // we may be gone now
 }
 
-void ToolRun::State::watch() {
-    const auto again = [this](short) { step(); };
-    if (command->output_fd() >= 0) loop.watch(command->output_fd(), POLLIN, again);
-    if (command->exit_fd() >= 0) loop.watch(command->exit_fd(), POLLIN, again);
-    const Milliseconds left = std::min(command->next_step().left(), quiet.left());
-    timer = loop.after(left + Milliseconds(1), [this] {
-        timer = 0;
-        step();
-    });
-}
-
-void ToolRun::State::unwatch() {
-    if (timer) loop.cancel(std::exchange(timer, 0));
-    if (!command) return;
-    if (command->output_fd() >= 0) loop.forget(command->output_fd());
-    if (command->exit_fd() >= 0) loop.forget(command->exit_fd());
-}
-
 void ToolRun::State::check_bounds() {
     const Capture& output = command->output();
     if (output.total() != said) quiet = Deadline::in(limits.quiet * factor());
@@ -309,7 +290,6 @@ void ToolRun::State::check_bounds() {
 }
 
 void ToolRun::State::step() {
-    unwatch();  // its descriptors may close in the step
     use_mechanisms_of(place.cell.options().agent);
     ToolResult result;
     try {
@@ -348,12 +328,7 @@ void ToolRun::cancel() {
         return;
     }
     state.command->cancel();
-    if (state.timer) state.loop.cancel(state.timer);
-    // It may have ended in the cancel itself.
-    state.timer = state.loop.after(Milliseconds(0), [&state] {
-        state.timer = 0;
-        state.step();
-    });
+    state.watched.soon();  // it may have ended in the cancel itself
 }
 
 std::string shown_line(std::string_view text, size_t limit) {

@@ -59,6 +59,7 @@ struct RunningTurn {
     size_t took = 0;                 // of these, journaled by it
     std::string partial;             // text shown since the last tool or reply
     std::list<RunningCall> calls;
+    RunningCall* call(uint64_t number);  // null: it has ended
     Loop::TimerId timer = 0;  // to its kill, then to its burial
     std::string over;  // why no more may be spent on it
     int64_t parent = 0;        // the session whose call it works on; 0: nobody's

@@ -435,13 +435,18 @@ void Warden::State::show_call_done(const RunningTurn& turn, const RunningCall& c
          });
 }
 
+RunningCall* RunningTurn::call(uint64_t number) {
+    for (RunningCall& one : calls)
+        if (one.number == number) return &one;
+    return nullptr;
+}
+
 void Warden::State::finish_call(RunningTurn& turn, uint64_t number, const ToolResult& result) {
-    const auto call = std::find_if(turn.calls.begin(), turn.calls.end(),
-                                   [&](const RunningCall& one) { return one.number == number; });
-    if (call == turn.calls.end() || hooks_after(*this, turn, *call, result)) return;
+    RunningCall* const call = turn.call(number);
+    if (!call || hooks_after(*this, turn, *call, result)) return;
     show_call_done(turn, *call, result);
     const std::string id = call->id;
-    turn.calls.erase(call);
+    turn.calls.remove_if([&](const RunningCall& one) { return &one == call; });
     if (!turn.frames) return;
     json::Value frame = json::Value::object({{"type", "tool_result"},
                                              {"id", id},

@@ -2,8 +2,6 @@
 // other, its end is noticed, and while it runs its cell is neither frozen nor removed.
 #include "cells/background.h"
 
-#include <poll.h>
-
 #include <algorithm>
 
 #include "cells/output.h"
@@ -44,38 +42,16 @@ std::string Background::start(const ShellCall& call) {
     WarmCell::Stay stay = home_.enter();
     Command command = stay.cell().shell(call);
     const int number = next_++;
-    processes_.try_emplace(number, std::move(command), std::move(stay),
-                           shown_line(call.command, kShownCommand));
+    Process& process = processes_.try_emplace(number, loop_, std::move(command), std::move(stay),
+                                              shown_line(call.command, kShownCommand), [this, number] { step(number); })
+                           .first->second;
     forget_old();
-    watch(number);
+    process.watched.wait(process.command);
     return "b" + std::to_string(number);
-}
-
-void Background::watch(int number) {
-    Process& process = processes_.at(number);
-    const auto step = [this, number](short) { this->step(number); };
-    if (process.command.output_fd() >= 0) loop_.watch(process.command.output_fd(), POLLIN, step);
-    if (process.command.exit_fd() >= 0) loop_.watch(process.command.exit_fd(), POLLIN, step);
-    if (process.timer || process.command.next_step().poll_timeout() < 0) return;
-    process.timer = loop_.after(process.command.next_step().left() + Milliseconds(1), [this, number] {
-        processes_.at(number).timer = 0;
-        this->step(number);
-    });
-}
-
-void Background::unwatch(Process& process) {
-    if (process.timer) loop_.cancel(process.timer);
-    process.timer = 0;
-    if (!process.end.empty()) return;
-    if (process.command.output_fd() >= 0) loop_.forget(process.command.output_fd());
-    if (process.command.exit_fd() >= 0) loop_.forget(process.command.exit_fd());
 }
 
 void Background::step(int number) {
     Process& process = processes_.at(number);
-    const Loop::TimerId timer = std::exchange(process.timer, 0);
-    unwatch(process);  // its descriptors may close in the step
-    process.timer = timer;
     bool over = true;
     std::string failed;
     try {
@@ -83,8 +59,8 @@ void Background::step(int number) {
     } catch (const Error& error) {
         failed = error.what();
     }
-    if (!over) return watch(number);
-    if (process.timer) loop_.cancel(std::exchange(process.timer, 0));
+    if (!over) return process.watched.wait(process.command);
+    loop_.cancel(process.grace);
     const CommandResult result = process.command.result();
     if (!result.failed_step.empty()) failed = "could not be started: " + result.failed_step;
     process.end = !failed.empty() ? failed : result.exit.describe();
@@ -162,19 +138,17 @@ void Background::stop(const std::string& id) {
     process.told = true;
     process.command.terminate();
     if (std::exchange(process.stopping, true)) return;
-    if (process.timer) loop_.cancel(process.timer);
-    process.timer = loop_.after(kGrace, [this, number = number_of(id)] {
-        Process& late = processes_.at(number);
-        late.timer = 0;
-        late.command.cancel();
-        step(number);
+    process.grace = loop_.after(kGrace, [&process] {
+        process.command.cancel();
+        process.watched.soon();
     });
 }
 
 void Background::stop_all() {
     for (auto& [number, process] : processes_) {
         if (!process.end.empty()) continue;
-        unwatch(process);
+        process.watched.stop();
+        loop_.cancel(process.grace);
         process.command.cancel();
         process.end = "ended with its container";
         process.stay.reset();

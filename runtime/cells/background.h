@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cells/command_watch.h"
 #include "cells/warm.h"
 #include "json.h"
 
@@ -41,9 +42,12 @@ class Background {
 
   private:
     struct Process {
-        Process(Command the_command, WarmCell::Stay the_stay, std::string the_title)
-            : command(std::move(the_command)), stay(std::move(the_stay)), title(the_title) {}
+        Process(Loop& loop, Command the_command, WarmCell::Stay the_stay, std::string the_title,
+                std::function<void()> step)
+            : command(std::move(the_command)), watched(loop, std::move(step)), stay(std::move(the_stay)),
+              title(std::move(the_title)) {}
         Command command;
+        CommandWatch watched;
         std::optional<WarmCell::Stay> stay;  // until it has ended
         std::string title;
         std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
@@ -51,12 +55,10 @@ class Background {
         bool well = false;
         bool told = false;
         bool stopping = false;  // asked to end; killed when it does not
-        Loop::TimerId timer = 0;
+        Loop::TimerId grace = 0;
     };
     Process& at(const std::string& id);
     std::string line(int number, const Process& process) const;
-    void watch(int number);
-    void unwatch(Process& process);
     void step(int number);
     void forget_old();
 

@@ -4,7 +4,6 @@
 #include "files/transfers.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -12,6 +11,7 @@
 #include <optional>
 #include <set>
 
+#include "cells/command_watch.h"
 #include "cells/output.h"
 #include "error.h"
 #include "tools.h"
@@ -41,9 +41,12 @@ bool known(const std::string& op) {
 }  // namespace
 
 struct Transfers::Running {
+    Running(Loop& loop, const Wanted& the_wanted, WarmCell::Stay the_stay, std::function<void()> step)
+        : wanted(the_wanted), stay(std::move(the_stay)), watched(loop, std::move(step)) {}
     Wanted wanted;
     WarmCell::Stay stay;
     std::optional<Command> command;
+    CommandWatch watched;
     UniqueFd socket;      // the child's end once more, for the verdict
     std::string verdict;  // what is left of it to be sent
     Loop::TimerId timer = 0;
@@ -69,7 +72,8 @@ Transfers::Begun Transfers::begin(WarmCell& cell, const Wanted& wanted) {
     if (running_.size() >= kMost || static_cast<size_t>(same) >= kMostOfAgent)
         throw Error("files of this agent are on their way already; try again when that has ended");
     if (!known(wanted.op) || wanted.path.size() > kMaxPath) throw Error("files: no such operation");
-    auto running = std::make_unique<Running>(Running{wanted, cell.enter(), {}, {}, {}, 0, false});
+    const uint64_t number = next_++;
+    auto running = std::make_unique<Running>(loop_, wanted, cell.enter(), [this, number] { step(number); });
     const CellOptions& options = running->stay.cell().options();
     SocketPair pair = SocketPair::stream();
     bound_idle(pair.theirs.get(), kIdle * std::max(1, options.time_factor));
@@ -85,36 +89,14 @@ Transfers::Begun Transfers::begin(WarmCell& cell, const Wanted& wanted) {
                                     {"path", shown_line(wanted.path, 200)}})))
         throw Error("files: not begun: the audit cannot be written");
     running->command.emplace(running->stay.cell().files(std::move(pair.theirs), kLimit));
-    const uint64_t number = next_++;
+    running->watched.wait(*running->command);
     running_.emplace(number, std::move(running));
-    watch(number);
     return {number, std::move(pair.ours)};
-}
-
-void Transfers::watch(uint64_t number) {
-    Running& running = *running_.at(number);
-    const auto again = [this, number](short) { step(number); };
-    loop_.watch(running.command->output_fd(), POLLIN, again);
-    loop_.watch(running.command->exit_fd(), POLLIN, again);
-    running.timer = loop_.after(running.command->next_step().left() + Milliseconds(1), [this, number] {
-        running_.at(number)->timer = 0;
-        step(number);
-    });
-}
-
-void Transfers::unwatch(Running& running) {
-    if (running.timer) loop_.cancel(std::exchange(running.timer, 0));
-    if (running.command) {
-        loop_.forget(running.command->output_fd());
-        loop_.forget(running.command->exit_fd());
-    }
-    if (running.socket) loop_.forget(running.socket.get());
 }
 
 void Transfers::step(uint64_t number) {
     Running& running = *running_.at(number);
-    unwatch(running);
-    if (!running.command->step()) return watch(number);
+    if (!running.command->step()) return running.watched.wait(*running.command);
     finish(number);
 }
 
@@ -175,7 +157,8 @@ void Transfers::say(uint64_t number) {
 void Transfers::forget(uint64_t number) {
     const auto it = running_.find(number);
     if (it == running_.end()) return;
-    unwatch(*it->second);
+    if (it->second->timer) loop_.cancel(it->second->timer);
+    loop_.forget(it->second->socket.get());
     running_.erase(it);
 }
 

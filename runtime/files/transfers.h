@@ -49,8 +49,6 @@ class Transfers {
 
   private:
     struct Running;
-    void watch(uint64_t number);
-    void unwatch(Running& running);
     void step(uint64_t number);
     void finish(uint64_t number);
     void say(uint64_t number);

@@ -3,10 +3,9 @@
 // when the next is asked. Must not trust its exit: only 0 and 2 mean something.
 #include "wardens/hooks.h"
 
-#include <poll.h>
-
 #include <algorithm>
 
+#include "cells/command_watch.h"
 #include "error.h"
 #include "hooks/hook.h"
 #include "wardens/tools.h"
@@ -41,14 +40,9 @@ class HookRun {
             std::string folder, std::string input, std::function<void(const Verdict&)> done)
         : state_(state), agent_(std::move(agent)), record_(std::move(record)), hooks_(std::move(hooks)),
           folder_(std::move(folder)), input_(std::move(input)), done_(std::move(done)) {
-        // Not before the call has its place: what cannot start ends it.
-        timer_ = state_.loop.after(Milliseconds(0), [this] {
-            timer_ = 0;
-            next();
-        });
+        watched_.soon();  // not before the call has its place: what cannot start ends it
     }
     HookRun(const HookRun&) = delete;
-    ~HookRun() { unwatch(); }
 
   private:
     const Hook& hook() const { return hooks_.front(); }
@@ -63,7 +57,7 @@ class HookRun {
         } catch (const Error& error) {
             failure = error.what();
         }
-        if (failure.empty()) return watch();
+        if (failure.empty()) return watched_.wait(*command_);
         judge({}, failure);
     }
 
@@ -95,31 +89,14 @@ class HookRun {
         cell_.emplace(options);
     }
 
-    void watch() {
-        const auto again = [this](short) { step(); };
-        state_.loop.watch(command_->output_fd(), POLLIN, again);
-        state_.loop.watch(command_->exit_fd(), POLLIN, again);
-        timer_ = state_.loop.after(command_->next_step().left() + Milliseconds(1), [this] {
-            timer_ = 0;
-            step();
-        });
-    }
-
-    void unwatch() {
-        if (timer_) state_.loop.cancel(std::exchange(timer_, 0));
-        if (!command_) return;
-        state_.loop.forget(command_->output_fd());
-        state_.loop.forget(command_->exit_fd());
-    }
-
     void step() {
-        unwatch();
+        if (!command_) return next();
         CommandResult result;
         std::string failure;
         try {
             if (!command_->step()) {
                 if (command_->output().total() > kMaxSaid) command_->cancel();
-                return watch();
+                return watched_.wait(*command_);
             }
             result = command_->result();
         } catch (const Error& error) {
@@ -188,7 +165,7 @@ class HookRun {
     std::optional<WarmCell::Stay> stay_;
     std::optional<Cell> cell_;  // outlives what runs in it
     std::optional<Command> command_;
-    Loop::TimerId timer_ = 0;
+    CommandWatch watched_{state_.loop, [this] { step(); }};
 };
 
 std::vector<Hook> wanted(const HookSet& set, Hook::Event event, const std::string& tool) {
@@ -224,9 +201,7 @@ void run_now(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit 
 RunningCall* find_call(Warden::State& state, int64_t session, uint64_t number) {
     const auto turn = state.turns.find(session);
     if (turn == state.turns.end()) return nullptr;
-    for (RunningCall& call : turn->second.calls)
-        if (call.number == number) return &call;
-    return nullptr;
+    return turn->second.call(number);
 }
 
 }  // namespace

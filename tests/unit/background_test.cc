@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "cells/command_watch.h"
 #include "guest_main.h"
 #include "place_fixture.h"
 #include "tools.h"
@@ -64,6 +65,52 @@ struct Bench {
 };
 
 }  // namespace
+
+TEST_CASE("watch: a command is looked at until it has ended, with nothing watched meanwhile, and may end its watch") {
+    Bench bench;
+    WarmCell::Stay stay = bench.place.cell.enter();
+    ShellCall call;
+    call.command = "echo one; sleep 0.2; echo two";
+    call.limit = Seconds(20);
+    std::optional<Command> command(stay.cell().shell(call));
+    std::optional<CommandWatch> watch;
+    std::string said;
+    size_t looked = 0;
+    watch.emplace(bench.loop, [&] {
+        ++looked;
+        if (!command->step()) return watch->wait(*command);
+        said = command->result().output;
+        command.reset();
+        watch.reset();
+    });
+    watch->wait(*command);
+    REQUIRE(bench.until([&] { return !watch; }));
+    CHECK(said == "one\ntwo\n");
+    CHECK(looked >= 2);
+}
+
+TEST_CASE("watch: it is ready at its time, or soon, and not once it was told to stop") {
+    Bench bench;
+    WarmCell::Stay stay = bench.place.cell.enter();
+    ShellCall call;
+    call.command = "sleep 600";
+    call.limit = Seconds(600);
+    Command command = stay.cell().shell(call);
+    size_t ready = 0;
+    CommandWatch watch(bench.loop, [&] { ++ready; });
+    watch.wait(command, Deadline::in(Milliseconds(30)));
+    CHECK(bench.until([&] { return ready == 1; }, Seconds(5)));
+    CHECK_FALSE(bench.until([&] { return ready == 2; }, Milliseconds(100)));  // once
+    watch.soon();
+    CHECK(bench.until([&] { return ready == 2; }, Seconds(5)));
+    watch.wait(command);
+    watch.soon();
+    watch.stop();
+    CHECK_FALSE(bench.until([&] { return ready == 3; }, Milliseconds(100)));
+    command.cancel();
+    watch.wait(command);
+    CHECK(bench.until([&] { return ready == 3; }, Seconds(5)));
+}
 
 TEST_CASE("background: it has an id, outlives its call, is read, and stopped") {
     Bench bench;
