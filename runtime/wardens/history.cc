@@ -172,11 +172,17 @@ void undo(State& state, Client& client) {
     state.broadcast(client.session, event);
 }
 
-// The session a client means without being in one. Throws Error.
-SessionRow meant(State& state, const json::Value& frame) {
-    const std::string agent = frame.text("agent");
+// The agent a client names. Throws Error.
+std::string known_agent(const State& state, const json::Value& frame) {
+    std::string agent = frame.text("agent");
     if (!state.options.agents.find(agent))
         throw Error("no such agent: " + shown_line(agent, 40) + "; there are: " + state.options.agents.names());
+    return agent;
+}
+
+// The session a client means without being in one. Throws Error.
+SessionRow meant(State& state, const json::Value& frame) {
+    const std::string agent = known_agent(state, frame);
     const std::string name = frame.text("session");
     const std::optional<SessionRow> session =
         name.empty() ? state.store.newest_session(agent, "terminal") : state.store.session(parse_name(name, 's'));
@@ -186,8 +192,6 @@ SessionRow meant(State& state, const json::Value& frame) {
 }
 
 void list(State& state, Client& client, const std::string& agent) {
-    if (!state.options.agents.find(agent))
-        throw Error("no such agent: " + shown_line(agent, 40) + "; there are: " + state.options.agents.names());
     json::Value rows = state.store.sessions(agent);
     for (json::Value& row : rows.items()) {
         row.set("id", session_name(row.integer("id")));
@@ -228,7 +232,7 @@ void Warden::State::on_history(ClientId id, const json::Value& frame) {
             limit(*this, id, *work->second);
             return work->second->frames->send(json::Value::object({{"type", "more"}}));
         }
-        if (type == "sessions") return list(*this, client, frame.text("agent"));
+        if (type == "sessions") return list(*this, client, known_agent(*this, frame));
         if (type == "export") {
             const std::string form = frame.text("form");
             if (form != "jsonl" && form != "md") throw Error("an export is jsonl or md");
