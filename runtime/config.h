@@ -47,15 +47,13 @@
 #include "agents.h"
 #include "budget/spending.h"
 #include "config/egress_rule.h"
+#include "config/model_choice.h"
 #include "hooks/hook.h"
 #include "types.h"
 
 namespace peacrab {
 
-struct Config {
-    std::string model;
-    std::string model_url;
-    std::string dialect;
+struct Config : ModelConfig {
     std::vector<std::string> fallback;
     uint64_t window = 0;
     std::string search, search_url;  // what web_search asks (protocols/search_api)

@@ -112,9 +112,7 @@ class Gateway : GatewayClients::Owner, GatewayBoot::Owner {
 // Only what was asked for on the command line: the rest is in the config, which the child reads.
 std::vector<std::string> model_command(const GatewayOptions& options) {
     MachineOptions only;
-    only.model = options.flags.model;
-    only.model_url = options.flags.model_url;
-    only.dialect = options.flags.dialect;
+    static_cast<ModelConfig&>(only) = options.flags;
     std::vector<std::string> command = options.model_route;
     const std::vector<std::string> flags = machine_flags(only);
     command.insert(command.end(), flags.begin() + 2, flags.end());  // without --name
@@ -176,13 +174,11 @@ void Gateway::choose() {
         agents_ = config.agents;
         spending_ = config.spending;
         ModelRouteOptions route;
-        route.config = {now.model, now.model_url, now.dialect};
+        route.config = now;
         choice_ = choose_model_here(route);
         model_ = {choice_.model, dialect_name(choice_.server.dialect), choice_.server.name,
                   config.fallback, config.window};
-        prepared_.options.model = now.model;
-        prepared_.options.model_url = now.model_url;
-        prepared_.options.dialect = now.dialect;
+        static_cast<ModelConfig&>(prepared_.options) = now;
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
     }

@@ -84,9 +84,7 @@ MachineOptions with_config(MachineOptions options, const Config& config) {
     if (!options.disk.count) options.disk = config.disk;
     if (options.accelerator.empty()) options.accelerator = config.accelerator;
     if (options.accelerator.empty()) options.accelerator = "auto";
-    if (options.model.empty()) options.model = config.model;
-    if (options.model_url.empty()) options.model_url = config.model_url;
-    if (options.dialect.empty()) options.dialect = config.dialect;
+    static_cast<ModelConfig&>(options) = options.or_else(config);
     return options;
 }
 

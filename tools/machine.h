@@ -18,15 +18,12 @@
 namespace peacrab {
 
 // What a person asks for: flags first, then the config, then the defaults.
-struct MachineOptions {
+struct MachineOptions : ModelConfig {  // what is empty there is the config's
     std::string name = "default";  // [a-z0-9-]{1,32}
     int cpus = 0;                  // 0: the config's, else 1 under TCG, min(4, host's) with KVM
     Bytes memory;                  // 0: the config's, else 1G
     Bytes disk;                    // 0: the config's, else 8G; sparse, fixed when it is made
     std::string accelerator;       // "": the config's, else auto; kvm means no silent fallback
-    std::string model;             // "": the config's
-    std::string model_url;         // "": the config's
-    std::string dialect;           // "": the config's
 };
 MachineOptions with_config(MachineOptions options, const Config& config);
 // The flags that say the same; for the gateway and the model route, which read the config anew.

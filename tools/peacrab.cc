@@ -317,7 +317,7 @@ int model_route(const Arguments& arguments) {
     const Config config = load_config(config_file());
     const MachineOptions options = with_config(machine_options(arguments), config);
     ModelRouteOptions route;
-    route.config = {options.model, options.model_url, options.dialect};
+    route.config = options;
     route.models = config.fallback;
     for (const AgentSettings& agent : config.agents.list)
         if (!agent.model.empty()) route.models.push_back(agent.model);

@@ -130,7 +130,7 @@ std::string try_model(const Plan& plan, const SecretStore& store, int cancel_fd)
     keys.stored = !key.empty();
     const std::string name = key_of(plan.config);
     const ModelChoice choice =
-        choose_model({plan.config.model, plan.config.model_url, plan.config.dialect},
+        choose_model(plan.config,
                      [&](const ModelServer& server, const std::string& url) {
                          return key_name(server, url) == name ? keys : KeysPresent{};
                      });
@@ -185,9 +185,7 @@ int run_setup(const SetupOptions& options, Dialogue& dialogue) {
     const Config before = load_config(config_file());
     Plan plan;
     plan.config = before;
-    if (!options.model.model.empty()) plan.config.model = options.model.model;
-    if (!options.model.model_url.empty()) plan.config.model_url = options.model.model_url;
-    if (!options.model.dialect.empty()) plan.config.dialect = options.model.dialect;
+    static_cast<ModelConfig&>(plan.config) = options.model.or_else(plan.config);
     if (!plan.config.model_url.empty()) (void)url_host(plan.config.model_url);
     if (person) {
         ask_address(dialogue, options, plan);

@@ -100,6 +100,11 @@ const ModelServer* first_with_key(
 
 }  // namespace
 
+ModelConfig ModelConfig::or_else(const ModelConfig& other) const {
+    return {model.empty() ? other.model : model, model_url.empty() ? other.model_url : model_url,
+            dialect.empty() ? other.dialect : dialect};
+}
+
 ModelChoice choose_model(const ModelConfig& config,
                          const std::function<KeysPresent(const ModelServer&, const std::string&)>& keys) {
     ModelChoice choice;

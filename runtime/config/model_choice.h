@@ -14,6 +14,8 @@ struct ModelConfig {
     std::string model;
     std::string model_url;
     std::string dialect = {};
+    // What is not given here is as in `other`.
+    ModelConfig or_else(const ModelConfig& other) const;
 };
 
 // Where the key of one server could be taken from.

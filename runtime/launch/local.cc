@@ -53,14 +53,6 @@ void forget(const char* variable) {
     ::unsetenv(variable);
 }
 
-ModelConfig with_config(const LocalOptions& options, const Config& config) {
-    const auto first = [](const std::string& flag, const std::string& configured) {
-        return flag.empty() ? configured : flag;
-    };
-    return {first(options.model, config.model), first(options.model_url, config.model_url),
-            first(options.dialect, config.dialect)};
-}
-
 // A server that runs on this machine is named, never taken: whoever listens there would get the conversation
 // and drive the tools.
 ModelChoice choose_model_here(const LocalOptions& options, const Config& config) {
@@ -68,7 +60,7 @@ ModelChoice choose_model_here(const LocalOptions& options, const Config& config)
         const std::string variable = key_variable(server);
         return KeysPresent{false, !variable.empty() && !env(variable.c_str()).empty()};
     };
-    ModelChoice choice = choose_model(with_config(options, config), keys);
+    ModelChoice choice = choose_model(options.or_else(config), keys);
     std::string found;
     for (const ModelServer& server : model_servers())
         if (choice.demo && server.quirks.local && answers(server))

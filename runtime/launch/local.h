@@ -6,15 +6,13 @@
 
 #include <string>
 
+#include "config/model_choice.h"
 #include "frame.h"
 
 namespace peacrab {
 
-struct LocalOptions {
-    std::string model;      // --model; else the config; else the default for the key there is
-    std::string model_url;  // --model-url; else the config; else the provider's
-    std::string dialect;    // --dialect; else the config; else by the address
-    std::string base;       // --base, for root: the Debian of cells; else kDefaultBase
+struct LocalOptions : ModelConfig {  // of the command line; else the config's, else as the key there is wants it
+    std::string base;  // --base, for root: the Debian of cells; else kDefaultBase
     // Continues the person's one conversation, of which only one process may be at work; a
     // one-shot question starts its own session and needs no such lock. Reading: no model is asked.
     enum class Use { OneShot, Conversation, Reading } use = Use::OneShot;

@@ -28,6 +28,13 @@ TEST_CASE("model choice: no key and no url is the demo model, whatever the name"
     CHECK(ModelChoice().demo);
 }
 
+TEST_CASE("model choice: what is not given is as the other says, each by itself") {
+    const ModelConfig both = ModelConfig{"flag", "", "chat"}.or_else({"config", "http://127.0.0.1:1", "anthropic"});
+    CHECK(both.model == "flag");
+    CHECK(both.model_url == "http://127.0.0.1:1");
+    CHECK(both.dialect == "chat");
+}
+
 TEST_CASE("model choice: a key chooses the vendor, the store's before the environment's") {
     const ModelChoice stored = choose_model({}, all({.stored = true, .environment = true}));
     CHECK_FALSE(stored.demo);
