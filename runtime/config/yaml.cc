@@ -198,7 +198,23 @@ bool Node::same(const Node& other) const {
                       [](const Node& a, const Node& b) { return a.same(b); });
 }
 
+namespace {
+
+// Whoever counts lines here, or edits one, counts `\n`. libyaml has five ends of a line.
+void require_plain_line_ends(const std::string& text) {
+    for (const std::string_view other : {"\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"})
+        for (size_t i = text.find(other); i != std::string::npos; i = text.find(other, i + 1)) {
+            if (other == "\r" && text.compare(i, 2, "\r\n") == 0) continue;
+            const auto line = std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(i), '\n') + 1;
+            throw Error("line " + std::to_string(line) +
+                        ": holds a line end that editors do not show (a carriage return, U+0085, U+2028 or U+2029)");
+        }
+}
+
+}  // namespace
+
 Node parse(const std::string& text) {
+    require_plain_line_ends(text);
     return Reader(text).document();
 }
 

@@ -2,7 +2,7 @@
 // needs to change one line and leave the others alone (tools/config_edit.h).
 //
 // Refused: more than kMaxDepth levels or kMaxNodes values, a key twice, an alias, an anchor, a tag,
-// a second document, bytes that are not UTF-8. Source: https://yaml.org/spec/1.1/, libyaml's yaml.h.
+// a second document, bytes that are not UTF-8, line ends that are not `\n` or `\r\n`. Source: https://yaml.org/spec/1.1/, libyaml's yaml.h.
 #pragma once
 
 #include <string>

@@ -41,6 +41,13 @@ TEST_CASE("config: what is not one flat mapping is refused") {
         CHECK_THROWS_AS((void)parse_config(bad, "c"), Error);
 }
 
+TEST_CASE("config: a line ends as every editor shows it, or is refused") {
+    CHECK(parse_config("memory: 2G\r\ndisk: 4G\r\n", "c").disk == GiB(4));
+    for (const std::string end : {"\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"})
+        CHECK_THROWS_WITH_AS((void)parse_config("# a\n# b" + end + "memory: >\n  2G\n", "c"),
+                             doctest::Contains("line 2: holds a line end that editors do not show"), Error);
+}
+
 TEST_CASE("config: sizes read back as they were written") {
     for (const char* text : {"512M", "8G", "1K", "1000", "1025", "3T"})
         CHECK(format_size(parse_size(text)) == text);

@@ -71,6 +71,14 @@ TEST_CASE("skill: what is no YAML is read line by line") {
     CHECK(read_skill("a", "---\ndescription: first\ndescription: second\n---\n").description == "first");
 }
 
+TEST_CASE("skill: line ends that only YAML knows lead nowhere outside of the text") {
+    for (const std::string end : {"\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"}) {
+        const Skill skill = read_skill("s", "---\nname: s\nx: a" + end + end + end + end +
+                                                "y: b\ndescription: said\nmore: |\n  text\n---\n");
+        CHECK(skill.description == "said");
+    }
+}
+
 TEST_CASE("skill: what cannot be used says why") {
     CHECK(refusal("a", "").find("does not begin") != std::string::npos);
     CHECK(refusal("a", "# Only a title\n").find("does not begin") != std::string::npos);
