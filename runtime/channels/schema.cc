@@ -36,8 +36,14 @@ constexpr std::string_view kTypes[] = {"null", "boolean", "integer", "number", "
 
 bool is_number(const Value& value) { return value.kind() == Kind::Integer || value.kind() == Kind::Real; }
 
+// A name that anybody has made up, on a line.
+std::string shown_name(const std::string& name) {
+    const std::string quoted = json::dump(Value(json::valid_utf8(name.substr(0, 100))));
+    return printable(quoted.substr(1, quoted.size() - 2));
+}
+
 [[noreturn]] void wrong(const std::string& where, const std::string& what) {
-    throw Error("schema: " + (where.empty() ? "" : printable(where) + ": ") + what);
+    throw Error("schema: " + (where.empty() ? "" : where + ": ") + what);
 }
 
 void check_schema(const Value& schema, const std::string& where, int depth);
@@ -63,7 +69,7 @@ void check_keyword(const Keyword& keyword, const Value& value, const std::string
             return check_schema(value, where, depth + 1);
         case Takes::Schemas:
             if (!value.is_object()) wrong(where, "an object was expected");
-            for (const auto& [name, each] : value.members()) check_schema(each, where + "." + name, depth + 1);
+            for (const auto& [name, each] : value.members()) check_schema(each, where + "." + shown_name(name), depth + 1);
             return;
         case Takes::Choices:
             if (!value.is_array() || value.items().empty()) wrong(where, "a list of schemas was expected");
@@ -92,12 +98,12 @@ void check_schema(const Value& schema, const std::string& where, int depth) {
     if (!schema.is_object()) wrong(where, "a schema is an object, true or false");
     for (const auto& [name, value] : schema.members()) {
         const auto known = std::find_if(std::begin(kKeywords), std::end(kKeywords),
-                                        [&](const Keyword& keyword) { return keyword.name == name; });
+                                        [&key = name](const Keyword& keyword) { return keyword.name == key; });
         if (known == std::end(kKeywords)) {
             std::string all;
             for (const Keyword& keyword : kKeywords)
                 if (keyword.takes != Takes::Nothing) all += (all.empty() ? "" : ", ") + std::string(keyword.name);
-            wrong(where, "unknown keyword `" + printable(name.substr(0, 60)) + "`; known are " + all);
+            wrong(where, "unknown keyword `" + shown_name(name) + "`; known are " + all);
         }
         check_keyword(*known, value, where.empty() ? name : where + "." + name, depth);
     }
@@ -150,8 +156,8 @@ bool has_type(const Value& value, const std::string& type) {
 }
 
 std::string short_dump(const Value& value) {
-    std::string text = json::dump(value);
-    return text.size() <= 80 ? text : json::valid_utf8(text.substr(0, 77)) + "...";
+    const std::string text = json::dump(value);
+    return printable(text.size() <= 80 ? text : json::valid_utf8(text.substr(0, 77)) + "...");
 }
 
 int64_t letters(const std::string& text) {
@@ -215,9 +221,9 @@ void Check::object(const Value& schema, const Value& given, const std::string& a
     const Value* const others = schema.find("additionalProperties");
     if (const Value* const required = schema.find("required"))
         for (const Value& name : required->items())
-            if (!given.find(name.as_string())) say(at, "`" + name.as_string() + "` is missing");
+            if (!given.find(name.as_string())) say(at, "`" + shown_name(name.as_string()) + "` is missing");
     for (const auto& [name, each] : given.members()) {
-        const std::string place = at + "." + name.substr(0, 100);
+        const std::string place = at + "." + shown_name(name);
         const Value* const own = known ? known->find(name) : nullptr;
         if (own)
             value(*own, each, place);

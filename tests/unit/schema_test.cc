@@ -111,7 +111,7 @@ TEST_CASE("schema: one that asks for what is not enforced, or says nothing, is r
         {R"({"items":[{}]})", "items: a schema is an object"},
         {R"({"items":)", "schema: json:"},
         {"7", "a schema is an object, true or false"},
-        {"{\"\\u001b[2J\":1}", "unknown keyword `\\x1b[2J`"},
+        {"{\"\\u001b[2J\":1}", "unknown keyword `\\u001b[2J`"},
     };
     for (const auto& each : cases) {
         CAPTURE(each.schema);
@@ -127,6 +127,15 @@ TEST_CASE("schema: of many problems the first eight are told") {
     std::string many = "[1";
     for (int n = 0; n < 50; ++n) many += ",1";
     CHECK(Schema(R"({"items":{"type":"string"}})").problems(json::parse(many + "]")).size() == 8);
+}
+
+TEST_CASE("schema: a name that a model has made up stays on its line, without what a terminal obeys") {
+    const std::string closed = R"({"properties":{},"additionalProperties":false})";
+    CHECK(problems(closed, R"({"a\nb\u001b[2J":1})") == "$.a\\nb\\u001b[2J: is not allowed here");
+    CHECK(problems(closed, R"({"\u202ex\"":1})") == "$.\\u{202e}x\\\": is not allowed here");
+    std::string cut(99, 'x');
+    CHECK(problems(closed, "{\"" + cut + "\xc3\xa4\":1}") == "$." + cut + "\xef\xbf\xbd: is not allowed here");
+    CHECK(refusal(R"({"properties":{"a\nb":{"type":"text"}}})").starts_with("schema: properties.a\\nb.type: a type is"));
 }
 
 TEST_CASE("schema: the JSON of a reply is what is left without blanks and one fence, as written") {
