@@ -88,7 +88,12 @@ bool matches_part(std::string_view pattern, std::string_view name) {
 void Ignore::add(const std::string& folder, std::string_view line) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     while (line.ends_with(' ') && !line.ends_with("\\ ")) line.remove_suffix(1);
-    if (line.empty() || line[0] == '#') return;
+    if (!line.empty() && line[0] != '#') add_rule(folder, line);
+}
+
+// `line` as it is in text(): it is read once, so that both sides have the same rule.
+void Ignore::add_rule(const std::string& folder, std::string_view line) {
+    if (line.empty()) return;
     if (rules_.size() == kMostRules || line.size() > kMaxRule)
         throw Error("ignore files: " + printable(folder.empty() ? "." : folder) +
                     ": more than 4,096 rules in all, or a line longer than 1,024 bytes");
@@ -144,7 +149,7 @@ void Ignore::add_text(std::string_view text) {
         const size_t space = line.find(' ');
         if (space == std::string::npos) throw Error("ignore rules: a line that cannot be read");
         const std::string folder = unescaped(line.substr(0, space));
-        add(folder == "." ? "" : folder, unescaped(line.substr(space + 1)));
+        add_rule(folder == "." ? "" : folder, unescaped(line.substr(space + 1)));
     }
 }
 

@@ -39,6 +39,7 @@ class Ignore {
         bool folders_only = false;
         bool bound = false;         // to its folder; else at any depth
     };
+    void add_rule(const std::string& folder, std::string_view line);
     std::vector<Rule> rules_;
 };
 

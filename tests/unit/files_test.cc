@@ -131,6 +131,8 @@ TEST_CASE("files: ignore rules are those of gitignore") {
     CHECK(left_out("\\!x", "!x"));
     CHECK(left_out("x  \r", "x"));
     CHECK(left_out("x\\ ", "x "));
+    CHECK(left_out("x\r\r", "x\r"));
+    CHECK(left_out("x\r ", "x\r"));
     CHECK(left_out("[", "[") == false);
     CHECK(left_out("a[]]b", "a]b"));
     Ignore nested;
