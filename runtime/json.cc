@@ -181,7 +181,7 @@ Value parse(std::string_view text, Limits limits) {
     simdjson::error_code failure = parser.allocate(std::max<size_t>(text.size(), 64),
                                                    static_cast<size_t>(limits.max_depth) + 1);
     simdjson::dom::element root;
-    if (!failure) failure = parser.parse(text.data(), text.size()).get(root);
+    if (!failure) failure = parser.parse(text.empty() ? "" : text.data(), text.size()).get(root);
     if (failure) throw Error(std::string("json: ") + simdjson::error_message(failure));
     return copy(root);
 }
