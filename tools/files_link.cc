@@ -13,10 +13,6 @@
 namespace peacrab {
 namespace {
 
-constexpr size_t kMaxLine = size_t{32} << 10;  // two paths, each byte escaped
-constexpr size_t kMaxListing = size_t{64} << 20;
-constexpr size_t kMostEntries = 250'000;
-
 [[noreturn]] void cut_off() {
     throw Error("files: the connection ended before all was done: run it again, only what differs is "
                 "sent; `peacrab doctor` tells whether the machine runs");
@@ -46,7 +42,7 @@ class Incoming {
             if (piece.empty()) cut_off();
             const size_t end = piece.find('\n');
             out += piece.substr(0, end);
-            if (out.size() > kMaxLine) throw Error("files: the guest sent a line that is too long");
+            if (out.size() > kMaxFilesLine) throw Error("files: the guest sent a line that is too long");
             took(std::min(end, piece.size() - 1) + 1);
             if (end != std::string_view::npos) return out;
         }
@@ -57,23 +53,6 @@ class Incoming {
     size_t at_ = 0, filled_ = 0;
     std::array<char, 65536> bytes_;
 };
-
-FilesVerdict parse_verdict(const std::string& line) {
-    const json::Value said = json::parse(line, {kMaxLine, 2});
-    FilesVerdict verdict;
-    const auto number = [&](const char* key) {
-        return static_cast<uint64_t>(std::max<int64_t>(0, said.integer(key, 0)));
-    };
-    verdict.ok = said.flag("ok");
-    verdict.missing = said.find("missing") && said.flag("missing");
-    verdict.files = number("files");
-    verdict.bytes = number("bytes");
-    verdict.skipped = number("skipped");
-    verdict.failed = number("failed");
-    verdict.why = printable(said.text("why", ""));
-    std::replace(verdict.why.begin(), verdict.why.end(), '\n', ' ');
-    return verdict;
-}
 
 // Who has refused does not read on; its verdict says why.
 bool sent(int fd, std::string_view bytes) {
@@ -120,14 +99,7 @@ FilesVerdict FilesLink::list(const std::string& path, const Ignore& rules, Listi
     const UniqueFd fd = open("list", path);
     send_all(fd.get(), rules.text());
     Incoming in(fd.get());
-    for (size_t bytes = 0;;) {
-        const std::string line = in.line();
-        bytes += line.size();
-        if (line.starts_with('{')) return parse_verdict(line);
-        auto [name, entry] = parse_listing_line(line);
-        if (into.size() == kMostEntries || bytes > kMaxListing) throw Error("files: the guest lists more than it may");
-        into.insert_or_assign(std::move(name), std::move(entry));
-    }
+    return read_listing([&] { return in.line(); }, into);
 }
 
 // A line that says an archive comes stands before it: what was refused has none.
@@ -140,7 +112,7 @@ FilesVerdict FilesLink::get(const std::string& path, const std::vector<std::stri
     const std::string first = in.line();
     if (first.starts_with('{')) return parse_verdict(first);
     if (kind) kind(first == "archive of a file" ? Archive::OfFile : Archive::OfFolder);
-    TarReader reader(std::move(handlers), {.entries = kMostEntries});
+    TarReader reader(std::move(handlers), {.entries = kMostFilesEntries});
     while (!reader.ended()) {
         const std::string_view piece = in.next();
         if (piece.empty()) cut_off();

@@ -7,18 +7,11 @@
 #include <vector>
 
 #include "files/ignore.h"
-#include "files/listing.h"
+#include "files_answer.h"
 #include "machine.h"
 #include "protocols/tar.h"
 
 namespace peacrab {
-
-struct FilesVerdict {
-    bool ok = false;
-    bool missing = false;  // the folder, or file, that was named
-    uint64_t files = 0, bytes = 0, skipped = 0, failed = 0;
-    std::string why = {};  // for the person, escaped
-};
 
 // Each throws Error when the machine does not run, when it could not begin, or when it was cut off
 // before its verdict: it can be repeated then, and only what differs is sent. `path` is beneath the
