@@ -391,6 +391,8 @@ int turn_main(TurnNetwork network, const std::string& journals) {
     FrameSocket warden(UniqueFd(kTurnFrames), Dialect::WardenToTurn, Dialect::TurnToWarden);
     try {
         confine(network, journals);
+        pollfd frames{kTurnFrames, POLLIN, 0};
+        if (::poll(&frames, 1, 0) == 0) HttpClient::prepare();  // nothing to do yet
         const std::optional<json::Value> start = warden.receive(Deadline::never());
         if (start && start->text("type") == "work") {
             const std::string why = journal_work(warden, *start);

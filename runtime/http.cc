@@ -99,14 +99,18 @@ struct HttpClient::State {
     }
     void open() {
         if (easy) return;
-        static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
-        if (global != CURLE_OK) throw Error("http: libcurl does not start");
+        HttpClient::prepare();
         multi = curl_multi_init();
         easy = curl_easy_init();
         if (!multi || !easy) throw std::bad_alloc();
         curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 2L);
     }
 };
+
+void HttpClient::prepare() {
+    static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (global != CURLE_OK) throw Error("http: libcurl does not start");
+}
 
 namespace {
 

@@ -78,6 +78,9 @@ class HttpClient {
     HttpClient(HttpClient&&) noexcept;
     HttpClient& operator=(HttpClient&&) noexcept;
 
+    // What the libraries do once: the first request does it, or somebody who has time before. Throws Error.
+    static void prepare();
+
     // Blocks until the response has ended. `wants` is asked once, when the headers are there: true
     // sends the body to `sink` piece by piece, false collects it (bounded) into the result.
     // `cancel_fd`, when ≥ 0, is polled beside the transfer; when it becomes readable the transfer

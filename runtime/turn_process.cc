@@ -77,7 +77,7 @@ bool leave_warden_group() noexcept {
 
 }  // namespace
 
-TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route,
+TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route,
                        const std::string& journals) {
     SocketPair frames = SocketPair::stream();
     SocketPair model = route == TurnRoute::Given ? SocketPair::seqpacket() : SocketPair();
@@ -97,12 +97,19 @@ TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route,
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("turn: fork");
     if (pid == 0) run_child(ends, ids, parent, arguments);
-    Pidfd process = Pidfd::of_child(pid);
-    report.write.reset();
-    const std::string failure = read_all(report.read.get(), kMaxReport);
+    return {Pidfd::of_child(pid), std::move(frames.ours), std::move(model.ours),
+            std::move(stop.write), std::move(report.read)};
+}
+
+TurnProcess started(TurnProcess begun) {
+    const std::string failure = read_all(begun.report.get(), kMaxReport);
     if (!failure.empty()) throw Error("turn: " + failure);
-    return {std::move(process), std::move(frames.ours), std::move(model.ours),
-            std::move(stop.write)};
+    begun.report.reset();
+    return begun;
+}
+
+TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals) {
+    return started(begin_turn(ids, route, journals));
 }
 
 }  // namespace peacrab

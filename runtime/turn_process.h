@@ -14,11 +14,15 @@ struct TurnProcess {
     UniqueFd frames;  // our end of kTurnFrames
     UniqueFd model;   // our end of kTurnModelRoute; empty without one
     UniqueFd stop;    // write a byte, or drop it: the turn stops
+    UniqueFd report;  // of the steps before exec, until started()
 };
 
 // `ids`: whom it runs as (needs root); nothing: as we are. Own: it connects by itself. `journals`: the
 // folder it may write. Throws when a step fails; the step's name is in the text.
 enum class TurnRoute { Given, Own };
 TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals);
+// The same in two halves: what is begun comes up while we do something else.
+TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals);
+TurnProcess started(TurnProcess begun);
 
 }  // namespace peacrab

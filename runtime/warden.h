@@ -51,6 +51,8 @@ struct WardenOptions {
     ModelSettings model;
     std::string base_url;
     Secret key;  // only where open_model is absent
+    // Who is about to be asked: its turn process comes up while the store is opened. Only without turn_ids; "": nobody.
+    std::string expected;
     // What to do with turns that are marked as running: they are the last warden's, unless others
     // may be at work on the same store.
     enum class Recovery { Report, Leave } recovery = Recovery::Report;

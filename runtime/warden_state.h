@@ -13,6 +13,7 @@
 
 #include "audit.h"
 #include "tools.h"
+#include "turn_process.h"
 #include "warden.h"
 
 namespace peacrab {
@@ -75,6 +76,7 @@ struct JournalWork;  // wardens/history.cc
 struct Warden::State {
     Loop& loop;
     WardenOptions options;
+    std::optional<TurnProcess> expected;  // of options.expected, until its first turn
     WardenStore store;
     std::optional<Audit> audit;   // none: it cannot be written, and nothing is run
     std::string audit_complaint;  // what is wrong with it, for posture
@@ -129,6 +131,8 @@ struct Warden::State {
     void report_interrupted();
     void interrupt(const TurnRow& turn);
     void start_turn(int64_t session, const std::string& agent, int64_t id);
+    static std::optional<TurnProcess> begin_expected(const WardenOptions& options);
+    TurnProcess turn_process(const std::string& agent);
     json::Value start_frame(const RunningTurn& turn);
     std::string news_for(const std::string& agent) const;
     bool takes_more(const RunningTurn& turn, const std::string& text) const;

@@ -111,6 +111,24 @@ std::string Warden::State::news_for(const std::string& agent) const {
     return found == places.end() ? "" : found->second->background.news_of_ends();
 }
 
+std::optional<TurnProcess> Warden::State::begin_expected(const WardenOptions& options) {
+    if (options.expected.empty() || options.turn_ids) return std::nullopt;
+    const std::string journals = options.state + "/agents/" + options.expected + "/sessions";
+    make_directories(journals);
+    use_mechanisms_of(options.expected);
+    return begin_turn({}, options.open_model ? TurnRoute::Given : TurnRoute::Own, journals);
+}
+
+TurnProcess Warden::State::turn_process(const std::string& agent) {
+    if (expected && agent == options.expected) {
+        TurnProcess begun = std::move(*expected);
+        expected.reset();
+        return started(std::move(begun));
+    }
+    return spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
+                      agent_folder(agent) + "/sessions");
+}
+
 void Warden::State::start_turn(int64_t session, const std::string& agent, int64_t id) {
     std::vector<MessageRow> messages;
     kept([&] { messages = store.messages(id); });
@@ -128,9 +146,7 @@ void Warden::State::start_turn(int64_t session, const std::string& agent, int64_
         if (turn.over = over_budget(turn); !turn.over.empty()) return end_turn(turn, "budget", turn.over, {});
         use_mechanisms_of(agent);
         prepare_agent(agent);
-        TurnProcess process =
-            spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
-                       agent_folder(agent) + "/sessions");
+        TurnProcess process = turn_process(agent);
         turn.process = std::move(process.process);
         turn.stop = std::move(process.stop);
         turn.model = std::move(process.model);
