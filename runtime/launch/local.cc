@@ -97,8 +97,9 @@ std::string current_folder() {
     return path;
 }
 
-// `base`: of cells; "": on the machine's own files.
-WardenOptions warden_options(const std::string& state, const std::string& base, Choice choice) {
+// `base`: of cells; "": on the machine's own files, for `expected`.
+WardenOptions warden_options(const std::string& state, const std::string& base, const std::string& expected,
+                             Choice choice) {
     WardenOptions options;
     options.state = state;
     options.durability = Durability::ProcessCrash;
@@ -106,7 +107,12 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
         options.cell.place = CellOptions::Place::Here;
         options.cell.workspace = current_folder();
         options.cell.hidden = {state_folder(), config_folder()};
-        options.cell.folder = cache_folder() + "/local";  // the state is hidden from tools
+        const std::string own = cache_folder() + "/local";  // the state is hidden from tools
+        options.cell.folder = real_path(own).value_or(own);
+        options.expected = expected;
+        if (is_within(options.cell.workspace, options.cell.folder))
+            throw Error("tools cannot work in " + printable(options.cell.workspace) +
+                        ", where peacrab keeps what is its own: start in another folder");
     } else {
         options.cell.place = CellOptions::Place::Cell;
         options.cell.base = base;
@@ -170,11 +176,16 @@ class LocalSkills {
         options.hooks = [this] { return hooks_.empty() ? HookSet() : shelf_.hooks(); };
     }
 
+    static std::string shelf_folder(const WardenOptions& options) {
+        const bool cell = options.cell.place == CellOptions::Place::Cell;
+        return (cell ? options.state : options.cell.folder) + "/shelf";
+    }
+
   private:
     static Shelf::Options shelf_options(const WardenOptions& options, bool alone) {
         const bool cell = options.cell.place == CellOptions::Place::Cell;
         Shelf::Options shelf;
-        shelf.folder = (cell ? options.state : cache_folder() + "/local") + "/shelf";
+        shelf.folder = shelf_folder(options);
         make_directories(shelf.folder);
         shelf.folder = require_real_path("skills", shelf.folder);
         if (!cell && is_within(shelf.folder, options.cell.workspace))
@@ -195,6 +206,10 @@ class LocalSkills {
         }
         const Pack pack = find_pack(places_, hooks_);
         if (pack.mark == mark_) return;
+        if (mark_.empty() && shelf_.reuse(pack.mark)) {
+            mark_ = pack.mark;
+            return;
+        }
         Pipe pipe = Pipe::make();
         const pid_t pid = ::fork();
         if (pid < 0) return log(LogLevel::Error, "skills: no process could be started");
@@ -208,7 +223,7 @@ class LocalSkills {
         }
         Pidfd packer = Pidfd::of_child(pid);
         pipe.write.reset();
-        if (shelf_.take_now(std::move(pipe.read)).empty())
+        if (shelf_.take_now(std::move(pipe.read), pack.mark).empty())
             mark_ = pack.mark;
         else
             shelf_.hooks_lost();
@@ -236,6 +251,9 @@ void serve(WardenOptions options, const Spending& spending, UniqueFd socket, Uni
         skills.emplace(loop, options, alone).add_to(options);
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
+        // What lies there is used again: tools that could write it do not see it.
+        const std::optional<std::string> shelf = real_path(LocalSkills::shelf_folder(options));
+        if (shelf && options.cell.place == CellOptions::Place::Here) options.cell.hidden.push_back(*shelf);
         if (!load_config(config_file()).hooks.empty())
             options.hooks = [] {
                 return HookSet{{}, {}, "the operator's hooks cannot be run in this folder; the person has to start elsewhere"};
@@ -294,7 +312,8 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
             const Spending spending = choice.spending;
-            serve(warden_options(state, sandbox.base, std::move(choice)), spending,
+            const bool asks = options.use != LocalOptions::Use::Reading;
+            serve(warden_options(state, sandbox.base, asks ? kMainAgent : "", std::move(choice)), spending,
                   std::move(pair.theirs), std::move(alive));
             code = 0;
         } catch (const std::exception& error) {

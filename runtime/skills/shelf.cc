@@ -12,6 +12,7 @@
 
 #include "cell.h"
 #include "error.h"
+#include "json.h"
 
 namespace peacrab {
 namespace {
@@ -24,8 +25,31 @@ void remove_folder(const std::string& path) {
     (void)::rmdir(path.c_str());
 }
 
-void empty_folder(const std::string& path) {
-    for (const std::string& name : list_folder(path)) remove_folder(path + "/" + name);
+void empty_folder(const std::string& path, const std::string& kept) {
+    for (const std::string& name : list_folder(path))
+        if (name != kept) remove_folder(path + "/" + name);
+}
+
+// What take_now() keeps for a later run: the mark, and what the unpacking said.
+std::string kept_file(const std::string& folder) {
+    return folder + "/kept.json";
+}
+
+struct Kept {
+    std::string mark;
+    Unpacked unpacked;
+};
+
+std::optional<Kept> read_kept(const std::string& folder) {
+    try {
+        const std::optional<std::string> text = read_file_if_exists(kept_file(folder), Bytes{2 * kMaxUnpackAnswer});
+        if (!text) return std::nullopt;
+        const json::Value kept = json::parse(*text, {2 * kMaxUnpackAnswer, 3});
+        if (kept.text("version") != kVersion) return std::nullopt;
+        return Kept{kept.text("mark"), read_unpacked(kept.text("said"))};
+    } catch (const Error&) {  // it is unpacked anew
+        return std::nullopt;
+    }
 }
 
 bool moved(const std::string& from, const std::string& to) {
@@ -49,9 +73,10 @@ bool read_more(Unpacking& unpacking, std::string& said) {
 
 Shelf::Shelf(Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {
     make_directories(options_.folder, 0755);
+    const std::optional<Kept> kept = read_kept(options_.folder);
     for (const char* part : {"/skills", "/hooks", "/new"}) {
         make_directories(options_.folder + part, 0755);
-        if (options_.use == Options::Use::Alone) empty_folder(options_.folder + part);
+        if (options_.use == Options::Use::Alone) empty_folder(options_.folder + part, kept ? kept->unpacked.id : "");
     }
     if (options_.ids && (::chmod(options_.folder.c_str(), 0711) < 0 ||
                          ::chmod((options_.folder + "/hooks").c_str(), 0700) < 0))
@@ -82,10 +107,14 @@ void Shelf::accept(const Job& job, Unpacked unpacked) {
         if (::mkdir(from.c_str(), 0755) < 0 && errno != EEXIST) throw ErrnoError("skills: a new folder");
         if (!moved(from, options_.folder + part + "/" + unpacked.id)) throw ErrnoError("skills: the new version");
     }
+    put_in_force(job.number, std::move(unpacked));
+}
+
+void Shelf::put_in_force(uint64_t number, Unpacked unpacked) {
     std::erase(versions_, unpacked.id);
     versions_.push_back(unpacked.id);
     now_ = std::move(unpacked);
-    newest_ = job.number;
+    newest_ = number;
     known_ = true;
     for (const std::string& warning : now_.warnings) log(LogLevel::Info, warning);
 }
@@ -119,7 +148,16 @@ void Shelf::take(UniqueFd archive, std::function<void(const std::string&)> done)
     }
 }
 
-std::string Shelf::take_now(UniqueFd archive) {
+bool Shelf::reuse(const std::string& mark) {
+    std::optional<Kept> kept = read_kept(options_.folder);
+    if (!kept || mark.empty() || kept->mark != mark) return false;
+    for (const char* part : {"/skills/", "/hooks/"})
+        if (::access((options_.folder + part + kept->unpacked.id).c_str(), X_OK) < 0) return false;
+    put_in_force(next_++, std::move(kept->unpacked));
+    return true;
+}
+
+std::string Shelf::take_now(UniqueFd archive, const std::string& mark) {
     try {
         Job job = begin(archive);
         archive.reset();
@@ -129,7 +167,11 @@ std::string Shelf::take_now(UniqueFd archive) {
             if (::poll(&one, 1, deadline.poll_timeout()) < 0 && errno != EINTR) throw ErrnoError("skills: poll");
             if (deadline.passed()) throw Error("skills: they could not be unpacked in time");
         }
-        return finish(job);
+        std::string why = finish(job);
+        if (why.empty() && !mark.empty())
+            write_file_atomic(kept_file(options_.folder), json::dump(json::Value::object(
+                {{"version", kVersion}, {"mark", mark}, {"said", job.said}})), 0600);
+        return why;
     } catch (const Error& error) {
         return error.what();
     }

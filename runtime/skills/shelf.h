@@ -36,8 +36,11 @@ class Shelf {
     // An archive, to be read to its end. `done`: "" or why the version before it stays; called from the loop.
     // One that comes while another is read waits for nothing: the last one that begins is the last in force.
     void take(UniqueFd archive, std::function<void(const std::string& why)> done);
-    // The same, and waits for it.
-    std::string take_now(UniqueFd archive);
+    // The same, and waits for it. `mark`: of what is packed; it is kept for reuse().
+    std::string take_now(UniqueFd archive, const std::string& mark = {});
+    // What an earlier run took under that mark is in force, unpacked as it is. False: there is none. Only for a
+    // folder that nobody but us could write to since.
+    bool reuse(const std::string& mark);
     bool taking() const { return !jobs_.empty(); }
 
     std::string skills_folder() const { return options_.folder + "/skills"; }
@@ -61,6 +64,7 @@ class Shelf {
     Job begin(const UniqueFd& archive);
     std::string finish(Job& job);
     void accept(const Job& job, Unpacked unpacked);
+    void put_in_force(uint64_t number, Unpacked unpacked);
     void heard(uint64_t number);
     void end(uint64_t number, const std::string& failure);
     void tidy();

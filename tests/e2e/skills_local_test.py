@@ -20,6 +20,7 @@ UID = 65534 if os.geteuid() == 0 else None
 class Place:
     def __init__(self, model):
         self.model, self.home = model, Home()
+        self.untouched = False  # nothing is given to the user again, which would make every file look edited
         self.program = os.path.join(self.home.path, "peacrabd")
         shutil.copy(PEACRABD, self.program)
         os.chmod(self.program, 0o755)
@@ -43,7 +44,7 @@ class Place:
     def ask(self, *steps):
         """The script is played; gives the results of the calls."""
         self.model.plays(*steps, "done")
-        if UID is not None:
+        if UID is not None and not self.untouched:
             subprocess.run(["chown", "-Rh", str(UID), self.home.path], check=True)
         as_user = {} if UID is None else {"user": UID, "group": UID, "extra_groups": []}
         run = subprocess.run([self.program, "ask", "--plain", "--model", "scripted", "--model-url", self.model.url, "go"],
@@ -122,12 +123,33 @@ def main():
     need(len(system) < 10000 and "\ns149: word word" in system, f"{len(system)} bytes of prompt")
     print("ok: many skills are shortened until they fit")
 
+    place.untouched = True
+    shelf = pathlib.Path(place.home.env["XDG_CACHE_HOME"]) / "peacrab" / "local" / "shelf"
+    inode = (shelf / "kept.json").stat().st_ino
+    before = catalogue(place)
+    place.ask()
+    need(catalogue(place) == before and (shelf / "kept.json").stat().st_ino == inode, "nothing is unpacked again")
+    print("ok: what has not changed is used as it is there")
+
+    work = place.work
     place.home.env["HOME"] = str(place.home.path)
     place.work = pathlib.Path(place.home.path)
-    place.ask()
+    tried = place.ask(("shell", {"command": f"cd {shelf} && for f in $(find . -name SKILL.md); do "
+                                            "chmod u+w $f; echo bad >$f; done; echo tried"}))
     need(catalogue(place) == ({}, None), "where tools could write them there are none")
     need("no skills here" in place.said, f"and it is said: {place.said}")
     print("ok: where tools could write the skills there are none, and it says so")
+    place.work = work
+    body = place.ask(("shell", {"command": f"grep -rl bad {before[1]}; cat {before[1]}/one/SKILL.md"}))
+    need(catalogue(place) == before and "/SKILL.md\n" not in body[0] and "# Do this" in body[0],
+         f"nor has a tool written what is used later: {tried} {body}")
+    place.work = shelf
+    place.model.plays("done")
+    refused = subprocess.run([place.program, "ask", "--model", "scripted", "--model-url", place.model.url, "go"],
+                             cwd=shelf, env=place.home.env, capture_output=True, text=True, timeout=60, check=False,
+                             stdin=subprocess.DEVNULL, **({} if UID is None else {"user": UID, "group": UID}))
+    need(refused.returncode != 0 and "start in another folder" in refused.stderr, f"in the shelf itself: {refused}")
+    print("ok: no tool writes what a later run uses")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,63 @@ TEST_CASE("shelf: what arrives is read-only in use, told of, and found where it 
     CHECK(count(folder.path + "/shelf/new") == 0);
 }
 
+TEST_CASE("shelf: what an earlier run took is used again under its mark, and under no other") {
+    const Folder folder;
+    Loop loop;
+    const std::string bytes = archive({{"hooks/check", "#!"}, {"skills/a/SKILL.md", skill("first")}});
+    std::string id;
+    {
+        Shelf shelf(loop, {.folder = folder.path});
+        CHECK_FALSE(shelf.reuse("mark"));
+        REQUIRE(shelf.take_now(as_file(bytes), "mark") == "");
+        id = list_folder(shelf.skills_folder()).at(0);
+    }
+    {
+        Shelf shelf(loop, {.folder = folder.path});
+        CHECK_FALSE(shelf.reuse("another"));
+        CHECK_FALSE(shelf.reuse(""));
+        CHECK(shelf.catalogue(agent()).empty());
+        CHECK(shelf.hooks().missing != "");
+        CHECK(shelf.reuse("mark"));
+        CHECK(shelf.catalogue(agent()).ends_with("\na: first"));
+        CHECK(shelf.hooks().missing == "");
+        CHECK(read_file(folder.path + "/hooks/" + id + "/check", KiB(1)) == "#!");
+        // A new one takes its place.
+        REQUIRE(shelf.take_now(as_file(archive({{"skills/a/SKILL.md", skill("second")}})), "next") == "");
+        CHECK(shelf.catalogue(agent()).ends_with("\na: second"));
+    }
+    {
+        Shelf shelf(loop, {.folder = folder.path});
+        CHECK(list_folder(shelf.skills_folder()) != std::vector<std::string>{id});
+        CHECK_FALSE(shelf.reuse("mark"));
+        CHECK(shelf.reuse("next"));
+    }
+    for (const char* damaged : {"", "{", "{\"mark\":\"next\"}", "[[[[[[[[]]]]]]]]"}) {
+        write_file_atomic(folder.path + "/kept.json", damaged, 0600);
+        Shelf shelf(loop, {.folder = folder.path});
+        CHECK_FALSE(shelf.reuse("next"));
+        CHECK(count(folder.path + "/skills") == 0);
+    }
+}
+
+TEST_CASE("shelf: what was taken without a mark is nobody's to use again; what is kept and gone neither") {
+    const Folder folder;
+    Loop loop;
+    const std::string bytes = archive({{"skills/a/SKILL.md", skill("first")}});
+    {
+        Shelf shelf(loop, {.folder = folder.path});
+        REQUIRE(shelf.take_now(as_file(bytes)) == "");
+    }
+    {
+        Shelf shelf(loop, {.folder = folder.path});
+        CHECK_FALSE(shelf.reuse(""));
+        REQUIRE(shelf.take_now(as_file(bytes), "mark") == "");
+    }
+    fs::remove_all(folder.path + "/skills");
+    Shelf shelf(loop, {.folder = folder.path});
+    CHECK_FALSE(shelf.reuse("mark"));
+}
+
 TEST_CASE("shelf: an agent is told of what it is allowed, in the archive's order") {
     const Folder folder;
     Loop loop;
