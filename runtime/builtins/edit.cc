@@ -71,10 +71,10 @@ json::Value edit_one(const json::Value& request) {
     } catch (const Error& error) {
         throw Error(name + ": " + error.what());
     }
-    const Landing landing = find_landing(place, Folders::Leave);
+    Landing landing = find_landing(place, Folders::Leave);
     require_same(given, landing, whole.info);
     require_replaceable(given, *landing.replaced);
-    write_whole(place, landing, edited.text);
+    write_whole(place, std::move(landing), edited.text);
     const size_t count = edited.places.size();
     std::string text = "edited " + name + ": " + std::to_string(count) +
                        (count == 1 ? " replacement" : " replacements") +

@@ -304,6 +304,23 @@ struct Planned {
     Place place, destination;
     struct stat info {};
     Patched result;
+    std::optional<NewFile> fresh = {};
+    bool written = false, removed = false;
+
+    bool goes() const { return patch.kind == FilePatch::Kind::Delete || !patch.to.empty(); }
+    bool stays() const { return patch.kind != FilePatch::Kind::Delete; }
+    bool finished() const { return written == stays() && removed == goes(); }
+    std::string what() const {
+        const char* const kVerbs[] = {"added ", "updated ", "deleted "};
+        return kVerbs[static_cast<int>(patch.kind)] + printable(patch.path) +
+               (patch.to.empty() ? "" : ", moved to " + printable(patch.to)) + "\n";
+    }
+    // What is still to be done of it.
+    std::string left() const {
+        if (written) return "delete " + printable(patch.path) + " (its new text is at " + printable(patch.to) + " already)\n";
+        const char* const kVerbs[] = {"add ", "update ", "delete "};
+        return kVerbs[static_cast<int>(patch.kind)] + printable(patch.path) + "\n";
+    }
 };
 
 class Plan {
@@ -334,33 +351,25 @@ class Plan {
         files_.push_back(std::move(planned));
     }
 
+    // All is written beside its place first: a full disk, or a folder that takes nothing, changes nothing. What
+    // is to go goes last, when all else is there.
     json::Value carry_out() {
-        json::Value seen = json::Value::object();
-        std::string made, shown;
-        uint64_t bytes = 0;
-        for (const Planned& file : files_) {
-            try {
-                write(file);
-            } catch (const Error& error) {
-                throw Error(std::string(error.what()) +
-                            (made.empty() ? "; nothing was written"
-                                          : "; written before that:\n" + made));
-            }
-            const FilePatch& patch = file.patch;
-            const bool goes = patch.kind == FilePatch::Kind::Delete || !patch.to.empty();
-            if (goes) seen.set(name_of(patch.path), nullptr);
-            const std::string stays = patch.to.empty() ? patch.path : patch.to;
-            if (patch.kind != FilePatch::Kind::Delete)
-                seen.set(name_of(stays), content_mark(file.result.text));
-            const char* const kVerbs[] = {"added ", "updated ", "deleted "};
-            made += kVerbs[static_cast<int>(patch.kind)] + printable(patch.path) +
-                    (patch.to.empty() ? "" : ", moved to " + printable(patch.to)) + "\n";
-            bytes += file.result.text.size();
-            for (const auto& [first, last] : file.result.places)
-                if (shown.size() < kMaxShown)
-                    shown += printable(stays) + ":\n" + numbered(file.result.text, first, last);
+        try {
+            for (Planned& file : files_) prepare(file);
+        } catch (const Error& error) {
+            drop();
+            throw Error(std::string(error.what()) + "; nothing was written");
         }
-        return done(made + shown, bytes, std::move(seen));
+        try {
+            for (Planned& file : files_)
+                if (file.stays()) put_in_place(file);
+            for (Planned& file : files_)
+                if (file.goes()) remove(file);
+        } catch (const Error& error) {
+            drop();
+            throw Error(error.what() + how_far());
+        }
+        return report();
     }
 
   private:
@@ -392,16 +401,55 @@ class Plan {
         planned.destination = find_place(request_, file.to, Use::Write);
         require_free(planned.destination);
     }
-    static void write(const Planned& file) {
-        if (file.patch.kind == FilePatch::Kind::Delete) return remove_file(file.place, file.info);
+    static void prepare(Planned& file) {
+        if (file.goes()) require_may_remove(file.place, file.info);
+        if (!file.stays()) return;
         const bool made = file.patch.kind == FilePatch::Kind::Add || !file.patch.to.empty();
         const Place& place = file.patch.to.empty() ? file.place : file.destination;
-        const Landing landing = find_landing(place, made ? Folders::Make : Folders::Leave);
+        Landing landing = find_landing(place, made ? Folders::Make : Folders::Leave);
         if (made && landing.replaced)
             throw Error(printable(place.given) + ": has come to be there meanwhile");
         if (!made) require_same(place.given, landing, file.info);
-        write_whole(place, landing, file.result.text, made && file.info.st_ino ? &file.info : nullptr);
-        if (!file.patch.to.empty()) remove_file(file.place, file.info);
+        file.fresh.emplace(place.given, std::move(landing), file.result.text,
+                           made && file.info.st_ino ? &file.info : nullptr);
+    }
+    static void put_in_place(Planned& file) {
+        file.fresh->put_in_place();
+        file.written = true;
+    }
+    static void remove(Planned& file) {
+        remove_file(file.place, file.info);
+        file.removed = true;
+    }
+    // The last one first: the folders of the first are empty then.
+    void drop() {
+        for (auto file = files_.rbegin(); file != files_.rend(); ++file) file->fresh.reset();
+    }
+    // For the model: what it finds changed, and what not.
+    std::string how_far() const {
+        std::string made, left;
+        bool any = false;
+        for (const Planned& file : files_) {
+            any = any || file.written || file.removed;
+            (file.finished() ? made : left) += file.finished() ? file.what() : file.left();
+        }
+        return any ? "; written before that:\n" + made + "not done:\n" + left : "; nothing was written";
+    }
+    json::Value report() const {
+        json::Value seen = json::Value::object();
+        std::string made, shown;
+        uint64_t bytes = 0;
+        for (const Planned& file : files_) {
+            const std::string stays = file.patch.to.empty() ? file.patch.path : file.patch.to;
+            if (file.goes()) seen.set(name_of(file.patch.path), nullptr);
+            if (file.stays()) seen.set(name_of(stays), content_mark(file.result.text));
+            made += file.what();
+            bytes += file.result.text.size();
+            for (const auto& [first, last] : file.result.places)
+                if (shown.size() < kMaxShown)
+                    shown += printable(stays) + ":\n" + numbered(file.result.text, first, last);
+        }
+        return done(made + shown, bytes, std::move(seen));
     }
 
     const json::Value& request_;

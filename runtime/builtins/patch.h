@@ -8,7 +8,7 @@
 //   *** Add File: PATH           its lines, each after a +
 //   *** Delete File: PATH
 //   *** End Patch
-// Every file is checked before one is written.
+// Every file is checked, and written beside its place, before one is changed.
 #pragma once
 
 #include <string>

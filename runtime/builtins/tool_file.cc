@@ -181,10 +181,11 @@ json::Value write_text(const json::Value& request) {
     const std::string content = request.text("content");
     const std::string path = request.text("path");
     const Place place = find_place(request, path, Use::Write);
-    const Landing landing = find_landing(place, Folders::Make);
-    if (landing.replaced) require_replaceable(place.given, *landing.replaced);
-    write_whole(place, landing, content);
-    return done((landing.replaced ? "replaced " : "made ") + printable(place.given) + ": " +
+    Landing landing = find_landing(place, Folders::Make);
+    const bool replaces = landing.replaced.has_value();
+    if (replaces) require_replaceable(place.given, *landing.replaced);
+    write_whole(place, std::move(landing), content);
+    return done((replaces ? "replaced " : "made ") + printable(place.given) + ": " +
                     std::to_string(content.size()) + " bytes",
                 content.size(),
                 json::Value::object(

@@ -69,14 +69,16 @@ std::pair<std::string, std::string> named(const Place& place, const std::string&
 
 // Opens the folder `path`, making what is missing of it. Each part is opened beneath the root
 // again, so that what was swapped for a link in between leads nowhere else.
-UniqueFd make_folder(const Place& place, const std::string& path) {
+UniqueFd make_folder(const Place& place, const std::string& path, MadeFolders& made) {
     UniqueFd at = open_beneath(place.root.get(), ".", O_PATH | O_DIRECTORY);
     for (size_t slash = path.find('/');; slash = path.find('/', slash + 1)) {
         const std::string part = path.substr(0, slash);
         UniqueFd next = open_beneath(place.root.get(), part, O_PATH | O_DIRECTORY);
         if (!next && errno == ENOENT && at) {
             const std::string name = split_name(part).second;
-            if (::mkdirat(at.get(), name.c_str(), 0755) < 0 && errno != EEXIST)
+            if (::mkdirat(at.get(), name.c_str(), 0755) == 0)
+                made.add(open_beneath(at.get(), ".", O_PATH | O_DIRECTORY), name);
+            else if (errno != EEXIST)
                 fail_at(place.given, errno);
             next = open_beneath(place.root.get(), part, O_PATH | O_DIRECTORY);
         }
@@ -149,10 +151,10 @@ Landing find_landing(const Place& place, Folders folders) {
     std::string path = place.path;
     for (int links = 0; links <= kMaxLinks; ++links) {
         const auto [parent, name] = named(place, path);
-        const bool make = folders == Folders::Make && links == 0;
-        Landing landing{make ? make_folder(place, parent)
-                             : open_beneath(place.root.get(), parent, O_PATH | O_DIRECTORY),
-                        name, std::nullopt};
+        Landing landing{{}, name};
+        landing.folder = folders == Folders::Make && links == 0
+                             ? make_folder(place, parent, landing.made)
+                             : open_beneath(place.root.get(), parent, O_PATH | O_DIRECTORY);
         struct stat info;
         if (landing.folder &&
             ::fstatat(landing.folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -192,58 +194,80 @@ void require_same(const std::string& given, const Landing& landing, const struct
         throw Error(printable(given) + ": changed while it was worked on: read it and try again");
 }
 
-// What another process has written since it was looked at stays, as far as one look before the rename can tell.
-void put_in_place(const std::string& given, const Landing& landing, const std::string& temporary) {
-    const int folder = landing.folder.get();
-    const char* const name = landing.name.c_str();
-    if (landing.replaced) {
-        Landing now{{}, landing.name, {}};
-        struct stat info;
-        if (::fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0) now.replaced = info;
-        require_same(given, now, *landing.replaced);
-    }
-    if (::renameat2(folder, temporary.c_str(), folder, name, landing.replaced ? 0 : RENAME_NOREPLACE) == 0) return;
-    if (errno == EEXIST) throw Error(printable(given) + ": has come to be there meanwhile: read it first");
-    fail_at(given, errno);
+MadeFolders::~MadeFolders() {
+    for (; !made_.empty(); made_.pop_back())
+        if (made_.back().first) ::unlinkat(made_.back().first.get(), made_.back().second.c_str(), AT_REMOVEDIR);
 }
 
-// Whoever looks sees the old file or the new one.
-void write_whole(const Place& place, const Landing& landing, const std::string& content,
-                 const struct stat* like) {
-    const int folder = landing.folder.get();
-    const bool replaces = landing.replaced.has_value();
-    if (replaces) like = &*landing.replaced;
-    const std::string temporary =
-        on(Mechanism::FileAtomic) || !replaces ? ".new-" + random_hex(8) : landing.name;
-    const mode_t mode = like ? like->st_mode & 0777 : 0644;
-    const int fresh = temporary == landing.name ? O_TRUNC : O_CREAT | O_EXCL;
-    const UniqueFd file(
-        ::openat(folder, temporary.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC | fresh, 0600));
-    if (!file) fail_at(place.given, errno);
+NewFile::NewFile(std::string given, Landing landing, const std::string& content, const struct stat* like)
+    : given_(std::move(given)), landing_(std::move(landing)) {
+    const int folder = landing_.folder.get();
+    const bool beside = on(Mechanism::FileAtomic) || !landing_.replaced;
+    const std::string name = beside ? ".new-" + random_hex(8) : landing_.name;
+    const int fresh = beside ? O_CREAT | O_EXCL : O_TRUNC;
+    const UniqueFd file(::openat(folder, name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC | fresh, 0600));
+    if (!file) fail_at(given_, errno);
     try {
-        // It goes to who had it, or to whose folder it is in; where we may not give, it stays ours.
-        struct stat owner, now;
-        if (like) owner = *like;
-        if ((!like && ::fstat(folder, &owner) < 0) || ::fstat(file.get(), &now) < 0)
-            fail_at(place.given, errno);
-        if ((now.st_uid != owner.st_uid || now.st_gid != owner.st_gid) &&
-            ::fchown(file.get(), owner.st_uid, owner.st_gid) < 0 && like)
-            throw Error(printable(place.given) + ": belongs to somebody else: use shell for it");
-        write_all(file.get(), content);
-        if (::fchmod(file.get(), mode) < 0 || ::fsync(file.get()) < 0) fail_at(place.given, errno);
-        if (temporary != landing.name) put_in_place(place.given, landing, temporary);
+        fill(file.get(), content, landing_.replaced ? &*landing_.replaced : like);
     } catch (...) {
-        if (temporary != landing.name) ::unlinkat(folder, temporary.c_str(), 0);
+        if (beside) ::unlinkat(folder, name.c_str(), 0);
         throw;
     }
+    if (beside) temporary_ = name;
+}
+
+NewFile::NewFile(NewFile&& other) noexcept
+    : given_(std::move(other.given_)), landing_(std::move(other.landing_)),
+      temporary_(std::exchange(other.temporary_, {})) {}
+
+NewFile::~NewFile() {
+    if (!temporary_.empty()) ::unlinkat(landing_.folder.get(), temporary_.c_str(), 0);
+}
+
+// It goes to who had it, or to whose folder it is in; where we may not give, it stays ours.
+void NewFile::fill(int file, const std::string& content, const struct stat* like) const {
+    struct stat owner, now;
+    if (like) owner = *like;
+    if ((!like && ::fstat(landing_.folder.get(), &owner) < 0) || ::fstat(file, &now) < 0) fail_at(given_, errno);
+    if ((now.st_uid != owner.st_uid || now.st_gid != owner.st_gid) &&
+        ::fchown(file, owner.st_uid, owner.st_gid) < 0 && like)
+        throw Error(printable(given_) + ": belongs to somebody else: use shell for it");
+    write_all(file, content);
+    if (::fchmod(file, like ? like->st_mode & 0777 : 0644) < 0 || ::fsync(file) < 0) fail_at(given_, errno);
+}
+
+// Whoever looks sees the old file or the new one. What another process has written since it was looked at
+// stays, as far as one look before the rename can tell.
+void NewFile::put_in_place() {
+    const int folder = landing_.folder.get();
+    const char* const name = landing_.name.c_str();
+    if (!temporary_.empty()) {
+        if (landing_.replaced) {
+            Landing now{{}, landing_.name};
+            struct stat info;
+            if (::fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0) now.replaced = info;
+            require_same(given_, now, *landing_.replaced);
+        }
+        const unsigned flags = landing_.replaced ? 0 : RENAME_NOREPLACE;
+        if (::renameat2(folder, temporary_.c_str(), folder, name, flags) < 0) {
+            if (errno == EEXIST) throw Error(printable(given_) + ": has come to be there meanwhile: read it first");
+            fail_at(given_, errno);
+        }
+        temporary_.clear();
+    }
+    landing_.made.keep();
     // The rename is durable only with its directory; what cannot be synced has been written anyway.
     const UniqueFd directory(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory) ::fsync(directory.get());
 }
 
+void write_whole(const Place& place, Landing landing, const std::string& content) {
+    NewFile(place.given, std::move(landing), content).put_in_place();
+}
+
 Landing find_removable(const Place& place, const struct stat* read) {
     const auto [parent, name] = named(place, place.path);
-    Landing landing{open_beneath(place.root.get(), parent, O_PATH | O_DIRECTORY), name, {}};
+    Landing landing{open_beneath(place.root.get(), parent, O_PATH | O_DIRECTORY), name};
     struct stat info;
     if (!landing.folder ||
         ::fstatat(landing.folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0)
@@ -259,6 +283,11 @@ Landing find_removable(const Place& place, const struct stat* read) {
 void remove_file(const Place& place, const struct stat& read) {
     const Landing landing = find_removable(place, &read);
     if (::unlinkat(landing.folder.get(), landing.name.c_str(), 0) < 0) fail_at(place.given, errno);
+}
+
+void require_may_remove(const Place& place, const struct stat& read) {
+    const Landing landing = find_removable(place, &read);
+    if (::faccessat(landing.folder.get(), ".", W_OK | X_OK, AT_EACCESS) < 0) fail_at(place.given, errno);
 }
 
 std::string seen_name(const std::string& given, const std::string& workspace) {

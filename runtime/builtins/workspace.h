@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "json.h"
 #include "os.h"
@@ -42,11 +44,26 @@ struct WholeText {
 };
 WholeText read_whole(const Place& place);
 
+// Folders that were made for a write. Those that are empty go with it, unless it was done.
+class MadeFolders {
+  public:
+    MadeFolders() = default;
+    MadeFolders(MadeFolders&&) = default;
+    MadeFolders& operator=(MadeFolders&&) = delete;
+    ~MadeFolders();
+    void add(UniqueFd in, std::string name) { made_.emplace_back(std::move(in), std::move(name)); }
+    void keep() { made_.clear(); }
+
+  private:
+    std::vector<std::pair<UniqueFd, std::string>> made_;
+};
+
 // Where a write lands: a name in an open folder, and what has that name now. The name is no link.
 struct Landing {
     UniqueFd folder;  // empty: it is missing, and was to be left so
     std::string name;
-    std::optional<struct stat> replaced;
+    std::optional<struct stat> replaced = {};
+    MadeFolders made = {};
 };
 enum class Folders { Make, Leave };  // those that are missing
 // A link is written through, not replaced: what it names is what was meant.
@@ -55,13 +72,30 @@ void require_replaceable(const std::string& given, const struct stat& info);
 // Whether it is still the file that was read: nothing was written to it, and it was not exchanged.
 void require_same(const std::string& given, const Landing& landing, const struct stat& read);
 
-// A temporary file beside it, synced, then renamed. Mode and owner are those of the file that is
-// replaced, or of `like`; else its folder's owner's.
-void write_whole(const Place& place, const Landing& landing, const std::string& content,
-                 const struct stat* like = nullptr);
+// What is to be written there, as a temporary file beside it: whole, on the disk, and with mode and owner
+// of the file that is replaced, or of `like`; else its folder's owner's. It is there by its name once
+// it was put in place; dropped before, nothing is left of it.
+class NewFile {
+  public:
+    // `landing` is what was found for `given`. Throws Error: nothing is left then.
+    NewFile(std::string given, Landing landing, const std::string& content, const struct stat* like = nullptr);
+    NewFile(NewFile&& other) noexcept;
+    ~NewFile();
+    // Throws Error when the name has come to mean something else: what it means stays.
+    void put_in_place();
+
+  private:
+    void fill(int file, const std::string& content, const struct stat* like) const;
+    std::string given_;
+    Landing landing_;
+    std::string temporary_;  // "": nothing is to be removed
+};
+void write_whole(const Place& place, Landing landing, const std::string& content);
 // A name to be removed: no link is followed. `read`: it must still be that file.
 Landing find_removable(const Place& place, const struct stat* read);
 void remove_file(const Place& place, const struct stat& read);
+// Throws Error when remove_file() could not, as far as can be told before.
+void require_may_remove(const Place& place, const struct stat& read);
 
 // What names a file in what was seen of it: its path from the workspace on, without "." and "//".
 std::string seen_name(const std::string& given, const std::string& workspace);

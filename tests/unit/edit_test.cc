@@ -181,15 +181,15 @@ TEST_CASE("edit: what is written to a file between the look and the rename stays
         return Place{UniqueFd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), "f", "f"};
     };
     write_file_atomic(path, "old", 0600);
-    const Landing old = find_landing(place(), Folders::Leave);
+    Landing old = find_landing(place(), Folders::Leave);
     write_file_atomic(path, "of somebody else", 0600);
-    CHECK_THROWS_WITH(write_whole(place(), old, "ours"),
+    CHECK_THROWS_WITH(write_whole(place(), std::move(old), "ours"),
                       "f: changed while it was worked on: read it and try again");
     CHECK(read_file(path, KiB(1)) == "of somebody else");
     REQUIRE(::unlink(path.c_str()) == 0);
-    const Landing none = find_landing(place(), Folders::Leave);
+    Landing none = find_landing(place(), Folders::Leave);
     write_file_atomic(path, "new", 0600);
-    CHECK_THROWS_WITH(write_whole(place(), none, "ours"), "f: has come to be there meanwhile: read it first");
+    CHECK_THROWS_WITH(write_whole(place(), std::move(none), "ours"), "f: has come to be there meanwhile: read it first");
     CHECK(read_file(path, KiB(1)) == "new");
     CHECK(list_folder(folder) == std::vector<std::string>{"f"});
     std::filesystem::remove_all(folder);
