@@ -6,6 +6,8 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <cstring>
+
 #include "os.h"
 
 namespace peacrab {
@@ -21,6 +23,7 @@ namespace {
 }
 
 constexpr int64_t kWardenVersion = 3;
+constexpr size_t kMostIdle = 48;  // statements that are kept prepared
 
 // Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
@@ -78,10 +81,13 @@ void prepare_schema(Database& database, const char* schema, int64_t newest) {
 }
 
 Statement::Statement(Statement&& other) noexcept
-    : statement_(std::exchange(other.statement_, nullptr)), next_(other.next_) {}
+    : database_(other.database_), statement_(std::exchange(other.statement_, nullptr)), next_(other.next_) {}
 
 Statement::~Statement() {
-    sqlite3_finalize(statement_);
+    if (!statement_) return;
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+    database_->keep(statement_);
 }
 
 Statement& Statement::bind(std::string_view text) {
@@ -142,20 +148,43 @@ Database::Database(const std::string& path, Durability durability) {
     try {
         run(synchronous(durability));
         run("PRAGMA journal_mode=WAL; PRAGMA cache_size=-512; PRAGMA trusted_schema=OFF;");
-    } catch (const Error&) {
-        sqlite3_close_v2(handle_);
+        idle_.reserve(kMostIdle);
+    } catch (...) {
+        close();
         throw;
     }
 }
 
 Database::~Database() {
+    close();
+}
+
+void Database::close() noexcept {
+    for (sqlite3_stmt* statement : idle_) sqlite3_finalize(statement);
     sqlite3_close_v2(handle_);
 }
 
 Statement Database::prepare(const char* sql) {
+    for (sqlite3_stmt*& kept : idle_) {
+        if (std::strcmp(sqlite3_sql(kept), sql) != 0) continue;
+        std::swap(kept, idle_.back());
+        sqlite3_stmt* const statement = idle_.back();
+        idle_.pop_back();
+        return Statement(*this, statement);
+    }
     sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v2(handle_, sql, -1, &statement, nullptr) != SQLITE_OK) fail(handle_, sql);
-    return Statement(statement);
+    if (sqlite3_prepare_v3(handle_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK)
+        fail(handle_, sql);
+    return Statement(*this, statement);
+}
+
+// What was used last stands last; the oldest makes room. Reserved before: nothing is allocated.
+void Database::keep(sqlite3_stmt* statement) noexcept {
+    if (idle_.size() == kMostIdle) {
+        sqlite3_finalize(idle_.front());
+        idle_.erase(idle_.begin());
+    }
+    idle_.push_back(statement);
 }
 
 void Database::run(const char* sql) {

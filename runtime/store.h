@@ -34,6 +34,9 @@ class DamagedError : public Error {
     using Error::Error;
 };
 
+class Database;
+
+// Lives no longer than its database, which keeps it prepared for the next who asks for the same.
 class Statement {
   public:
     Statement(Statement&& other) noexcept;
@@ -47,7 +50,8 @@ class Statement {
 
   private:
     friend class Database;
-    explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
+    Statement(Database& database, sqlite3_stmt* statement) : database_(&database), statement_(statement) {}
+    Database* database_;
     sqlite3_stmt* statement_;
     int next_ = 1;
 };
@@ -65,7 +69,12 @@ class Database {
     void transaction(const std::function<void()>& work);
 
   private:
+    friend class Statement;
+    void keep(sqlite3_stmt* statement) noexcept;  // reset already; or it is finalized
+    void close() noexcept;
+
     sqlite3* handle_ = nullptr;
+    std::vector<sqlite3_stmt*> idle_;
 };
 
 // Creates the tables once; a file of a later version is refused, never "upgraded" downwards.
