@@ -182,6 +182,8 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
     const std::string type = frame.text("type");
     if (type == "attach") return attach(client, frame);
     if (type == "sessions" || type == "export" || type == "more") return on_history(id, frame);
+    if (type == "usage")
+        return send(client, json::Value::object({{"type", "usage"}, {"rows", spending_of(client)}}));
     if (client.session == 0) throw Error("frame: attach comes first");
     const auto running = turns.find(client.session);
     if (type == "message") {
@@ -196,8 +198,6 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
         on_history(id, frame);
     } else if (type == "status") {
         status(client);
-    } else if (type == "usage") {
-        send(client, json::Value::object({{"type", "usage"}, {"rows", spending_of(client)}}));
     } else if (type == "seen") {
         store.set_seen(client.session, frame.integer("seq"));
     }

@@ -174,6 +174,28 @@ ChatConnection open_chat(const MachineOptions& flags) {
     }
 }
 
+std::optional<int64_t> tokens_by_own_count(const MachinePlace& place) try {
+    const Deadline deadline = Deadline::in(Seconds(2));
+    std::optional<FrameSocket> gateway = connect_gateway(place);
+    if (!gateway) return std::nullopt;
+    gateway->send(json::Value::object({{"type", "open"}, {"what", "chat"}}));
+    for (std::string type; type != "opened";) {
+        const std::optional<json::Value> frame = gateway->receive(deadline);
+        if (!frame) return std::nullopt;
+        type = frame->text("type");
+        if (type == "failed") return std::nullopt;
+    }
+    UniqueFd fd(::fcntl(gateway->fd(), F_DUPFD_CLOEXEC, 3));
+    if (!fd) return std::nullopt;
+    FrameSocket warden(std::move(fd), Dialect::WardenToClient, Dialect::ClientToWarden);
+    warden.send(json::Value::object({{"type", "usage"}}));
+    const std::optional<json::Value> told = warden.receive(deadline);
+    if (!told || told->text("type") != "usage" || told->at("rows").items().empty()) return std::nullopt;
+    return told->at("rows").items().back().integer("tokens");  // the last row is of all agents today
+} catch (const Error&) {
+    return std::nullopt;
+}
+
 json::Value ask_gateway(FrameSocket& gateway, const char* type, Milliseconds limit) {
     return ask_gateway(gateway, json::Value::object({{"type", type}}), limit);
 }

@@ -38,6 +38,10 @@ struct ChatConnection {
 // Opens a chat on a machine that runs (bring_up was called). Throws Error.
 ChatConnection open_chat(const MachineOptions& flags);
 
+// What the agents of a machine that runs have spent today by their own count, in tokens. Nothing: it does not
+// run, or does not say so soon. It is the guest's word.
+std::optional<int64_t> tokens_by_own_count(const MachinePlace& place);
+
 // One question, one answer: `ps`, `stop`, `inspect`. Throws Error when the answer is `failed`, when
 // the gateway ends, or when there is none within `limit`.
 json::Value ask_gateway(FrameSocket& gateway, const char* type, Milliseconds limit);

@@ -43,6 +43,16 @@ json::Value as_json(const Ledger::Row& row) {
     return out;
 }
 
+// Tokens are counted exactly on both sides, so any difference means something.
+void print_difference(const MachinePlace& place, UsageBook& book) {
+    const std::optional<int64_t> said = tokens_by_own_count(place);
+    const Spent seen = book.ledger().spent(Ledger::Scope::Day, {});
+    if (!said || *said == seen.tokens()) return;
+    std::printf("the agents themselves count %s tokens today, %s passed to the model and back%s\n",
+                grouped(*said).c_str(), grouped(seen.tokens()).c_str(),
+                seen.estimated ? " (a call under way, or one that was cut off, is estimated)" : "");
+}
+
 void print(const Ledger::Row& row) {
     const Spent& spent = row.spent;
     const std::string estimated =
@@ -82,6 +92,7 @@ int usage_list(const MachinePlace& place, const UsageAsked& asked) {
     for (const Ledger::Row& row : rows) print(row);
     std::printf("%s%d day%s: %s\ntoday: %s\n", rows.empty() ? "" : "\n", asked.days, asked.days == 1 ? "" : "s",
                 in_words(all).c_str(), book.today(asked.agent).c_str());
+    if (asked.agent.empty()) print_difference(place, book);
     return 0;
 }
 

@@ -27,6 +27,8 @@ equal "${BASH_REMATCH[1]}" "$(booked input_tokens)" "the host counts what the gu
 equal "${BASH_REMATCH[2]}" "$(booked output_tokens)" "and of the answers, too"
 equal 0 "$(booked estimated_calls)" "without guessing"
 contains "$("$peacrab" usage)" "tokens of 9,000 tokens" "the text says how far it is"
+[[ $("$peacrab" usage) != *"the agents themselves count"* ]] || fail "a difference where there is none: $("$peacrab" usage)"
+told=$(($(booked input_tokens) + $(booked output_tokens)))
 
 # A guest that was taken over tells its warden nothing; the host has seen it.
 python3 - "$XDG_STATE_HOME"/peacrab/default/usage.db <<'EOF'
@@ -34,6 +36,8 @@ import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as book:
     book.execute("UPDATE spent SET output = output + 9000")
 EOF
+contains "$("$peacrab" usage | tr -d ,)" "the agents themselves count $told tokens today $((told + 9000)) passed to the model" \
+    "that the guest says less is said"
 ask 4 "run: echo two > reached"
 contains "$(<"$scratch/err")" "the budget of all agents today (UTC) is spent: " "the host's sentence"
 contains "$(<"$scratch/err")" "of 9,000 tokens; answer \`more\` to allow as much again" "says the way out"
