@@ -16,6 +16,7 @@ constexpr uint64_t kReserve = 16'384;  // for the answer
 constexpr uint64_t kKept = 20'000;     // of the newest, word for word
 constexpr size_t kMostChunks = 8, kMostChunk = size_t{400} << 10;
 constexpr uint64_t kLeastWindow = 2'048;
+constexpr int kMostRefusals = 2;  // that are answered by making it shorter
 
 constexpr const char* kHow =
     "You write the summary that will stand for the older part of a conversation between a person and an agent "
@@ -102,7 +103,8 @@ uint64_t Context::window(const Question& question) const {
     const auto said = [&](const std::string& of, uint64_t tokens) {
         if (of == name && tokens) window = local ? tokens : std::min(window, tokens);
     };
-    said(state.model, state.window);
+    // What the person has set is not held back by what somebody once said.
+    if (!given_) said(state.model, state.window);
     said(learned_of_, learned_);
     return std::max(window, kLeastWindow);
 }
@@ -117,11 +119,13 @@ uint64_t Context::size_of_request(const Question& question, const ShownState& st
 }
 
 // How many bytes a token has is known once the model has counted; a count that cannot be one is not used.
-// Of a refusal, only that what was sent did not fit, unless it says what does.
+// Of a refusal, only that what was sent did not fit, unless it says what does. Without a number it may be about
+// anything in between, so that it counts in this turn alone.
 void Context::learn(size_t size, const ModelReply& reply, const Question& question) {
     if (reply.stop == ModelReply::Stop::ContextFull) {
         const uint64_t sent = tokens(size);
         learned_ = reply.window ? reply.window : std::min(window(question), sent);
+        told_ = reply.window > 0;
         learned_of_ = model_origin(question.model.options());
         if (sent < learned_) ratio_ = std::max(1.0, static_cast<double>(size) / static_cast<double>(learned_));
         return;
@@ -149,9 +153,8 @@ ModelReply Context::ask(const Question& question) {
     for (;;) {
         ModelReply reply = question.model.ask(request, question.events, question.stop_fd);
         learn(size_of(request), reply, question);
-        if (reply.stop != ModelReply::Stop::ContextFull || reply.cancelled || refused_)
+        if (reply.stop != ModelReply::Stop::ContextFull || reply.cancelled || refusals_++ >= kMostRefusals)
             return with_all_usage(std::move(reply));
-        refused_ = true;
         const Room room = make_room(question, Why::Refused);
         if (room == Room::Stopped) return with_all_usage(std::move(stopped));
         if (room == Room::Nothing) return with_all_usage(std::move(reply));
@@ -222,7 +225,7 @@ Context::Room Context::sum_up(const Question& question, Why why, const ShownStat
     const uint64_t after = size_of_request(question, now);
     json::Value content = json::Value::object({{"upto", now.upto}, {"text", now.text}});
     if (now.stubs != state.stubs) content.set("stubs", now.stubs);
-    if (learned_ && learned_of_ == model_origin(question.model.options())) {
+    if (told_ && learned_of_ == model_origin(question.model.options())) {
         content.set("model", learned_of_);
         content.set("window", learned_);
     }

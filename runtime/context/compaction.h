@@ -16,7 +16,8 @@ namespace peacrab {
 
 class Context {
   public:
-    // `window`: tokens, as the person set it; 0: by the model and what its server says.
+    // `window`: tokens, as the person set it, whatever was learned in turns before; 0: by the model and what its
+    // server says.
     explicit Context(uint64_t window = 0) : given_(window) {}
 
     struct Question {
@@ -29,8 +30,8 @@ class Context {
         std::function<void(Entry entry)> record;
     };
     // One call of the model, with what had to come before it; the usage is that of all of it. When the
-    // model says that the conversation does not fit, that is made true and it is asked once more, once
-    // in the life of this object.
+    // model says that the conversation does not fit, that is made true and it is asked once more: twice
+    // in the life of this object, which is a turn's. Who says so again and again costs no more than that.
     ModelReply ask(const Question& question);
 
   private:
@@ -53,7 +54,8 @@ class Context {
     uint64_t learned_ = 0;  // the window, by what a server said or refused
     std::string learned_of_;
     Usage spent_;            // by summaries, not yet reported
-    bool refused_ = false;   // it was said once that the conversation does not fit
+    bool told_ = false;      // a server gave that as a number
+    int refusals_ = 0;       // how often it was said that the conversation does not fit
     bool put_off_ = false;   // no summary came once
 };
 

@@ -5,7 +5,7 @@
 // held before:
 //   text     what stands for the entries up to `upto` (a seq)
 //   stubs    of results up to this seq only the ends are shown, when they are long
-//   model, window   what a server said, or proved, to be the window of this model
+//   model, window   what a server gave as the window of this model
 //   dropped  {from, to, entries, tokens_before, tokens_after}: for whoever reads the journal
 //   undo     the seq of a Summary entry: it and those behind it are out of force
 #pragma once

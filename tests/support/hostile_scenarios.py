@@ -189,6 +189,20 @@ def too_long(dialect, refuse, most=40_000, last=30):
     return answer
 
 
+def never_fits(dialect, steps=12, most=30):
+    """Work, and then whatever is sent is too long: who makes it shorter again and again pays for it."""
+    def answer(x):
+        if x.count > most:
+            x.violation("it is asked again and again")
+        if not x.request.get("tools"):
+            return x.stream(dialect.Stream().text("SO FAR: lines were counted").end())
+        if x.count > steps:
+            return x.error(400, "prompt is too long")
+        step = dialect.Stream().shell(f"call_{x.count}", f"seq {x.count}000 {x.count}399")
+        return x.stream(step.end("tools"))
+    return answer
+
+
 def redirect(x):
     port = x.handler.server.server_address[1]
     x.whole(307, b"", "text/plain", Location=f"http://localhost:{port}/stolen{x.path}")
@@ -322,6 +336,7 @@ def shared(dialect):
         # A conversation that grows beyond the window.
         "too-long": too_long(dialect, lambda x: x.error(400, *dialect.TOO_LONG)),
         "too-long-unsaid": too_long(dialect, lambda x: x.whole(413, b"<html>too large</html>", "text/html")),
+        "too-long-for-ever": never_fits(dialect),
         "too-long-llama": too_long(dialect, lambda x: x.stream(
             str(new().text("void")) + f"event: error\ndata: {llama_full}\n\n")),
         "html": lambda x: x.whole(200, b"<html>welcome</html>", "text/html"),

@@ -480,7 +480,7 @@ TEST_CASE("context: old output becomes stubs first, and that is enough without a
     CHECK(result() == first);
 }
 
-TEST_CASE("context: a refusal for the length is answered by a summary and a second try, once") {
+TEST_CASE("context: a refusal for the length is answered by a summary and a second try, at most twice") {
     for (const bool says_how_much : {true, false}) {
         Book book = long_work(60);  // about 21,000 tokens: nobody knew the window to be so small
         size_t most = 30'000;
@@ -496,10 +496,9 @@ TEST_CASE("context: a refusal for the length is answered by a summary and a seco
         CHECK(reply.text == "done");
         CHECK(fake.notices.size() == 1);
         CHECK(violation(fake.asked.back().at("messages")) == "");
-        // What was learned of the window holds for the next turn as well.
-        CHECK(shown_state(book.entries).window == (says_how_much ? 8000 : shown_state(book.entries).window));
-        CHECK(shown_state(book.entries).window > 0);
-        // The second refusal in one turn is told.
+        // What a server has given as a number holds for the next turn as well; a guess does not.
+        CHECK(shown_state(book.entries).window == (says_how_much ? 8000 : 0));
+        // One that never ends is told, in the same turn.
         most = 100;
         const ModelReply again = fake.ask(context, book);
         CHECK(again.error.starts_with("the conversation no longer fits into the model's window: "));
@@ -510,7 +509,56 @@ TEST_CASE("context: a refusal for the length is answered by a summary and a seco
     });
     Context context;
     CHECK(fake.ask(context, book).stop == ModelReply::Stop::ContextFull);
-    CHECK(count(fake.asked, false) == 2);
+    CHECK(count(fake.asked, false) == 3);
+    CHECK(fake.notices.size() == 2);
+    // And not once more for that in the same turn.
+    CHECK(fake.ask(context, book).error.starts_with("the conversation no longer fits into the model's window"));
+    CHECK(count(fake.asked, false) == 4);
+}
+
+TEST_CASE("context: a refusal without a number is forgotten with its turn, and a window that is set lifts one with") {
+    Book book = long_work(60);
+    bool refuse = true;
+    const auto answer = [&](const char* why) {
+        return [&refuse, why](const json::Value& request) {
+            if (sums_up(request)) return says("so far");
+            return std::exchange(refuse, false) ? refuses(why) : says("done");
+        };
+    };
+    {
+        FakeModel fake(answer("prompt is too long"));
+        Context turn;
+        CHECK(fake.ask(turn, book).text == "done");
+    }
+    const auto grown = [&](Context context) {  // how many summaries come when there is much more to say
+        FakeModel fake(answer(""));
+        Book longer{book};
+        for (int n = 60; n < 180; ++n) longer.step(n, "output " + std::string(1000, 'x'));
+        CHECK(fake.ask(context, longer).text == "done");
+        return count(fake.asked, true);
+    };
+    CHECK(grown(Context()) == 0);
+    refuse = true;
+    {
+        FakeModel fake(answer("maximum context length is 8000 tokens"));
+        Context turn;
+        for (int n = 60; n < 120; ++n) book.step(n, "output " + std::string(1000, 'x'));
+        CHECK(fake.ask(turn, book).text == "done");
+        CHECK(shown_state(book.entries).window == 8000);
+    }
+    CHECK(grown(Context()) > 0);
+    CHECK(grown(Context(100'000)) == 0);
+}
+
+TEST_CASE("context: a conversation far beyond a window that nobody knows fits after the second refusal") {
+    Book book = long_work(200);  // about 70,000 tokens
+    FakeModel fake([](const json::Value& request) {
+        if (sums_up(request)) return says("so far");
+        return text_of(request).size() > 40'000 ? refuses("prompt is too long") : says("done");
+    });
+    Context context;
+    CHECK(fake.ask(context, book).text == "done");
+    CHECK(count(fake.asked, false) == 3);
 }
 
 TEST_CASE("context: one message that is too long by itself is told, not tried for ever") {
