@@ -196,6 +196,7 @@ unsigned bit_of(JailClass jail, JailFilter::Network network) {
 // The mechanism that is the whole filter; Shell's are its rows.
 std::optional<Mechanism> filter_of(JailClass jail) {
     if (jail == JailClass::File) return Mechanism::SeccompFile;
+    if (jail == JailClass::Fetch) return Mechanism::SeccompFetch;
     if (jail == JailClass::Turn) return Mechanism::SeccompTurn;
     if (jail == JailClass::Reaper) return Mechanism::SeccompReaper;
     return std::nullopt;

@@ -40,6 +40,7 @@
     X(SeccompPorts, "seccomp-ports")                /* iopl, ioperm */ \
     /* the other classes: the filter is not installed at all */ \
     X(SeccompFile, "seccomp-file") \
+    X(SeccompFetch, "seccomp-fetch") \
     X(SeccompTurn, "seccomp-turn") \
     X(SeccompReaper, "seccomp-reaper") \
     X(ForbidNewCode, "forbid-new-code")             /* of our own programs, once started */ \

@@ -23,7 +23,7 @@ SUSPECTS = {
     "seccomp-keys": "A15 audit:calls", "seccomp-handles": "A18 A15 audit:calls", "seccomp-foreign": "A11 audit:calls",
     "seccomp-memory": "A15 audit:calls", "seccomp-ldt": "A15 audit:calls", "seccomp-quota": "A15 audit:calls",
     "seccomp-machine": "A15 audit:calls", "seccomp-syslog": "A15 audit:calls", "seccomp-ports": "A15 audit:calls",
-    "seccomp-turn": "", "landlock-turn": "", "forbid-new-code": "A23", "seccomp-file": "A23", "seccomp-reaper": "A23", "no-new-privs": "A19 audit:rights",
+    "seccomp-turn": "", "landlock-turn": "", "forbid-new-code": "A23", "seccomp-file": "A23", "seccomp-fetch": "A23-fetch", "seccomp-reaper": "A23", "no-new-privs": "A19 audit:rights",
     "bounding-set": "A20 audit:rights", "capabilities": "A20 audit:rights", "ids": "audit:rights A20/agent",
     "groups": "audit:rights", "dumpable": "A23", "core-limit": "B11 audit:environment", "open-files-limit": "B11 audit:environment",
     "file-size-limit": "audit:environment", "locked-memory-limit": "audit:environment", "queue-limits": "audit:environment",
@@ -110,7 +110,7 @@ class Mutants:
                 "E7": lambda: floods.zombies(root), "E8": lambda: floods.stubborn(root), "E9": lambda: floods.busy(root),
                 "E9-share": lambda: floods.share(root), "E10": lambda: floods.io(root), "E11": lambda: floods.huge_files(root),
                 "F1": frames.paths, "F2": frames.links, "F11": frames.odd_files, "G1": frames.schema, "G6": frames.escapes,
-                "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"),
+                "B8": walls.other_names, "B10": walls.base_files, "C8": walls.proxy, "A23": lambda: walls.jailed("root"), "A23-fetch": walls.fetches,
                 "B8-hops": frames.hops, "B8-rate": frames.rate, "E2-sizes": floods.sizes, "E2-twice": floods.twice, "E9-cap": lambda: floods.capped(agent),
                 "F11-full": frames.on_full_disk, "F2-system": frames.system_link, "A7-link": walls.planted_folder, "E8-late": lambda: floods.late(root),
                 "probes": lambda: self.tried(agent), "journals": lambda: self.counted_here(agent), "B1-C2": lambda: walls.planted_and_found(), "B3-B5": lambda: walls.meet("root")}

@@ -79,28 +79,42 @@ class Hostile:
         lines = said.text.splitlines()
         need(len(lines) >= 2 and lines[0].startswith("A8 ok") and lines[1].startswith("A8+ ok"), said.text)
 
-    def jailed(self, user):
-        """A23: every process one can see has a filter and no way to new privileges; pid 1 is nobody's."""
+    def watched(self, user, tool, arguments):
+        """The kinds of process one can see while calls of `tool` run: (name, seccomp, nnp, filters, caps, uid)."""
         done = threading.Event()
-        second = self.machine.agent(self.alpha.name, self.alpha.name + "-reads")
+        second = self.machine.agent(self.alpha.name, f"{self.alpha.name}-{tool.removeprefix('web_')}")
 
-        def read_on():
-            line = 0
+        def call_on():
+            number = 0
             while not done.is_set():
-                line += 1  # the same call again and again would be taken for a loop
-                second.call("read", {"path": "attack", "offset": line, "limit": 1})
-        reader = threading.Thread(target=read_on, daemon=True)
-        reader.start()
+                number += 1  # the same call again and again would be taken for a loop
+                second.call(tool, arguments(number))
+        caller = threading.Thread(target=call_on, daemon=True)
+        caller.start()
         try:
             said = self.alpha.shell("./attack watch 4", 60, **USERS[user])
         finally:
             done.set()
-            reader.join(60)
+            caller.join(60)
             second.finish()
-        seen = re.findall(r"^seen (\S+) seccomp=(\d) nnp=(\d) filters=(\d) caps=(\S+) uid=(\d+)$", said.text, re.M)
-        need(any(name == "1" for name, *_ in seen), f"pid 1 was not seen: {said}")
-        need(any(name == "helper" for name, *_ in seen), f"the file helper was not seen: {said}")
         need("TRACED" not in said.text, f"a child of ours can be traced: {said}")
+        return re.findall(r"^seen (\S+) seccomp=(\d) nnp=(\d) filters=(\d) caps=(\S+) uid=(\d+)$", said.text, re.M)
+
+    def fetches(self):
+        """A23: what reads the web has its own filter on top of a program's, and no rights."""
+        seen = self.watched("root", "web_fetch", lambda n: {"url": f"http://nobody.invalid/{n}"})
+        # One that is only on its way to its first filter is seen too.
+        fetching = [each for each in seen if each[:2] == ("helper", "2")]
+        need(fetching, f"no child that fetches was seen: {seen}")
+        need(all(int(caps, 16) == 0 and uid == "65534" for *_, caps, uid in fetching), f"it has rights: {fetching}")
+        need(any(each[1:4] == ("2", "1", "2") for each in fetching), f"it lacks its filter: {fetching}")
+        return f"{len(fetching)} states of one"
+
+    def jailed(self, user):
+        """A23: every process one can see has a filter and no way to new privileges; pid 1 is nobody's."""
+        seen = self.watched(user, "read", lambda n: {"path": "attack", "offset": n, "limit": 1})
+        need(any(name == "1" for name, *_ in seen), f"pid 1 was not seen: {seen}")
+        need(any(name == "helper" for name, *_ in seen), f"the file helper was not seen: {seen}")
         # The helper has a second one: no new code once it has started.
         for name, filters in (("1", "1"), ("helper", "2"), ("program", "1")):
             # A child that is only on its way to its filter is seen too; it must not be all there is.
@@ -312,6 +326,7 @@ class Hostile:
             self.rows.run(f"B1-C2/{user}", self.canaries, user)
             self.rows.run(f"B3-B5/{user}", self.meet, user)
             self.rows.run(f"B3-B5+/{user}", self.meet_twin, user)
+        self.rows.run("A23-fetch", self.fetches)
         self.rows.run("A7-link", self.planted_folder)
         self.rows.run("B1-C2+", self.canaries_twin)
         self.rows.run("B8", self.other_names)
