@@ -40,7 +40,7 @@ loop() {
         cd "$scratch/run.$2/work"
         ulimit -v 1000000 -c 0
         exec "${as[@]}" env -i PATH="$PATH" HOME="$scratch/run.$2" LANG=C.UTF-8 "$variable=$model_key" \
-            timeout 120 "$scratch/peacrabd" ask --plain "${options[@]}" --model noise --model-url "$url" 'go on'
+            timeout 300 "$scratch/peacrabd" ask --plain "${options[@]}" --model noise --model-url "$url" 'go on'
     ) || code=$?
     echo "$code" >"$scratch/$2.code"
 }
