@@ -18,22 +18,9 @@
 
 #include "cell.h"
 #include "error.h"
+#include "folder.h"
 
 namespace peacrab::test {
-
-class Folder {
-  public:
-    explicit Folder(const std::string& in = "/tmp") : path(in + "/peacrab-test-XXXXXX") {
-        if (!::mkdtemp(path.data())) throw ErrnoError("test: mkdtemp");
-        ::chmod(path.c_str(), 0755);
-    }
-    Folder(const Folder&) = delete;
-    ~Folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path, ignored);
-    }
-    std::string path;
-};
 
 // "/" of this machine, without what is mounted beneath it. It is read-only before it can be seen,
 // and its mount point is only ever removed by rmdir: nothing can go wrong in a way that deletes it.

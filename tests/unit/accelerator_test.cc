@@ -7,20 +7,13 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "../support/folder.h"
 #include "os.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 
 namespace {
-
-struct TemporaryFolder {
-    std::string path;
-    TemporaryFolder() {
-        char name[] = "/tmp/peacrab-accelerator-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~TemporaryFolder() { std::filesystem::remove_all(path); }
-};
 
 KvmFacts open_facts() {
     KvmFacts facts;
@@ -84,7 +77,7 @@ TEST_CASE("accelerator: a device that is no KVM is refused by the probe, not a c
 }
 
 TEST_CASE("accelerator: a verdict is remembered, and forgotten when anything differs") {
-    const TemporaryFolder folder;
+    const Folder folder;
     AcceleratorOptions options;
     options.device = "/dev/null";
     options.vmm = "/bin/true";

@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "../support/folder.h"
 #include "../support/loopback_server.h"
 #include "context/facts.h"
 #include "context/models.h"
@@ -20,13 +21,7 @@ using namespace peacrab::test;
 
 namespace {
 
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-context-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+struct JournalFolder : Folder {
     std::string file() const { return path + "/j.db"; }
 };
 
@@ -705,7 +700,7 @@ TEST_CASE("context: random work, summed up wherever it comes to it, never breaks
 }
 
 TEST_CASE("journal: a summary and its undoing are kept, and nothing of what was said is lost") {
-    Folder folder;
+    JournalFolder folder;
     {
         Journal journal(folder.file(), Durability::ProcessCrash);
         CHECK_FALSE(undo_summary(journal, "t1"));
@@ -727,7 +722,7 @@ TEST_CASE("journal: a summary and its undoing are kept, and nothing of what was 
 }
 
 TEST_CASE("journal: one of the version before opens, and is of this version then") {
-    Folder folder;
+    JournalFolder folder;
     {
         Database old(folder.file(), Durability::ProcessCrash);
         old.run("CREATE TABLE entries(seq INTEGER PRIMARY KEY, turn TEXT NOT NULL, kind TEXT NOT NULL, "

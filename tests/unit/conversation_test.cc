@@ -5,22 +5,18 @@
 #include <cstdlib>
 
 #include "context/compaction.h"
+#include "../support/folder.h"
 #include "context/view.h"
 #include "error.h"
 #include "os.h"
 #include "sessions/work.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 
 namespace {
 
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-conversation-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+struct JournalFolder : Folder {
     std::string file(const std::string& name = "s1") const { return path + "/" + name + ".db"; }
 };
 
@@ -98,7 +94,7 @@ Worked work(json::Value frame) {
     }
 }
 
-json::Value frame(const Folder& folder, const std::string& what, json::Value undone = json::Value::array()) {
+json::Value frame(const JournalFolder& folder, const std::string& what, json::Value undone = json::Value::array()) {
     return json::Value::object({{"type", "work"},
                                 {"what", what},
                                 {"agent", "main"},
@@ -110,7 +106,7 @@ json::Value frame(const Folder& folder, const std::string& what, json::Value und
 }  // namespace
 
 TEST_CASE("conversation: turns are taken back from the newest on, and what is said then stands") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     fill(journal);
     CHECK(texts(conversation(journal, nullptr)) == "in t1|a|in t2|a|in t3|a|");
@@ -134,7 +130,7 @@ TEST_CASE("conversation: turns are taken back from the newest on, and what is sa
 }
 
 TEST_CASE("conversation: a turn of which nothing was written needs no entry") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     fill(journal);
     const json::Value undone = names({"t9", "t8"});
@@ -143,7 +139,7 @@ TEST_CASE("conversation: a turn of which nothing was written needs no entry") {
 }
 
 TEST_CASE("conversation: with its turn a summary is taken back; undoing a summary alone outlives it") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     fill(journal);
     journal.append({summed_up(4, "t4"), said("in t4", "t4")});
@@ -168,7 +164,7 @@ TEST_CASE("view: a damaged rewind hides nothing") {
 }
 
 TEST_CASE("export: a line an entry, with what was taken back marked; Markdown without it") {
-    Folder folder;
+    JournalFolder folder;
     {
         Journal journal(folder.file(), Durability::ProcessCrash);
         fill(journal);
@@ -202,7 +198,7 @@ TEST_CASE("export: a line an entry, with what was taken back marked; Markdown wi
 }
 
 TEST_CASE("export: long ones come in parts, whole letters each") {
-    Folder folder;
+    JournalFolder folder;
     std::string text;
     for (int n = 0; n < 200'000; ++n) text += "ü";
     { Journal(folder.file(), Durability::ProcessCrash).append({said(text, "t1"), said("end", "t1")}); }
@@ -215,7 +211,7 @@ TEST_CASE("export: long ones come in parts, whole letters each") {
 }
 
 TEST_CASE("export: of a damaged journal what can be read, and that it is damaged") {
-    Folder folder;
+    JournalFolder folder;
     {
         Journal journal(folder.file(), Durability::PowerLoss);
         for (int n = 0; n < 60; ++n) journal.append(said("entry " + std::to_string(n) + std::string(3000, 'x'), "t1"));
@@ -236,7 +232,7 @@ TEST_CASE("export: of a damaged journal what can be read, and that it is damaged
 }
 
 TEST_CASE("export: a session in which nothing was said is told, and no file is made") {
-    Folder folder;
+    JournalFolder folder;
     json::Value asked = frame(folder, "export");
     asked.set("form", "md");
     CHECK(work(asked).why == "nothing has been said in this session yet");
@@ -244,7 +240,7 @@ TEST_CASE("export: a session in which nothing was said is told, and no file is m
 }
 
 TEST_CASE("fork: what stands is copied, what goes on in the one is not in the other") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     fill(journal);
     json::Value asked = frame(folder, "copy", names({"t3"}));
@@ -260,7 +256,7 @@ TEST_CASE("fork: what stands is copied, what goes on in the one is not in the ot
 }
 
 TEST_CASE("uncompact: the newest summary is out of force, and that there is none is told") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     fill(journal);
     CHECK(work(frame(folder, "uncompact")).why == "there is no summary to take back");

@@ -13,25 +13,17 @@
 #include <filesystem>
 #include <string>
 
+#include "../support/folder.h"
 #include "error.h"
 #include "files/tree.h"
 #include "json.h"
 #include "tools.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/dir-test-XXXXXX";
-        REQUIRE(::mkdtemp(name));
-        path = name;
-    }
-    ~Folder() { fs::remove_all(path); }
-};
 
 // The warden's part: one request before, one verdict behind. `dies`: bytes after which the stream ends.
 class LocalLink : public FilesLink {

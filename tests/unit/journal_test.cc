@@ -10,19 +10,15 @@
 #include <map>
 #include <random>
 
+#include "../support/folder.h"
 #include "os.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 
 namespace {
 
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-journal-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+struct JournalFolder : Folder {
     std::string file() const { return path + "/s1.db"; }
 };
 
@@ -36,7 +32,7 @@ Entry answered(const std::string& text) {
 }
 
 // One file without a log, of about 60 pages; each text says which entry it is.
-std::string whole_file(const Folder& folder) {
+std::string whole_file(const JournalFolder& folder) {
     {
         Journal journal(folder.file(), Durability::PowerLoss);
         for (int n = 1; n <= 100; ++n)
@@ -47,7 +43,7 @@ std::string whole_file(const Folder& folder) {
     return read_file(folder.file(), MiB(4));
 }
 
-void put(const Folder& folder, const std::string& bytes) {
+void put(const JournalFolder& folder, const std::string& bytes) {
     for (const char* of : {"", "-wal", "-shm", ".damaged", ".damaged-wal"})
         (void)::unlink((folder.file() + of).c_str());
     write_file_atomic(folder.file(), bytes, 0600);
@@ -60,7 +56,7 @@ std::string text_of(const Entry& entry) {
 }  // namespace
 
 TEST_CASE("journal: of a damaged file what can be read is read and said, and the conversation goes on") {
-    Folder folder;
+    JournalFolder folder;
     const std::string whole = whole_file(folder);
     std::mt19937 random(7);
     size_t damaged = 0, read = 0;
@@ -103,7 +99,7 @@ TEST_CASE("journal: of a damaged file what can be read is read and said, and the
 }
 
 TEST_CASE("journal: what is behind a broken place is read from the end") {
-    Folder folder;
+    JournalFolder folder;
     std::string bytes = whole_file(folder);
     const size_t at = bytes.find("entry 51 ");
     REQUIRE(at != std::string::npos);
@@ -123,7 +119,7 @@ TEST_CASE("journal: what is behind a broken place is read from the end") {
 }
 
 TEST_CASE("journal: a file that is none is put aside, and a new one begun") {
-    Folder folder;
+    JournalFolder folder;
     put(folder, std::string(10'000, 'z'));
     {
         Journal journal(folder.file(), Durability::ProcessCrash);
@@ -139,10 +135,10 @@ TEST_CASE("journal: a file that is none is put aside, and a new one begun") {
 }
 
 TEST_CASE("journal: one that was made anew is put in its place by whoever comes next") {
-    Folder folder;
+    JournalFolder folder;
     (void)whole_file(folder);
     {
-        Folder other;
+        JournalFolder other;
         { Journal(other.file(), Durability::PowerLoss).append(said("saved")); }
         Database(other.file(), Durability::PowerLoss).run("PRAGMA wal_checkpoint(TRUNCATE)");
         write_file_atomic(folder.file() + ".rebuilt", read_file(other.file(), MiB(1)), 0600);
@@ -156,7 +152,7 @@ TEST_CASE("journal: one that was made anew is put in its place by whoever comes 
 }
 
 TEST_CASE("journal: an entry that is none is left out and counted, the others are read") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     journal.append(said("one"));
     Database file(folder.file(), Durability::ProcessCrash);
@@ -178,7 +174,7 @@ TEST_CASE("journal: an entry that is none is left out and counted, the others ar
 }
 
 TEST_CASE("journal: a table that leads astray is no journal, and nothing is endless") {
-    Folder folder;
+    JournalFolder folder;
     {
         Database file(folder.file(), Durability::ProcessCrash);
         file.run("CREATE TABLE base(x);"
@@ -192,7 +188,7 @@ TEST_CASE("journal: a table that leads astray is no journal, and nothing is endl
 }
 
 TEST_CASE("journal: a table with other rules than ours is read, and not written to") {
-    Folder folder;
+    JournalFolder folder;
     std::string bytes = whole_file(folder);
     const std::string ours = "outcome TEXT NOT NULL", other = "outcome BLOB NOT NULL";
     bytes.replace(bytes.find(ours), ours.size(), other);
@@ -210,7 +206,7 @@ TEST_CASE("journal: a table with other rules than ours is read, and not written 
 }
 
 TEST_CASE("journal: a copy keeps places and times") {
-    Folder folder;
+    JournalFolder folder;
     Journal journal(folder.file(), Durability::ProcessCrash);
     journal.append({said("one"), answered("two"), said("three")});
     std::vector<Entry> entries = journal.entries();

@@ -9,25 +9,14 @@
 
 #include <cstdlib>
 
+#include "../support/folder.h"
 #include "error.h"
 
 using namespace peacrab;
-
-namespace {
-
-struct TemporaryFolder {
-    std::string path;
-    TemporaryFolder() {
-        char name[] = "/tmp/peacrab-test-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~TemporaryFolder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
-};
-
-}  // namespace
+using namespace peacrab::test;
 
 TEST_CASE("os: a file is replaced whole or not at all, and its mode is the one asked for") {
-    TemporaryFolder folder;
+    Folder folder;
     const std::string file = folder.path + "/f";
     write_file_atomic(file, "one", 0600);
     write_file_atomic(file, "two", 0600);
@@ -113,7 +102,7 @@ TEST_CASE("os: of what is longer than its bound one byte more is read, and no fu
 }
 
 TEST_CASE("os: a real path has no links in it; what is not there has none") {
-    TemporaryFolder folder;
+    Folder folder;
     make_directories(folder.path + "/a/b");
     REQUIRE(::symlink("a/b", (folder.path + "/link").c_str()) == 0);
     CHECK(real_path(folder.path + "/link/../b/.") == folder.path + "/a/b");
@@ -135,7 +124,7 @@ TEST_CASE("os: within a folder is what lies beneath it, not what only begins lik
 }
 
 TEST_CASE("os: what is opened keeps to how it may be resolved") {
-    TemporaryFolder folder;
+    Folder folder;
     make_directories(folder.path + "/a");
     write_file_atomic(folder.path + "/f", "f", 0600);
     REQUIRE(::symlink("../f", (folder.path + "/a/up").c_str()) == 0);

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "../support/folder.h"
 #include "error.h"
 #include "guest_main.h"
 #include "json.h"
@@ -16,6 +17,7 @@
 #include "skills/folders.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 namespace fs = std::filesystem;
 
 int peacrab::test::run_tests(int argc, char** argv) {
@@ -23,16 +25,6 @@ int peacrab::test::run_tests(int argc, char** argv) {
 }
 
 namespace {
-
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-test-XXXXXX";
-        REQUIRE(::mkdtemp(name));
-        path = name;
-    }
-    ~Folder() { fs::remove_all(path); }
-};
 
 std::string archive(const std::vector<std::pair<std::string, std::string>>& files) {
     std::string out;

@@ -8,23 +8,18 @@
 #include <filesystem>
 #include <map>
 
+#include "../support/folder.h"
 #include "error.h"
 #include "os.h"
 #include "protocols/tar.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 namespace fs = std::filesystem;
 
 namespace {
 
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-test-XXXXXX";
-        REQUIRE(::mkdtemp(name));
-        path = name;
-    }
-    ~Folder() { fs::remove_all(path); }
+struct PersonFolder : Folder {
     void file(const std::string& name, const std::string& text, mode_t mode = 0644) const {
         fs::create_directories(fs::path(path + "/" + name).parent_path());
         write_file_atomic(path + "/" + name, text, mode);
@@ -61,7 +56,7 @@ bool warned(const Pack& pack, const std::string& part) {
 }  // namespace
 
 TEST_CASE("skill folders: the person's skill wins over the bundled one of the same name, and comes first") {
-    const Folder folder;
+    const PersonFolder folder;
     folder.file("own/b/SKILL.md", "mine");
     folder.file("own/README", "beside them");
     folder.file("bundled/a/SKILL.md", "theirs");
@@ -81,7 +76,7 @@ TEST_CASE("skill folders: the person's skill wins over the bundled one of the sa
 }
 
 TEST_CASE("skill folders: where there is nothing, an empty archive") {
-    const Folder folder;
+    const PersonFolder folder;
     const Pack pack = find_pack(folder.places());
     CHECK(pack.skills.empty());
     CHECK(contents(pack).empty());
@@ -89,7 +84,7 @@ TEST_CASE("skill folders: where there is nothing, an empty archive") {
 }
 
 TEST_CASE("skill folders: no link is followed and nothing but files is packed") {
-    const Folder folder;
+    const PersonFolder folder;
     folder.file("secret", "key");
     folder.file("own/a/SKILL.md", "a");
     fs::create_symlink(folder.path + "/secret", folder.path + "/own/a/link");
@@ -108,7 +103,7 @@ TEST_CASE("skill folders: no link is followed and nothing but files is packed") 
 }
 
 TEST_CASE("skill folders: what does not fit is left out whole, and the rest is there") {
-    const Folder folder;
+    const PersonFolder folder;
     folder.file("own/big/SKILL.md", "x");
     folder.file("own/big/a", std::string(kMaxPacked.count / 2, 'a'));
     folder.file("own/big/b", std::string(kMaxPacked.count / 2, 'b'));
@@ -123,7 +118,7 @@ TEST_CASE("skill folders: what does not fit is left out whole, and the rest is t
 }
 
 TEST_CASE("skill folders: the mark changes with what is packed, and the bytes only with contents") {
-    const Folder folder;
+    const PersonFolder folder;
     folder.file("own/a/SKILL.md", "one");
     const Pack before = find_pack(folder.places());
     const std::string bytes = packed(before);

@@ -7,21 +7,17 @@
 
 #include <cstdlib>
 
+#include "../support/folder.h"
 #include "error.h"
 #include "sessions/journal.h"
 #include "os.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 
 namespace {
 
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/peacrab-store-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { [[maybe_unused]] int r = std::system(("rm -rf " + path).c_str()); }
+struct StoreFolder : Folder {
     std::string file() const { return path + "/w.db"; }
 };
 
@@ -36,7 +32,7 @@ Entry assistant(const std::string& text) {
 }  // namespace
 
 TEST_CASE("store: a message is known by channel and id, and only there") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const SessionRow session = store.current_session("main", "terminal");
     const int64_t turn = store.begin_turn(session.id);
@@ -48,7 +44,7 @@ TEST_CASE("store: a message is known by channel and id, and only there") {
 }
 
 TEST_CASE("store: a session is kept until a new one is begun") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const int64_t first = store.current_session("main", "terminal").id;
     CHECK(store.current_session("main", "terminal").id == first);
@@ -61,7 +57,7 @@ TEST_CASE("store: a session is kept until a new one is begun") {
 }
 
 TEST_CASE("store: events come back in order with their seq, after what was seen") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const int64_t session = store.current_session("main", "terminal").id;
     for (int i = 0; i < 3; ++i) {
@@ -87,7 +83,7 @@ TEST_CASE("store: events come back in order with their seq, after what was seen"
 }
 
 TEST_CASE("store: a call that was started and not done is still open after a crash") {
-    Folder folder;
+    StoreFolder folder;
     // The child commits "started" and dies without any end of its own.
     const pid_t pid = ::fork();
     if (pid == 0) {
@@ -112,7 +108,7 @@ TEST_CASE("store: a call that was started and not done is still open after a cra
 }
 
 TEST_CASE("store: what was said to an ended turn moves to the next one, in order") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const int64_t session = store.current_session("main", "terminal").id;
     const int64_t one = store.begin_turn(session);
@@ -127,7 +123,7 @@ TEST_CASE("store: what was said to an ended turn moves to the next one, in order
 }
 
 TEST_CASE("store: a journal reads back what was written, whole batches or nothing of them") {
-    Folder folder;
+    StoreFolder folder;
     {
         Journal journal(folder.file(), Durability::ProcessCrash);
         journal.append({Entry::Kind::User, "t1", {}, "hi", {}, Outcome::Failed});
@@ -145,7 +141,7 @@ TEST_CASE("store: a journal reads back what was written, whole batches or nothin
 }
 
 TEST_CASE("store: the slot of an agent is its own for ever, and a retired name begins anew") {
-    Folder folder;
+    StoreFolder folder;
     {
         WardenStore store(folder.file(), Durability::ProcessCrash);
         CHECK(store.slot("main") == 1);
@@ -178,7 +174,7 @@ TEST_CASE("store: the slot of an agent is its own for ever, and a retired name b
 }
 
 TEST_CASE("store: messages between agents are counted by route, and hops by turn") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const int64_t turn = store.begin_turn(store.current_session("b", "agent:a").id);
     store.add_message(turn, "agent:a", "m1", "x");
@@ -201,7 +197,7 @@ TEST_CASE("store: messages between agents are counted by route, and hops by turn
 }
 
 TEST_CASE("store: a file of the version before gets what is new, and keeps what it has") {
-    Folder folder;
+    StoreFolder folder;
     {
         WardenStore store(folder.file(), Durability::ProcessCrash);
         store.current_session("main", "terminal");
@@ -214,7 +210,7 @@ TEST_CASE("store: a file of the version before gets what is new, and keeps what 
 }
 
 TEST_CASE("store: a file of a later version is refused, not touched") {
-    Folder folder;
+    StoreFolder folder;
     {
         Database database(folder.file(), Durability::ProcessCrash);
         database.run("PRAGMA user_version = 99");
@@ -224,7 +220,7 @@ TEST_CASE("store: a file of a later version is refused, not touched") {
 }
 
 TEST_CASE("store: the warden's book is for the warden alone, also its log") {
-    Folder folder;
+    StoreFolder folder;
     write_file_atomic(folder.file(), "", 0644);
     WardenStore store(folder.file(), Durability::ProcessCrash);
     store.slot("main");
@@ -236,14 +232,14 @@ TEST_CASE("store: the warden's book is for the warden alone, also its log") {
 }
 
 TEST_CASE("store: a journal that is a link is not followed") {
-    Folder folder;
+    StoreFolder folder;
     { Journal journal(folder.path + "/real.db", Durability::ProcessCrash); }
     REQUIRE(::symlink((folder.path + "/real.db").c_str(), folder.file().c_str()) == 0);
     CHECK_THROWS_AS(Journal(folder.file(), Durability::ProcessCrash), Error);
 }
 
 TEST_CASE("store: a full disk is an error, and what was committed stays readable") {
-    Folder folder;
+    StoreFolder folder;
     Database database(folder.file(), Durability::ProcessCrash);
     database.run("CREATE TABLE t(x TEXT); PRAGMA max_page_count = 8; INSERT INTO t VALUES('kept')");
     const std::string large(100'000, 'x');
@@ -254,7 +250,7 @@ TEST_CASE("store: a full disk is an error, and what was committed stays readable
 }
 
 TEST_CASE("store: what was said to turns that did not end well is told to the next, back to one that did") {
-    Folder folder;
+    StoreFolder folder;
     WardenStore store(folder.file(), Durability::ProcessCrash);
     const int64_t session = store.current_session("main", "ask").id;
     const int64_t other = store.new_session("main", "terminal").id;

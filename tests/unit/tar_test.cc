@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "../support/folder.h"
 #include "error.h"
 #include "os.h"
 
 using namespace peacrab;
+using namespace peacrab::test;
 
 namespace {
 
@@ -70,16 +72,6 @@ std::string patched(std::string archive, size_t at, std::string_view bytes) {
     archive.replace(148, 7, std::string(digits, 7));
     return archive;
 }
-
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/tar-test-XXXXXX";
-        REQUIRE(::mkdtemp(name));
-        path = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path); }
-};
 
 std::string run(const std::string& command) {
     FILE* pipe = ::popen(command.c_str(), "r");
