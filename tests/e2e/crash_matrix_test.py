@@ -6,7 +6,6 @@ model is never told something else than what happened, a message that was taken 
 breaks the protocol. And over all points, in their order, what the model then knows only grows: nothing, the
 message, a call that did not finish, its result, its own answer.
 """
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -14,15 +13,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("PEACRAB_BUILD", ROOT / "build"))
-sys.path.insert(0, str(ROOT / "tests/support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import crash_points  # noqa: E402
 import hostile_anthropic as wire  # noqa: E402
-import hostile_model as model  # noqa: E402
+from crash_points import KILLER  # noqa: E402
 
 FIRST, SECOND = "leave a trace, please", "what became of it?"
 # What the model may know when the person is back, and how often the call may have run by then.
@@ -129,31 +125,11 @@ def one(scratch, port, killer, number):
 
 
 def main():
-    killer = BUILD / "tests/support/kill_at"
-    if not killer.exists():
-        print("tests/support/kill_at is not built")
-        return 77
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="peacrab-matrix."))
-    wire.SCENARIOS["trace"] = answer
-    server = model.Server(0, None)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        scratch.chmod(0o711)
-        shutil.copy(BUILD / "runtime/peacrabd", scratch / "peacrabd")
-        port = server.server_address[1]
-        whole = Place(scratch, port, "whole").run(FIRST, [str(killer), "0"])
-        words = whole.stdout.strip().splitlines()[-1].split()
-        assert words[0] == "ended" and words[2] == "0", f"without a kill: {whole.stdout} {whole.stderr}"
-        points = range(1, int(words[1]) + 1)
-        with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-            rows = [row for row in pool.map(lambda n: one(scratch, port, str(killer), n), points) if row]
-        assert not server.violations, server.violations
-    finally:
-        server.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+    with crash_points.stage("trace", answer) as (scratch, port):
+        count = crash_points.steps_of(Place(scratch, port, "whole").run(FIRST, [KILLER, "0"]))
+        rows = crash_points.at_each(count, lambda n: one(scratch, port, KILLER, n))
     states = [KNOWS.index(state) for _, state in rows]
-    table = "\n".join(f"  {number:4} {file:24} {state}" for number, (file, state) in zip(points, rows))
-    assert len(rows) > 0.8 * len(points), f"{len(rows)} of {len(points)} points were met"
+    table = "\n".join(f"  {number:4} {file:24} {state}" for number, (file, state) in enumerate(rows, 1))
     # Each point is a run of its own, in which warden and turn are a few steps ahead of each other or not.
     shrinks = [n for n in range(len(states)) if states[n] < max(states[:max(0, n - SLACK)], default=0)]
     assert not shrinks, f"what is known shrinks:\n{table}"

@@ -5,19 +5,17 @@ comes back and says one thing. Asserted for each point: a question that was show
 what was said, as the result of its call; one that was not is reported as not finished and never shown; in either
 case no request breaks the protocol. The same for the run that answers: its answer is told once, however it ended.
 """
-import concurrent.futures
 import json
-import os
 import pathlib
 import shutil
 import sys
-import tempfile
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import crash_matrix_test as matrix  # noqa: E402
-from crash_matrix_test import BUILD, model, wire  # noqa: E402
+import crash_points  # noqa: E402
+import hostile_anthropic as wire  # noqa: E402
+from crash_points import KILLER  # noqa: E402
 
 FIRST, ANSWER, LAST = "ask me, please", "the second one", "what became of it?"
 EVENTS = "SELECT count(*) FROM events WHERE frame LIKE '{\"type\":\"question\"%'"
@@ -94,36 +92,14 @@ def answering(scratch, port, killer, number):
 
 
 def main():
-    killer = BUILD / "tests/support/kill_at"
-    if not killer.exists():
-        print("tests/support/kill_at is not built")
-        return 77
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="peacrab-question."))
-    wire.SCENARIOS["asks"] = answer
-    server = model.Server(0, None)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        scratch.chmod(0o711)
-        shutil.copy(BUILD / "runtime/peacrabd", scratch / "peacrabd")
-        port = server.server_address[1]
+    states = {}
+    with crash_points.stage("asks", answer) as (scratch, port):
         place = matrix.Place(scratch, port, "whole", "asks")
-        steps = []
-        for words, code in ((FIRST, "3"), (ANSWER, "0")):
-            said = place.run(words, [str(killer), "0"]).stdout.strip().splitlines()[-1].split()
-            assert said[0] == "ended" and said[2] == code, f"without a kill, '{words}': {said}"
-            steps.append(int(said[1]))
-        states = {}
-        with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-            for one, count in ((asking, steps[0]), (answering, steps[1])):
-                rows = pool.map(lambda n, one=one: one(scratch, port, str(killer), n), range(1, count + 1))
-                met = [state for state in rows if state]
-                assert len(met) > 0.8 * count, f"{len(met)} of {count} points were met"
-                for state in met:
-                    states[state] = states.get(state, 0) + 1
-        assert not server.violations, server.violations
-    finally:
-        server.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        steps = [crash_points.steps_of(place.run(words, [KILLER, "0"]), code)
+                 for words, code in ((FIRST, "3"), (ANSWER, "0"))]
+        for one, count in zip((asking, answering), steps):
+            for state in crash_points.at_each(count, lambda n, one=one: one(scratch, port, KILLER, n)):
+                states[state] = states.get(state, 0) + 1
     assert len(states) == 4, f"not every outcome was met: {states}"
     print("ok: " + ", ".join(f"{count} {state}" for state, count in states.items()))
     return 0

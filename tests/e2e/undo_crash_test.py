@@ -6,22 +6,18 @@ stands whole or is gone whole; when it was said to be taken back it is gone; wha
 export says the same as the model is shown; no request breaks the protocol. Both outcomes are met, and once it is gone
 it is gone at every later point.
 """
-import concurrent.futures
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("PEACRAB_BUILD", ROOT / "build"))
-sys.path.insert(0, str(ROOT / "tests/support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import crash_points  # noqa: E402
 import hostile_anthropic as wire  # noqa: E402
-import hostile_model as model  # noqa: E402
+from crash_points import KILLER  # noqa: E402
 
 FIRST, SECOND, THIRD, LAST = "the first wish", "a wish to take back", "the wish after it", "what do you know?"
 SLACK = 8
@@ -97,36 +93,16 @@ def one(scratch, port, killer, before, number):
 
 
 def main():
-    killer = BUILD / "tests/support/kill_at"
-    if not killer.exists():
-        print("tests/support/kill_at is not built")
-        return 77
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="peacrab-undo."))
-    wire.SCENARIOS["back"] = answer
-    server = model.Server(0, None)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        scratch.chmod(0o711)
-        shutil.copy(BUILD / "runtime/peacrabd", scratch / "peacrabd")
-        port = server.server_address[1]
+    with crash_points.stage("back", answer) as (scratch, port):
         before = Place(scratch, port, "before")
         for wish in (FIRST, SECOND):
             done = before.run("ask", "--continue", wish)
             assert done.returncode == 0, done.stderr
             time.sleep(1)  # its warden leaves a moment after it
-        whole = Place(scratch, port, "whole", before).run("chat", before=[str(killer), "0"], lines=f"/undo\n{THIRD}\n")
-        words = whole.stdout.strip().splitlines()[-1].split()
-        assert words[0] == "ended" and words[2] == "0", f"without a kill: {whole.stdout} {whole.stderr}"
+        whole = Place(scratch, port, "whole", before).run("chat", before=[KILLER, "0"], lines=f"/undo\n{THIRD}\n")
+        count = crash_points.steps_of(whole)
         assert "taken back: " + SECOND in whole.stdout and not stands("back.whole"), whole.stdout
-        points = range(1, int(words[1]) + 1)
-        with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-            rows = list(pool.map(lambda n: one(scratch, port, str(killer), before, n), points))
-        assert not server.violations, server.violations
-    finally:
-        server.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-    met = [row for row in rows if row is not None]
-    assert len(met) > 0.8 * len(points), f"{len(met)} of {len(points)} points were met"
+        met = crash_points.at_each(count, lambda n: one(scratch, port, KILLER, before, n))
     assert True in met and False in met, f"not both outcomes were met: {met}"
     # Each point is a run of its own, a few steps ahead or behind.
     first_gone = met.index(False)
