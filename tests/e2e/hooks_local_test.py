@@ -8,30 +8,19 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from pty_driver import PEACRABD, Home, need  # noqa: E402
+from local_place import LocalPlace  # noqa: E402
+from pty_driver import PEACRABD, need  # noqa: E402
 from scripted_model import Model  # noqa: E402
 
-UID = 65534 if os.geteuid() == 0 else None
 
-
-class Place:
+class Place(LocalPlace):
     def __init__(self, model):
-        self.model, self.home = model, Home()
-        self.program = os.path.join(self.home.path, "peacrabd")
-        shutil.copy(PEACRABD, self.program)
-        os.chmod(self.program, 0o755)
-        self.home.env["ANTHROPIC_API_KEY"] = "sk-test"
-        self.home.env["XDG_CACHE_HOME"] = os.path.join(self.home.path, "cache")
-        os.mkdir(self.home.env["XDG_CACHE_HOME"])
-        self.config = pathlib.Path(self.home.env["XDG_CONFIG_HOME"]) / "peacrab"
+        super().__init__(model)
         (self.config / "hooks").mkdir(parents=True)
-        self.work = pathlib.Path(self.home.path) / "work"
-        self.work.mkdir()
 
     def hooks(self, rows, **programs):
         (self.config / "config.yaml").write_text(rows and "hooks:\n" + rows)
@@ -39,17 +28,6 @@ class Place:
             path = self.config / "hooks" / name
             path.write_text(text)
             path.chmod(0o755)
-
-    def ask(self, *steps):
-        self.model.plays(*steps, "done")
-        if UID is not None:
-            subprocess.run(["chown", "-Rh", str(UID), self.home.path], check=True)
-        as_user = {} if UID is None else {"user": UID, "group": UID, "extra_groups": []}
-        run = subprocess.run([self.program, "ask", "--plain", "--model", "scripted", "--model-url", self.model.url, "go"],
-                             cwd=self.work, env=self.home.env, capture_output=True, text=True, timeout=100,
-                             stdin=subprocess.DEVNULL, check=False, **as_user)
-        need(run.returncode == 0, f"ask ended with {run.returncode}: {run.stderr}")
-        return [self.model.results(i)[0] for i in range(1, len(steps) + 1)]
 
 
 def shell(command):

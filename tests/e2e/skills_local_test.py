@@ -5,32 +5,17 @@ what is edited is there at the next turn, and what is not allowed or not usable 
 """
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from pty_driver import PEACRABD, Home, need  # noqa: E402
+from local_place import UID, LocalPlace  # noqa: E402
+from pty_driver import PEACRABD, need  # noqa: E402
 from scripted_model import Model  # noqa: E402
 
-UID = 65534 if os.geteuid() == 0 else None
 
-
-class Place:
-    def __init__(self, model):
-        self.model, self.home = model, Home()
-        self.untouched = False  # nothing is given to the user again, which would make every file look edited
-        self.program = os.path.join(self.home.path, "peacrabd")
-        shutil.copy(PEACRABD, self.program)
-        os.chmod(self.program, 0o755)
-        self.home.env["ANTHROPIC_API_KEY"] = "sk-test"
-        self.home.env["XDG_CACHE_HOME"] = os.path.join(self.home.path, "cache")
-        os.mkdir(self.home.env["XDG_CACHE_HOME"])
-        self.config = pathlib.Path(self.home.env["XDG_CONFIG_HOME"]) / "peacrab"
-        self.work = pathlib.Path(self.home.path) / "work"
-        self.work.mkdir()
-
+class Place(LocalPlace):
     def skill(self, name, text, **files):
         folder = self.config / "skills" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,29 +25,6 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
             path.chmod(0o755)
-
-    def ask(self, *steps):
-        """The script is played; gives the results of the calls."""
-        self.model.plays(*steps, "done")
-        if UID is not None and not self.untouched:
-            subprocess.run(["chown", "-Rh", str(UID), self.home.path], check=True)
-        as_user = {} if UID is None else {"user": UID, "group": UID, "extra_groups": []}
-        run = subprocess.run([self.program, "ask", "--plain", "--model", "scripted", "--model-url", self.model.url, "go"],
-                             cwd=self.work, env=self.home.env, capture_output=True, text=True, timeout=60,
-                             stdin=subprocess.DEVNULL, check=False, **as_user)
-        need(run.returncode == 0, f"ask ended with {run.returncode}: {run.stderr}")
-        self.said = run.stderr
-        return [self.model.results(i)[0] for i in range(1, len(steps) + 1)]
-
-
-def catalogue(place):
-    """{name: description} and the folder, from the system prompt."""
-    text = place.model.system()
-    found = re.search(r"read (/\S+)/NAME/SKILL\.md", text)
-    if not found:
-        return {}, None
-    lines = text[found.end():].split("\n")[1:]
-    return dict(line.split(": ", 1) for line in lines if ": " in line), found.group(1)
 
 
 def front(description):
@@ -75,7 +37,7 @@ def main():
     place = Place(Model())
 
     place.ask()
-    need(catalogue(place) == ({}, None), "without a skill nothing of it is in the prompt: " + place.model.system())
+    need(place.model.catalogue() == ({}, None), "without a skill nothing of it is in the prompt: " + place.model.system())
     need("kill" not in place.model.system(), "nor the word")
     print("ok: without any skill nothing of it is in the prompt")
 
@@ -85,7 +47,7 @@ def main():
     (place.config / "skills" / "link").symlink_to("/etc")
     (place.config / "skills" / "one" / "secret").symlink_to(place.config / "config.yaml")
     place.ask()
-    skills, folder = catalogue(place)
+    skills, folder = place.model.catalogue()
     need(skills == {"one": "the first of them", "bent": "Use it: always"}, f"the catalogue is {skills}")
     body, ran, listed, written, moved = place.ask(
         ("read", {"path": f"{folder}/one/SKILL.md"}),
@@ -104,17 +66,17 @@ def main():
 
     place.skill("one", front("the first, edited"))
     place.ask()
-    skills, edited = catalogue(place)
+    skills, edited = place.model.catalogue()
     need(skills["one"] == "the first, edited" and edited != folder, f"an edited skill is told of: {skills}")
     shutil.rmtree(place.config / "skills" / "bent")
     place.ask()
-    need("bent" not in catalogue(place)[0], "a removed skill is gone")
+    need("bent" not in place.model.catalogue()[0], "a removed skill is gone")
     print("ok: what was edited or removed is so at the next turn")
 
     place.skill("many", front("a" * 500), **{f"f{i}": "" for i in range(3000)})
     place.ask()
-    need(set(catalogue(place)[0]) == {"one"}, f"one with too many files is left out: {catalogue(place)[0]}")
-    need(set(catalogue(place)[0]) == {"one"}, "and the others stay")
+    need(set(place.model.catalogue()[0]) == {"one"}, f"one with too many files is left out: {place.model.catalogue()[0]}")
+    need(set(place.model.catalogue()[0]) == {"one"}, "and the others stay")
     shutil.rmtree(place.config / "skills" / "many")
     for i in range(150):
         place.skill(f"s{i}", front("word " * 100))
@@ -126,9 +88,9 @@ def main():
     place.untouched = True
     shelf = pathlib.Path(place.home.env["XDG_CACHE_HOME"]) / "peacrab" / "local" / "shelf"
     inode = (shelf / "kept.json").stat().st_ino
-    before = catalogue(place)
+    before = place.model.catalogue()
     place.ask()
-    need(catalogue(place) == before and (shelf / "kept.json").stat().st_ino == inode, "nothing is unpacked again")
+    need(place.model.catalogue() == before and (shelf / "kept.json").stat().st_ino == inode, "nothing is unpacked again")
     print("ok: what has not changed is used as it is there")
 
     work = place.work
@@ -136,12 +98,12 @@ def main():
     place.work = pathlib.Path(place.home.path)
     tried = place.ask(("shell", {"command": f"cd {shelf} && for f in $(find . -name SKILL.md); do "
                                             "chmod u+w $f; echo bad >$f; done; echo tried"}))
-    need(catalogue(place) == ({}, None), "where tools could write them there are none")
+    need(place.model.catalogue() == ({}, None), "where tools could write them there are none")
     need("no skills here" in place.said, f"and it is said: {place.said}")
     print("ok: where tools could write the skills there are none, and it says so")
     place.work = work
     body = place.ask(("shell", {"command": f"grep -rl bad {before[1]}; cat {before[1]}/one/SKILL.md"}))
-    need(catalogue(place) == before and "/SKILL.md\n" not in body[0] and "# Do this" in body[0],
+    need(place.model.catalogue() == before and "/SKILL.md\n" not in body[0] and "# Do this" in body[0],
          f"nor has a tool written what is used later: {tried} {body}")
     place.work = shelf
     place.model.plays("done")

@@ -6,7 +6,6 @@ told of its own alone.
 """
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import time
@@ -41,14 +40,6 @@ class Machine:
                              capture_output=True, timeout=200, stdin=subprocess.DEVNULL, check=False)
         need(run.returncode == 0, f"ask ended with {run.returncode}: {run.stderr}")
         return [self.model.results(i)[0] for i in range(1, len(steps) + 1)]
-
-    def catalogue(self):
-        text = self.model.system()
-        found = re.search(r"read (/\S+)/NAME/SKILL\.md", text)
-        if not found:
-            return {}, None
-        lines = text[found.end():].split("\n")[1:]
-        return dict(line.split(": ", 1) for line in lines if ": " in line), found.group(1)
 
 
 def hooks(machine):
@@ -95,7 +86,7 @@ def main():
     try:
         machine.skill("mine", "the first", "#!/bin/sh\necho version one\n")
         machine.ask()
-        skills, folder = machine.catalogue()
+        skills, folder = machine.model.catalogue()
         need(skills.get("mine") == "the first" and "debian-packages" in skills, f"the catalogue is {skills}")
         need(folder.startswith("/skills/"), folder)
         body, ran, written, changed = machine.ask(
@@ -113,7 +104,7 @@ def main():
         for i in range(5):
             machine.skill("mine", f"edited {i}", f"#!/bin/sh\necho version {i}\n")
             machine.ask()
-            skills, folder = machine.catalogue()
+            skills, folder = machine.model.catalogue()
             need(skills["mine"] == f"edited {i}", f"the next message after edit {i} saw {skills['mine']}")
             ran, = machine.ask(("shell", {"command": f"{folder}/mine/run.sh"}))
             need(f"version {i}" in ran, f"the edited script gave {ran}")
@@ -121,9 +112,9 @@ def main():
 
         machine.configure("agents:\n  main:\n    skills: [mine]\n  bare:\n    skills: []\n")
         machine.ask()
-        need(set(machine.catalogue()[0]) == {"mine"}, f"an agent's list counts: {machine.catalogue()[0]}")
+        need(set(machine.model.catalogue()[0]) == {"mine"}, f"an agent's list counts: {machine.model.catalogue()[0]}")
         machine.ask(agent="bare")
-        need(machine.catalogue() == ({}, None), "one without skills hears nothing of them")
+        need(machine.model.catalogue() == ({}, None), "one without skills hears nothing of them")
         print("ok: each agent is told of its own alone")
         hooks(machine)
     finally:

@@ -190,6 +190,18 @@ class Server(socketserver.ThreadingTCPServer):
                     "counts": self.counts, "connects": self.connects, "first_bytes": self.first_bytes}
 
 
+def serve(server, seconds):
+    """Prints its port, and ends by itself."""
+    timer = threading.Timer(seconds, lambda: os._exit(0))
+    timer.daemon = True
+    timer.start()
+    print(server.server_address[1], flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
@@ -203,14 +215,7 @@ def main():
         tls.load_cert_chain(options.tls_cert, options.tls_key)
         tls.set_alpn_protocols(["http/1.1"])
     server = Server(options.port, tls)
-    timer = threading.Timer(options.seconds, lambda: os._exit(0))
-    timer.daemon = True
-    timer.start()
-    print(server.server_address[1], flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
+    serve(server, options.seconds)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import hostile_anthropic as wire  # noqa: E402
@@ -85,11 +84,7 @@ def main():
     wire.SCENARIOS["obey"] = answer
     server = model.Server(options.port, None)
     server.strict = not options.any_client
-    timer = threading.Timer(options.seconds, lambda: os._exit(0))
-    timer.daemon = True
-    timer.start()
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
+    model.serve(server, options.seconds)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 Anthropic's wire. Python's standard library only."""
 import http.server
 import json
+import re
 import threading
 
 
@@ -23,6 +24,15 @@ class Model(http.server.ThreadingHTTPServer):
 
     def system(self, request=-1):
         return "".join(block["text"] for block in self.requests[request]["system"])
+
+    def catalogue(self):
+        """{name: description} of the skills, and their folder, as the model is told."""
+        text = self.system()
+        found = re.search(r"read (/\S+)/NAME/SKILL\.md", text)
+        if not found:
+            return {}, None
+        lines = text[found.end():].split("\n")[1:]
+        return dict(line.split(": ", 1) for line in lines if ": " in line), found.group(1)
 
     def results(self, request=-1):
         """Texts of the tool results that came with that request."""

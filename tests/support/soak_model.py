@@ -86,11 +86,7 @@ def main():
     server.soak = Soak(options)
     for dialect in model.DIALECTS.values():
         dialect.SCENARIOS["soak"] = server.soak
-    timer = threading.Timer(options.seconds, lambda: os._exit(0))
-    timer.daemon = True
-    timer.start()
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
+    model.serve(server, options.seconds)
 
 
 if __name__ == "__main__":
