@@ -35,12 +35,20 @@ std::string kept_file(const std::string& folder) {
     return folder + "/kept.json";
 }
 
-struct Kept {
-    std::string mark;
-    Unpacked unpacked;
-};
+// Gives what is new; false: there will be no more.
+bool read_more(Unpacking& unpacking, std::string& said) {
+    std::array<char, 65536> bytes;
+    for (;;) {
+        const std::optional<size_t> n = read_some(unpacking.answer.get(), bytes);
+        if (!n) return true;
+        if (*n == 0 || said.size() + *n > kMaxUnpackAnswer) return false;
+        said.append(bytes.data(), *n);
+    }
+}
 
-std::optional<Kept> read_kept(const std::string& folder) {
+}  // namespace
+
+std::optional<Shelf::Kept> Shelf::read_kept(const std::string& folder) {
     try {
         const std::optional<std::string> text = read_file_if_exists(kept_file(folder), Bytes{2 * kMaxUnpackAnswer});
         if (!text) return std::nullopt;
@@ -58,25 +66,12 @@ bool moved(const std::string& from, const std::string& to) {
     return errno == EEXIST || errno == ENOTEMPTY;
 }
 
-// Gives what is new; false: there will be no more.
-bool read_more(Unpacking& unpacking, std::string& said) {
-    std::array<char, 65536> bytes;
-    for (;;) {
-        const std::optional<size_t> n = read_some(unpacking.answer.get(), bytes);
-        if (!n) return true;
-        if (*n == 0 || said.size() + *n > kMaxUnpackAnswer) return false;
-        said.append(bytes.data(), *n);
-    }
-}
-
-}  // namespace
-
-Shelf::Shelf(Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {
+Shelf::Shelf(Loop& loop, Options options)
+    : loop_(loop), options_(std::move(options)), kept_(read_kept(options_.folder)) {
     make_directories(options_.folder, 0755);
-    const std::optional<Kept> kept = read_kept(options_.folder);
     for (const char* part : {"/skills", "/hooks", "/new"}) {
         make_directories(options_.folder + part, 0755);
-        if (options_.use == Options::Use::Alone) empty_folder(options_.folder + part, kept ? kept->unpacked.id : "");
+        if (options_.use == Options::Use::Alone) empty_folder(options_.folder + part, kept_ ? kept_->unpacked.id : "");
     }
     if (options_.ids && (::chmod(options_.folder.c_str(), 0711) < 0 ||
                          ::chmod((options_.folder + "/hooks").c_str(), 0700) < 0))
@@ -149,11 +144,11 @@ void Shelf::take(UniqueFd archive, std::function<void(const std::string&)> done)
 }
 
 bool Shelf::reuse(const std::string& mark) {
-    std::optional<Kept> kept = read_kept(options_.folder);
-    if (!kept || mark.empty() || kept->mark != mark) return false;
+    if (!kept_ || mark.empty() || kept_->mark != mark) return false;
     for (const char* part : {"/skills/", "/hooks/"})
-        if (::access((options_.folder + part + kept->unpacked.id).c_str(), X_OK) < 0) return false;
-    put_in_force(next_++, std::move(kept->unpacked));
+        if (::access((options_.folder + part + kept_->unpacked.id).c_str(), X_OK) < 0) return false;
+    put_in_force(next_++, std::move(kept_->unpacked));
+    kept_.reset();
     return true;
 }
 

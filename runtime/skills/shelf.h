@@ -69,8 +69,15 @@ class Shelf {
     void end(uint64_t number, const std::string& failure);
     void tidy();
 
+    struct Kept {  // by an earlier run
+        std::string mark;
+        Unpacked unpacked;
+    };
+    static std::optional<Kept> read_kept(const std::string& folder);
+
     Loop& loop_;
     Options options_;
+    std::optional<Kept> kept_;
     Unpacked now_;
     bool known_ = false;
     uint64_t newest_ = 0;  // job that is in force
