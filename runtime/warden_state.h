@@ -131,7 +131,8 @@ struct Warden::State {
     void report_interrupted();
     void interrupt(const TurnRow& turn);
     void start_turn(int64_t session, const std::string& agent, int64_t id);
-    static std::optional<TurnProcess> begin_expected(const WardenOptions& options);
+    TurnProcess begin_turn_of(const std::string& agent, const std::optional<Ids>& ids) const;
+    std::optional<TurnProcess> begin_expected() const;
     TurnProcess turn_process(const std::string& agent);
     json::Value start_frame(const RunningTurn& turn);
     std::string news_for(const std::string& agent) const;

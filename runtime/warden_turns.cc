@@ -111,22 +111,23 @@ std::string Warden::State::news_for(const std::string& agent) const {
     return found == places.end() ? "" : found->second->background.news_of_ends();
 }
 
-std::optional<TurnProcess> Warden::State::begin_expected(const WardenOptions& options) {
+TurnProcess Warden::State::begin_turn_of(const std::string& agent, const std::optional<Ids>& ids) const {
+    return begin_turn(ids, options.open_model ? TurnRoute::Given : TurnRoute::Own, agent_folder(agent) + "/sessions");
+}
+
+// While nothing but the options is there.
+std::optional<TurnProcess> Warden::State::begin_expected() const {
     if (options.expected.empty() || options.turn_ids) return std::nullopt;
-    const std::string journals = options.state + "/agents/" + options.expected + "/sessions";
-    make_directories(journals);
+    make_directories(agent_folder(options.expected) + "/sessions");
     use_mechanisms_of(options.expected);
-    return begin_turn({}, options.open_model ? TurnRoute::Given : TurnRoute::Own, journals);
+    return begin_turn_of(options.expected, {});
 }
 
 TurnProcess Warden::State::turn_process(const std::string& agent) {
-    if (expected && agent == options.expected) {
-        TurnProcess begun = std::move(*expected);
-        expected.reset();
-        return started(std::move(begun));
-    }
-    return spawn_turn(turn_ids(agent), options.open_model ? TurnRoute::Given : TurnRoute::Own,
-                      agent_folder(agent) + "/sessions");
+    if (!expected || agent != options.expected) return started(begin_turn_of(agent, turn_ids(agent)));
+    TurnProcess begun = std::move(*expected);
+    expected.reset();
+    return started(std::move(begun));
 }
 
 void Warden::State::start_turn(int64_t session, const std::string& agent, int64_t id) {
