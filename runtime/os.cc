@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -220,6 +221,8 @@ void write_file_atomic(const std::string& path, std::string_view text, mode_t mo
 }
 
 void make_directories(const std::string& path, mode_t mode) {
+    struct stat there;
+    if (::stat(path.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) return;
     for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
         const std::string part = path.substr(0, slash);
         if (::mkdir(part.c_str(), mode) < 0 && errno != EEXIST) {
@@ -279,7 +282,7 @@ std::optional<size_t> read_some(int fd, std::span<char> into) {
 
 std::string read_all(int fd, size_t most) {
     std::string text;
-    std::vector<char> buffer(65536);
+    std::array<char, 16384> buffer;
     while (text.size() <= most) {
         const size_t room = std::min(buffer.size() - 1, most - text.size()) + 1;
         const size_t n = read_some(fd, std::span(buffer).first(room)).value_or(0);

@@ -24,6 +24,7 @@ namespace {
 
 constexpr int64_t kWardenVersion = 3;
 constexpr size_t kMostIdle = 48;  // statements that are kept prepared
+constexpr int64_t kLongLog = 256 << 10;
 
 // Run as a whole on a file of an older version too: what it has already, it keeps.
 const char* kWardenSchema = R"(
@@ -145,7 +146,12 @@ Database::Database(const std::string& path, Durability durability) {
     // Closing would otherwise copy the log back and sync, which costs more than a short turn does.
     if (durability != Durability::PowerLoss)
         sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    struct stat file {};
+    const bool fresh = ::stat(path.c_str(), &file) < 0 || file.st_size == 0;
     try {
+        // A file of one page has nothing to go back to; a journal would be made and removed for it.
+        if (fresh && durability != Durability::PowerLoss) run("PRAGMA journal_mode=MEMORY");
+        if (fresh) run("PRAGMA page_size=1024");
         run(synchronous(durability));
         run("PRAGMA journal_mode=WAL; PRAGMA cache_size=-512; PRAGMA trusted_schema=OFF;");
         idle_.reserve(kMostIdle);
@@ -161,6 +167,12 @@ Database::~Database() {
 
 void Database::close() noexcept {
     for (sqlite3_stmt* statement : idle_) sqlite3_finalize(statement);
+    // Whoever opens it next reads the whole log: a long one is copied back and emptied.
+    sqlite3_file* log = nullptr;
+    sqlite3_int64 length = 0;
+    if (sqlite3_file_control(handle_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+        log->pMethods && log->pMethods->xFileSize(log, &length) == SQLITE_OK && length > kLongLog)
+        sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
     sqlite3_close_v2(handle_);
 }
 
