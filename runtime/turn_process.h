@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "jail.h"
 #include "os.h"
@@ -24,5 +25,11 @@ TurnProcess spawn_turn(const std::optional<Ids>& ids, TurnRoute route, const std
 // The same in two halves: what is begun comes up while we do something else.
 TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals);
 TurnProcess started(TurnProcess begun);
+
+// Of the agent that is about to be asked; comes up while the warden does.
+struct BegunTurn {
+    std::string agent;
+    TurnProcess process;
+};
 
 }  // namespace peacrab

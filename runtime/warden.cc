@@ -39,7 +39,6 @@ int64_t parse_name(const std::string& name, char letter) {
 Warden::State::State(Loop& the_loop, WardenOptions the_options)
     : loop(the_loop),
       options(std::move(the_options)),
-      expected(begin_expected()),
       store(options.state + "/warden.db", options.durability) {
     open_audit();
     open_budgets();

@@ -20,6 +20,7 @@
 #include "frame_port.h"
 #include "loop.h"
 #include "store.h"
+#include "turn_process.h"
 
 namespace peacrab {
 
@@ -51,8 +52,7 @@ struct WardenOptions {
     ModelSettings model;
     std::string base_url;
     Secret key;  // only where open_model is absent
-    // Who is about to be asked: its turn process comes up while the store is opened. Only without turn_ids; "": nobody.
-    std::string expected;
+    std::shared_ptr<BegunTurn> begun;  // for the first turn of its agent; only without turn_ids
     // What to do with turns that are marked as running: they are the last warden's, unless others
     // may be at work on the same store.
     enum class Recovery { Report, Leave } recovery = Recovery::Report;

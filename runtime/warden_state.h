@@ -76,7 +76,6 @@ struct JournalWork;  // wardens/history.cc
 struct Warden::State {
     Loop& loop;
     WardenOptions options;
-    std::optional<TurnProcess> expected;  // of options.expected, until its first turn
     WardenStore store;
     std::optional<Audit> audit;   // none: it cannot be written, and nothing is run
     std::string audit_complaint;  // what is wrong with it, for posture
@@ -132,7 +131,6 @@ struct Warden::State {
     void interrupt(const TurnRow& turn);
     void start_turn(int64_t session, const std::string& agent, int64_t id);
     TurnProcess begin_turn_of(const std::string& agent, const std::optional<Ids>& ids) const;
-    std::optional<TurnProcess> begin_expected() const;
     TurnProcess turn_process(const std::string& agent);
     json::Value start_frame(const RunningTurn& turn);
     std::string news_for(const std::string& agent) const;

@@ -115,18 +115,10 @@ TurnProcess Warden::State::begin_turn_of(const std::string& agent, const std::op
     return begin_turn(ids, options.open_model ? TurnRoute::Given : TurnRoute::Own, agent_folder(agent) + "/sessions");
 }
 
-// While nothing but the options is there.
-std::optional<TurnProcess> Warden::State::begin_expected() const {
-    if (options.expected.empty() || options.turn_ids) return std::nullopt;
-    make_directories(agent_folder(options.expected) + "/sessions");
-    use_mechanisms_of(options.expected);
-    return begin_turn_of(options.expected, {});
-}
-
 TurnProcess Warden::State::turn_process(const std::string& agent) {
-    if (!expected || agent != options.expected) return started(begin_turn_of(agent, turn_ids(agent)));
-    TurnProcess begun = std::move(*expected);
-    expected.reset();
+    if (!options.begun || agent != options.begun->agent) return started(begin_turn_of(agent, turn_ids(agent)));
+    TurnProcess begun = std::move(options.begun->process);
+    options.begun.reset();
     return started(std::move(begun));
 }
 

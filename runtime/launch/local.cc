@@ -97,9 +97,8 @@ std::string current_folder() {
     return path;
 }
 
-// `base`: of cells; "": on the machine's own files, for `expected`.
-WardenOptions warden_options(const std::string& state, const std::string& base, const std::string& expected,
-                             Choice choice) {
+// `base`: of cells; "": on the machine's own files.
+WardenOptions warden_options(const std::string& state, const std::string& base, Choice choice) {
     WardenOptions options;
     options.state = state;
     options.durability = Durability::ProcessCrash;
@@ -109,7 +108,6 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
         options.cell.hidden = {state_folder(), config_folder()};
         const std::string own = cache_folder() + "/local";  // the state is hidden from tools
         options.cell.folder = real_path(own).value_or(own);
-        options.expected = expected;
         if (is_within(options.cell.workspace, options.cell.folder))
             throw Error("tools cannot work in " + printable(options.cell.workspace) +
                         ", where peacrab keeps what is its own: start in another folder");
@@ -127,6 +125,13 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
                      choice.model.server.name, std::move(choice.fallback), choice.window};
     options.key = std::move(choice.key);
     return options;
+}
+
+// First of all: nothing takes as long, and all else is done beside it.
+std::shared_ptr<BegunTurn> begin_main_turn(const std::string& state) {
+    const std::string journals = state + "/agents/" + kMainAgent + "/sessions";
+    make_directories(journals);
+    return std::make_shared<BegunTurn>(kMainAgent, begin_turn({}, TurnRoute::Own, journals));
 }
 
 UniqueFd open_lock(const std::string& path) {
@@ -311,10 +316,12 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
+            std::shared_ptr<BegunTurn> begun;
+            if (sandbox.base.empty() && options.use != LocalOptions::Use::Reading) begun = begin_main_turn(state);
             const Spending spending = choice.spending;
-            const bool asks = options.use != LocalOptions::Use::Reading;
-            serve(warden_options(state, sandbox.base, asks ? kMainAgent : "", std::move(choice)), spending,
-                  std::move(pair.theirs), std::move(alive));
+            WardenOptions warden = warden_options(state, sandbox.base, std::move(choice));
+            warden.begun = std::move(begun);
+            serve(std::move(warden), spending, std::move(pair.theirs), std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
             log(LogLevel::Error, error.what());
