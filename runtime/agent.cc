@@ -97,6 +97,7 @@ class Turn {
     }
 
     End run();
+    void settle_counts();
     const std::string& model_name() const { return model_name_; }
 
   private:
@@ -132,6 +133,7 @@ class Turn {
     std::string last_calls_;
     int same_calls_ = 0;
     int pauses_ = 0;
+    int uncounted_ = 0;   // answers of the model which the warden has not yet said it wrote down
     bool waits_ = false;  // for the person: a call stays without a result
 };
 
@@ -162,6 +164,7 @@ ModelReply Turn::ask() {
     events.notice = [this](std::string_view text) {
         say(json::Value::object({{"type", "notice"}, {"text", text}}));
     };
+    events.asking = [this] { settle_counts(); };
     events.counted = [this](const ModelCount& call) { count(call); };
     for (;;) {
         ModelReply reply = context_.ask({model_, prompt_, entries_, events, id_, kTurnStop,
@@ -177,10 +180,15 @@ ModelReply Turn::ask() {
     }
 }
 
-// Written down by the warden before anything else is done; when too much is spent, it has said stop by then.
+// Written down by the warden, while we write down the answer.
 void Turn::count(const ModelCount& call) {
     say(usage_frame(model_.options().model, call));
-    receive_answer("go", {""});
+    ++uncounted_;
+}
+
+// Before anything else is asked for or done; when too much is spent, the warden has said stop by then.
+void Turn::settle_counts() {
+    for (; uncounted_ > 0; --uncounted_) receive_answer("go", {""});
 }
 
 bool Turn::stop_wanted() const {
@@ -191,6 +199,10 @@ bool Turn::stop_wanted() const {
 // Moves what arrived meanwhile into steering_. True when there is any.
 bool Turn::take_steering(Deadline deadline) {
     while (std::optional<json::Value> frame = warden_.receive(deadline)) {
+        if (uncounted_ > 0 && frame->text("type") == "go") {
+            --uncounted_;
+            continue;
+        }
         if (frame->text("type") != "steer") throw Error("turn: unexpected frame from the warden");
         steering_.push_back(frame->text("text"));
     }
@@ -291,6 +303,7 @@ void Turn::reply(const std::string& text) {
 // What a model's answer means for the turn. Nothing: it goes on.
 std::optional<End> Turn::settle(const ModelReply& answer) {
     using Stop = ModelReply::Stop;
+    if (answer.stop != Stop::EndTurn) settle_counts();
     // What is whole already is shown, whoever says stop: it was paid for.
     const bool stop = stop_wanted();
     if (answer.cancelled || (stop && answer.stop != Stop::EndTurn)) return End{"stopped", {}};
@@ -403,6 +416,7 @@ int turn_main(TurnNetwork network, const std::string& journals) {
         Turn turn(warden, *start, model_from(*start), network);
         const End end = turn.run();
         warden.send(done_frame(end, turn.model_name()));
+        turn.settle_counts();  // gone before, we would leave an answer unread
         return end.status == "failed" ? 1 : 0;
     } catch (const Error& error) {
         warden.send(done_frame({"failed", error.what()}, {}));

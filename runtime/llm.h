@@ -85,6 +85,7 @@ struct ModelEvents {
     std::function<void()> restart;  // a retry begins: what was streamed so far is void
     std::function<void(std::string_view sentence)>
         notice;  // "the model is busy; trying again in 2 s"
+    std::function<void()> asking;  // before each try
     std::function<void(const ModelCount& count)> counted;  // after each try that a server took
 };
 

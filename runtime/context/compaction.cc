@@ -248,6 +248,7 @@ std::string Context::summary(const Question& question, const ShownState& state, 
     const size_t most = std::min(kMostChunk, bytes(room / 2));
     ModelEvents quiet;
     quiet.notice = question.events.notice;
+    quiet.asking = question.events.asking;
     quiet.counted = question.events.counted;
     std::string told = state.text;
     for (const std::string& part : chunks(transcript(question.entries, state.upto + 1, upto), most)) {

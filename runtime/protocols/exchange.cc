@@ -24,6 +24,7 @@ class Exchange {
 
     Attempt run(HttpClient& http, HttpRequest& request, int cancel_fd) {
         Attempt attempt;
+        if (events_.asking) events_.asking();
         try {
             request.enough = [this] { return reader_->ended(); };
             const HttpResult result = http.send(
