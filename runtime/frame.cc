@@ -110,6 +110,25 @@ constexpr Row kGatewayToClient[] = {
     {"done", ""},
     {"port_open", "url:s"},
 };
+// channels/README.md. What is in `events`, messaging/event reads.
+constexpr Row kChannelToWarden[] = {
+    {"hello", "protocol:i channel:s account:s name:s? limits:o"},
+    {"batch", "events:a cursor:s?"},
+    {"sent", "id:s part:i of:i platform:s?"},
+    {"failed", "id:s class:s error:s retry_ms:i? moved:s?"},
+    {"shown", "slot:s platform:s?"},
+    {"alive", ""},
+    {"trouble", "class:s text:s"},
+};
+constexpr Row kWardenToChannel[] = {
+    {"start", "cursor:s? settings:o secrets:o"},
+    {"stored", "cursor:s?"},
+    {"deliver", "id:s key:s conversation:s thread:s? reply_to:s? text:s platform:s? from:i? again:b?"},
+    {"show", "slot:s conversation:s thread:s? text:s platform:s?"},
+    {"typing", "conversation:s thread:s? on:b"},
+    {"resolve", "id:s key:s conversation:s thread:s? part:i"},
+    {"stop", ""},
+};
 
 Table table(Dialect dialect) {
     switch (dialect) {
@@ -129,6 +148,10 @@ Table table(Dialect dialect) {
             return kClientToGateway;
         case Dialect::GatewayToClient:
             return kGatewayToClient;
+        case Dialect::ChannelToWarden:
+            return kChannelToWarden;
+        case Dialect::WardenToChannel:
+            return kWardenToChannel;
     }
     throw Error("frame: unknown dialect");
 }

@@ -25,6 +25,8 @@ enum class Dialect {
     GuestToHost,
     ClientToGateway,
     GatewayToClient,
+    ChannelToWarden,
+    WardenToChannel,
 };
 
 // Checks `line` (without its newline) and gives the object. Throws Error.
