@@ -1,10 +1,10 @@
 // Turns the tables of jails/tables.cc into BPF, and a child process into one that can do no more
 // than its class says.
 //
-// A filter has two parts. The first is written here: the architecture, unknown numbers, and the
-// calls whose arguments decide. The second is libseccomp's: a tree over the numbers that are
-// allowed whatever their arguments. libseccomp alone would not do: several conditions on one
-// argument do not compose, and what matches none of them could not have an errno of its own.
+// First the architecture and unknown numbers, then a tree over the ranges of numbers that are answered
+// alike; where arguments decide, its leaf looks at them. Of libseccomp it has the numbers of the names.
+// Its filters would not do: several conditions on one argument do not compose, what matches none
+// of them could not have an errno of its own, and each start of a program would wait for them.
 // What runs between fork and exec must not allocate, log or throw.
 #include "jail.h"
 
@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,7 +26,7 @@
 #include <climits>
 #include <cstddef>
 #include <map>
-#include <memory>
+#include <span>
 
 #include "cells/mechanism.h"
 #include "error.h"
@@ -109,10 +108,10 @@ Program row_program(const jail_tables::ArgumentRow& row) {
     return program;
 }
 
-// What comes before libseccomp's part. The accumulator holds the call's number between blocks.
-Program prologue(unsigned bit) {
+// Whatever is asked by: afterwards the accumulator holds the number of a call that may be known.
+Program prologue() {
     const uint32_t foreign = on(Mechanism::SeccompArchitecture) ? kKill : kAllowed;
-    Program program{
+    return {
         load(offsetof(seccomp_data, arch)),
         jump(BPF_JEQ, kArchitecture, 1, 0),
         answer(foreign),
@@ -124,54 +123,99 @@ Program prologue(unsigned bit) {
         jump(BPF_JGT, highest_known(), 0, 1),
         answer(refuse(ENOSYS)),
     };
-    std::map<uint32_t, Program> blocks;
+}
+
+using Verdicts = std::map<uint32_t, Program>;  // by number; each ends with an answer
+
+Verdicts by_argument(unsigned bit) {
+    Verdicts verdicts;
     std::map<uint32_t, bool> closed;
     for (const jail_tables::ArgumentRow& row : jail_tables::by_argument()) {
+        if (!(row.classes & bit)) continue;
         const std::optional<uint32_t> number = number_of(row.name);
-        if (!(row.classes & bit) || !number) continue;
+        if (!number) continue;
         const Program part = row_program(row);
-        blocks[*number].insert(blocks[*number].end(), part.begin(), part.end());
+        verdicts[*number].insert(verdicts[*number].end(), part.begin(), part.end());
         closed[*number] = row.count == 0;
     }
-    for (const auto& [number, block] : blocks) {
-        if (!closed[number]) throw Error("jail: filter: argument rows without a last answer");
-        program.push_back(jump(BPF_JEQ, number, 0, block.size()));
-        program.insert(program.end(), block.begin(), block.end());
-    }
-    return program;
+    for (const auto& [number, last] : closed)
+        if (!last) throw Error("jail: filter: argument rows without a last answer");
+    return verdicts;
 }
 
-struct Released {
-    void operator()(void* context) const { seccomp_release(context); }
+void add(Verdicts& verdicts, uint32_t action, const char* names) {
+    for (const std::string& name : split(names, ' '))
+        if (const std::optional<uint32_t> number = number_of(name))
+            verdicts.try_emplace(*number, Program{answer(action)});
+}
+
+Verdicts verdicts_of(unsigned bit) {
+    Verdicts verdicts = by_argument(bit);
+    for (const jail_tables::AllowRow& row : jail_tables::allowed())
+        if (row.classes & bit) add(verdicts, kAllowed, row.names);
+    for (const jail_tables::RefusedRow& row : jail_tables::refused())
+        if (row.classes & bit)
+            add(verdicts, on(row.mechanism) ? refuse(row.code) : kAllowed, row.names);
+    return verdicts;
+}
+
+// Numbers from `first` up to where the next range begins.
+struct Range {
+    uint32_t first;
+    Program verdict;
 };
-using Context = std::unique_ptr<void, Released>;
 
-void check(int result, const char* what) {
-    if (result < 0) throw ErrnoError(std::string("jail: filter: ") + what, -result);
+bool same(const sock_filter& one, const sock_filter& other) {
+    return one.code == other.code && one.k == other.k;  // of instructions that do not jump
 }
 
-void add(const Context& context, uint32_t action, const char* names) {
-    for (const std::string& name : split(names, ' ')) {
-        const std::optional<uint32_t> number = number_of(name);
-        if (!number) continue;
-        const int result = seccomp_rule_add(context.get(), action, static_cast<int>(*number), 0);
-        if (result != -EEXIST) check(result, name.c_str());
+std::vector<Range> ranges_of(const Verdicts& verdicts, uint32_t otherwise) {
+    std::vector<Range> ranges;
+    const Program refused{answer(otherwise)};
+    for (uint32_t number = 0; number <= highest_known(); ++number) {
+        const auto found = verdicts.find(number);
+        const Program& verdict = found == verdicts.end() ? refused : found->second;
+        const bool alike = !ranges.empty() && ranges.back().verdict.size() == 1 && verdict.size() == 1 &&
+                           same(ranges.back().verdict[0], verdict[0]);
+        if (!alike) ranges.push_back({number, verdict});
     }
+    return ranges;
 }
 
-Program exported(const Context& context) {
-    const UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
-    if (!file) throw ErrnoError("jail: filter: memfd");
-    check(seccomp_export_bpf(context.get(), file.get()), "export");
-    struct stat info;
-    if (::fstat(file.get(), &info) < 0) throw ErrnoError("jail: filter: memfd");
-    Program program(static_cast<size_t>(info.st_size) / sizeof(sock_filter));
-    const size_t bytes = program.size() * sizeof(sock_filter);
-    if (program.empty() ||
-        ::pread(file.get(), program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
-        throw Error("jail: filter: libseccomp gave no program");
-    return program;
-}
+// Halves the ranges until one is left. Written from its end: what is jumped to stands already.
+class Tree {
+  public:
+    explicit Tree(std::span<const Range> ranges) { place(ranges); }
+    Program program() const { return {backwards_.rbegin(), backwards_.rend()}; }
+
+  private:
+    static constexpr size_t kReach = 255;
+
+    // Where its first instruction stands.
+    size_t place(std::span<const Range> ranges) {
+        if (ranges.size() == 1) return place(ranges[0].verdict);
+        const size_t half = ranges.size() / 2;
+        size_t high = place(ranges.subspan(half));
+        const size_t low = place(ranges.first(half));
+        if (distance(high) >= kReach)
+            high = push(statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(distance(high))));
+        return push(jump(BPF_JGE, ranges[half].first, distance(high), distance(low)));
+    }
+    size_t place(const Program& verdict) {
+        // An answer that is there already, near enough from where it is asked for.
+        for (size_t at = backwards_.size(); verdict.size() == 1 && at-- > 0 && distance(at) < kReach / 2;)
+            if (same(verdict[0], backwards_[at])) return at;
+        for (size_t i = verdict.size(); i-- > 0;) push(verdict[i]);
+        return backwards_.size() - 1;
+    }
+    size_t push(const sock_filter& instruction) {
+        backwards_.push_back(instruction);
+        return backwards_.size() - 1;
+    }
+    size_t distance(size_t place) const { return backwards_.size() - place - 1; }
+
+    Program backwards_;
+};
 
 unsigned bit_of(JailClass jail, JailFilter::Network network) {
     using Network = JailFilter::Network;
@@ -202,26 +246,6 @@ std::optional<Mechanism> filter_of(JailClass jail) {
     return std::nullopt;
 }
 
-Program allow_list(unsigned bit) {
-    const bool shell = bit & jail_tables::kShells;
-    const uint32_t otherwise = shell ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
-    const Context context(seccomp_init(otherwise));
-    if (!context) throw Error("jail: filter: seccomp is not available here");
-    check(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
-          "architecture");
-    check(seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2), "tree");
-    for (const jail_tables::AllowRow& row : jail_tables::allowed())
-        if (row.classes & bit) add(context, SCMP_ACT_ALLOW, row.names);
-    for (const jail_tables::RefusedRow& row : jail_tables::refused()) {
-        if (!(row.classes & bit)) continue;
-        if (!on(row.mechanism))
-            add(context, SCMP_ACT_ALLOW, row.names);
-        else if (!shell || row.code != EPERM)  // what is the default anyway cannot be a rule
-            add(context, SCMP_ACT_ERRNO(static_cast<uint32_t>(row.code)), row.names);
-    }
-    return exported(context);
-}
-
 }  // namespace
 
 JailFilter JailFilter::compile(JailClass jail, Network network) {
@@ -231,9 +255,10 @@ JailFilter JailFilter::compile(JailClass jail, Network network) {
         filter.taken_away_ = true;
         return filter;
     }
-    filter.program_ = prologue(bit);
-    const Program tree = allow_list(bit);
-    filter.program_.insert(filter.program_.end(), tree.begin(), tree.end());
+    filter.program_ = prologue();
+    const uint32_t otherwise = bit & jail_tables::kShells ? refuse(EPERM) : kKill;
+    const Program rest = Tree(ranges_of(verdicts_of(bit), otherwise)).program();
+    filter.program_.insert(filter.program_.end(), rest.begin(), rest.end());
     if (filter.program_.size() > BPF_MAXINSNS) throw Error("jail: filter: too long");
     return filter;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,7 @@ class JailFilter {
     static JailFilter compile(JailClass jail, Network network = Network::None);
     // In the child: noexcept, no allocation. Needs no-new-privs. False: errno is set.
     [[nodiscard]] bool install() const noexcept;
-    size_t instructions() const { return program_.size(); }
+    std::span<const sock_filter> program() const { return program_; }
 
   private:
     std::vector<sock_filter> program_;

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,8 +20,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -75,6 +79,53 @@ int in_shell_socket(int family, int type, int protocol) {
     return in_jail(JailClass::Shell, [=] { return outcome(::socket(family, type, protocol)); });
 }
 
+// Each filter there is, with its bit in the tables.
+struct Compiled {
+    JailClass jail;
+    JailFilter::Network network;
+    unsigned bit;
+};
+constexpr Compiled kCompiled[] = {
+    {JailClass::File, JailFilter::Network::None, jail_tables::kFile},
+    {JailClass::Shell, JailFilter::Network::Own, jail_tables::kShell},
+    {JailClass::Shell, JailFilter::Network::Tcp, jail_tables::kTcpShell},
+    {JailClass::Shell, JailFilter::Network::None, jail_tables::kLocalShell},
+    {JailClass::Fetch, JailFilter::Network::None, jail_tables::kFetch},
+    {JailClass::Turn, JailFilter::Network::None, jail_tables::kTurn},
+    {JailClass::Turn, JailFilter::Network::Own, jail_tables::kOwn},
+    {JailClass::Adapter, JailFilter::Network::None, jail_tables::kAdapter},
+    {JailClass::Reaper, JailFilter::Network::None, jail_tables::kReaper},
+};
+#if defined(__x86_64__)
+constexpr uint32_t kHere = AUDIT_ARCH_X86_64;
+#else
+constexpr uint32_t kHere = AUDIT_ARCH_AARCH64;
+#endif
+
+// What the kernel would be told, by running the program as it does.
+uint32_t answer_to(const JailFilter& filter, const seccomp_data& call) {
+    const auto program = filter.program();
+    uint32_t value = 0;
+    for (size_t at = 0;;) {
+        REQUIRE(at < program.size());
+        const sock_filter& now = program[at++];
+        const auto go = [&](bool yes) { at += yes ? now.jt : now.jf; };
+        switch (now.code) {
+            case BPF_LD | BPF_W | BPF_ABS:
+                std::memcpy(&value, reinterpret_cast<const char*>(&call) + now.k, sizeof value);
+                break;
+            case BPF_ALU | BPF_AND | BPF_K: value &= now.k; break;
+            case BPF_JMP | BPF_JEQ | BPF_K: go(value == now.k); break;
+            case BPF_JMP | BPF_JGT | BPF_K: go(value > now.k); break;
+            case BPF_JMP | BPF_JGE | BPF_K: go(value >= now.k); break;
+            case BPF_JMP | BPF_JSET | BPF_K: go(value & now.k); break;
+            case BPF_JMP | BPF_JA: at += now.k; break;
+            case BPF_RET | BPF_K: return now.k;
+            default: FAIL("no instruction of ours: " << now.code);
+        }
+    }
+}
+
 }  // namespace
 
 TEST_CASE("jail: every name in the tables is a system call, but for the newest") {
@@ -107,6 +158,45 @@ TEST_CASE("jail: no call of a class stands in two tables") {
         };
         for (const auto& row : jail_tables::allowed()) once(row.classes, row.names);
         for (const auto& row : jail_tables::refused()) once(row.classes, row.names);
+    }
+}
+
+TEST_CASE("jail: each number is answered as its row says, whatever its place in the tree") {
+    for (const auto& [jail, network, bit] : kCompiled) {
+        const JailFilter filter = JailFilter::compile(jail, network);
+        const bool shell = bit & jail_tables::kShells;
+        std::map<int, uint32_t> expected;
+        const auto expect = [&](const char* names, uint32_t action) {
+            for (const std::string& name : split(names, ' '))
+                expected[seccomp_syscall_resolve_name(name.c_str())] = action;
+        };
+        for (const auto& row : jail_tables::allowed())
+            if (row.classes & bit) expect(row.names, SECCOMP_RET_ALLOW);
+        for (const auto& row : jail_tables::refused())
+            if (row.classes & bit) expect(row.names, SECCOMP_RET_ERRNO | static_cast<uint32_t>(row.code));
+        std::set<int> argued;
+        for (const auto& row : jail_tables::by_argument()) {
+            const int number = seccomp_syscall_resolve_name(row.name);
+            if (!(row.classes & bit) || !argued.insert(number).second) continue;
+            // With arguments that all conditions of its first row like.
+            seccomp_data call{number, kHere, 0, {}};
+            for (unsigned i = 0; i < row.count; ++i) call.args[row.when[i].argument] = row.when[i].value;
+            const uint32_t code = static_cast<uint32_t>(row.verdict);
+            CHECK_MESSAGE(answer_to(filter, call) ==
+                              (row.verdict == jail_tables::kAllow ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | code),
+                          row.name);
+        }
+        int highest = 0;
+        for (const auto& [number, action] : expected) highest = std::max(highest, number);
+        for (int number = 0; number <= highest; ++number) {
+            if (argued.count(number)) continue;
+            const auto found = expected.find(number);
+            const uint32_t otherwise = shell ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_KILL_PROCESS;
+            CHECK_MESSAGE(answer_to(filter, {number, kHere, 0, {}}) ==
+                              (found == expected.end() ? otherwise : found->second),
+                          number);
+            CHECK(answer_to(filter, {number, kHere ^ 1, 0, {}}) == SECCOMP_RET_KILL_PROCESS);
+        }
     }
 }
 
