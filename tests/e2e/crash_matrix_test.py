@@ -103,7 +103,9 @@ def one(scratch, port, killer, number):
     """Kills at one point and comes back; gives the point's file and what the model then knows."""
     place = Place(scratch, port, f"at{number}")
     first = place.run(FIRST, [killer, str(number)])
-    said = first.stdout.strip().splitlines()[-1].split() if first.stdout.strip() else ["nothing"]
+    # What was killed may say something still, behind it.
+    said = [line.split() for line in first.stdout.splitlines() if line.startswith(("killed ", "ended"))][-1:]
+    said = said[0] if said else ["nothing"]
     if said[0] == "ended":  # a run has a few steps more or less
         shutil.rmtree(place.folder)
         return None
