@@ -14,6 +14,7 @@
 #include "builtins/tool_fetch.h"
 #include "launch/boot.h"
 #include "cells/mechanism.h"
+#include "channels/adapters.h"
 #include "error.h"
 #include "launch/guest.h"
 #include "launch/talk.h"
@@ -58,6 +59,7 @@ const Subcommand kSubcommands[] = {
      [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_files_main(); }},
     {"tool-fetch", "", nullptr,
      [](const Arguments& arguments) { return adopt_mechanisms(arguments), tool_fetch_main(); }},
+    {"channel", "", nullptr, run_channel},
     {"skills-unpack", "", nullptr, [](const Arguments&) { return skills_unpack_main(); }},
 };
 

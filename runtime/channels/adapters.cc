@@ -1,0 +1,71 @@
+// A channel reads what strangers wrote, and holds one secret. So it is confined before it is handed that secret: no
+// program to run, no file to write, of files to read those that its libraries need, connections to the world.
+#include "channels/adapters.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <cstdio>
+
+#include "channels/channel_port.h"
+#include "channels/telegram.h"
+#include "error.h"
+#include "http.h"
+#include "jail.h"
+#include "landlock.h"
+
+namespace peacrab {
+namespace {
+
+struct Adapter {
+    const char* name;
+    int (*run)(ChannelPort& port, const ChannelPort::Start& start);
+};
+
+constexpr Adapter kAdapters[] = {
+    {"telegram", run_telegram},
+};
+
+void limit(__rlimit_resource resource, rlim_t most) {
+    rlimit now;
+    if (::getrlimit(resource, &now) < 0) throw ErrnoError("channel: limits");
+    now.rlim_cur = now.rlim_max = std::min(now.rlim_max, most);
+    if (::setrlimit(resource, &now) < 0) throw ErrnoError("channel: limits");
+}
+
+void confine() {
+    LandlockRules rules;
+    rules.read = {"/etc", "/usr", "/run/systemd/resolve", "/dev/urandom", env("SSL_CERT_FILE")};
+    rules.tcp = LandlockRules::Tcp::Any;
+    const UniqueFd paths = landlock_ruleset(rules, 1);
+    const JailFilter filter = JailFilter::compile(JailClass::Adapter, JailFilter::Network::Own);
+    limit(RLIMIT_AS, MiB(512).count);
+    limit(RLIMIT_NOFILE, 64);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_FSIZE, 0);
+    if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("channel: set dumpable");
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) throw ErrnoError("channel: no-new-privs");
+    if (!landlock_restrict(paths.get())) throw ErrnoError("channel: landlock");
+    if (!filter.install()) throw ErrnoError("channel: install filter");
+    // What was built is run against: neither may work.
+    if (::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0 || errno != EACCES)
+        throw Error("channel: landlock does not hold");
+    if (::prctl(PR_GET_SECCOMP) >= 0 || errno != EPERM) throw Error("channel: the filter does not hold");
+}
+
+}  // namespace
+
+int run_channel(const std::vector<std::string>& arguments) {
+    const Adapter* adapter = nullptr;
+    for (const Adapter& row : kAdapters)
+        if (arguments.size() == 1 && arguments[0] == row.name) adapter = &row;
+    if (!adapter) throw Error("channel: the name of one is needed: telegram");
+    HttpClient::prepare();
+    confine();
+    ChannelPort port;
+    const std::optional<ChannelPort::Start> start = port.start();
+    return start ? adapter->run(port, *start) : 0;
+}
+
+}  // namespace peacrab

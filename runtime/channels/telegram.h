@@ -1,0 +1,13 @@
+// The Telegram channel: long polling of the Bot API on one side, the frames of README.md on the other.
+//
+// Secrets: `token`. Settings: `api`, the address of another server of the same API.
+#pragma once
+
+#include "channels/channel_port.h"
+
+namespace peacrab {
+
+// Until it is not wanted any more. Gives the exit code: 0, or kExitStandDown. Throws Error.
+int run_telegram(ChannelPort& port, const ChannelPort::Start& start);
+
+}  // namespace peacrab

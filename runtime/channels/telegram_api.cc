@@ -1,0 +1,185 @@
+// The token is part of the address of each request, so nothing here may quote an address, and both its parts are
+// looked at before there is one. What comes back is hostile: bounded in size, depth and time, and an answer that
+// nobody can read is "unknown", not "failed", because what it answers may have been done.
+#include "channels/telegram_api.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+using Kind = TelegramAnswer::Kind;
+
+constexpr json::Limits kAnswerLimits{size_t{16} << 20, 32};
+constexpr double kLongestWait = 24 * 3600;
+constexpr Milliseconds kUsualWait{5'000};  // when Telegram does not say how long
+
+// What the conversation itself is the reason of.
+constexpr const char* kGone[] = {
+    "chat not found",    "bot was kicked",         "bot was blocked", "bot is not a member",
+    "user is deactivated", "group chat was d",     "group chat was u", "peer_id_invalid",
+    "chat_write_forbidden", "can't initiate conversation",
+};
+
+bool only(std::string_view text, std::string_view more) {
+    return std::all_of(text.begin(), text.end(), [&](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               more.find(c) != std::string_view::npos;
+    });
+}
+
+Milliseconds wait_of(double seconds) {
+    if (!std::isfinite(seconds) || seconds < 0) return kUsualWait;
+    return Milliseconds(static_cast<int64_t>(std::ceil(std::clamp(seconds, 1.0, kLongestWait) * 1000)));
+}
+
+Milliseconds retry_of(const json::Value& answer, std::string_view header) {
+    if (const json::Value* parameters = answer.find("parameters"))
+        if (const json::Value* after = parameters->find("retry_after"))
+            if (after->is_integer() || after->kind() == json::Value::Kind::Real) return wait_of(after->as_real());
+    if (!header.empty() && only(header, ".")) return wait_of(std::strtod(std::string(header).c_str(), nullptr));
+    return kUsualWait;
+}
+
+TelegramAnswer failed(const char* kind, std::string error, Milliseconds retry = Milliseconds(0)) {
+    TelegramAnswer answer;
+    answer.failure = {kind, std::move(error), retry, {}};
+    return answer;
+}
+
+TelegramAnswer of_kind(Kind kind, const char* class_name, std::string error) {
+    TelegramAnswer answer = failed(class_name, std::move(error));
+    answer.kind = kind;
+    return answer;
+}
+
+TelegramAnswer unreadable(std::string_view body, std::string error) {
+    TelegramAnswer answer = of_kind(Kind::Unreadable, "unknown", std::move(error));
+    constexpr std::string_view kBegin = "{\"ok\":true,\"result\":[{\"update_id\":";
+    if (!body.starts_with(kBegin)) return answer;
+    const std::string_view rest = body.substr(kBegin.size(), 20);
+    const size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+    if (digits > 0 && digits < std::min<size_t>(rest.size(), 18))
+        answer.result = std::stoll(std::string(rest.substr(0, digits)));
+    return answer;
+}
+
+// No word of Telegram's own: a proxy, a page of HTML, half an answer.
+TelegramAnswer without_words(int status, std::string_view body, std::string_view retry_after) {
+    const std::string what = "Telegram's server answered with status " + std::to_string(status);
+    if (status == 200) return unreadable(body, "Telegram's server gave an answer that cannot be read");
+    if (status == 429) return failed("throttled", what, retry_of({}, retry_after));
+    if (status == 504) return failed("unknown", what);
+    return failed("transient", what);
+}
+
+TelegramAnswer refused(const json::Value& answer, int status, std::string_view retry_after) {
+    const int64_t code = answer.integer("error_code", status);
+    const std::string words = answer.text("description", "no reason given");
+    const std::string said = "Telegram refused it: " + words;
+    if (code == 429) return failed("throttled", said, retry_of(answer, retry_after));
+    if (code == 401 || code == 404) return of_kind(Kind::Auth, "not_sent", said);
+    if (code == 409) return of_kind(Kind::Conflict, "not_sent", said);
+    if (const json::Value* parameters = answer.find("parameters"))
+        if (const int64_t to = parameters->integer("migrate_to_chat_id")) {
+            TelegramAnswer moved = failed("gone", said);
+            moved.failure.moved = std::to_string(to);
+            return moved;
+        }
+    const std::string low = lower(words);
+    for (const char* part : kGone)
+        if (low.find(part) != std::string::npos) return failed("gone", said);
+    if (code == 403) return failed("gone", said);
+    return failed(code >= 400 && code < 500 ? "permanent" : "transient", said);
+}
+
+TelegramAnswer not_answered(const HttpResult& got, std::string_view body) {
+    using Failure = HttpResult::Failure;
+    if (got.failure == Failure::Cancelled) return of_kind(Kind::Cancelled, "unknown", got.detail);
+    if (got.failure == Failure::TooLarge) return unreadable(body, got.detail);
+    const bool out = got.failure != Failure::Unreachable && got.failure != Failure::Unknown;
+    return failed(out ? "unknown" : "not_sent", got.detail);
+}
+
+HttpClient connection() {
+    HttpOptions options;
+    options.environment = true;
+    options.idle_limit = Seconds(10);
+    options.response_limit = Bytes{kAnswerLimits.max_bytes};
+    return HttpClient(std::move(options));
+}
+
+}  // namespace
+
+bool TelegramAnswer::says(std::string_view part) const {
+    return lower(failure.error).find(lower(part)) != std::string::npos;
+}
+
+TelegramAnswer read_telegram_answer(int status, std::string_view body, std::string_view retry_after) {
+    try {
+        json::Value answer = json::parse(body, kAnswerLimits);
+        const json::Value* const ok = answer.find("ok");
+        if (!ok || !ok->is_bool()) return without_words(status, body, retry_after);
+        if (!ok->as_bool()) return refused(answer, status, retry_after);
+        TelegramAnswer good;
+        good.kind = Kind::Ok;
+        if (json::Value* result = answer.find("result")) good.result = std::move(*result);
+        return good;
+    } catch (const Error&) {
+        return without_words(status, body, retry_after);
+    }
+}
+
+TelegramApi::TelegramApi(std::string base, Secret token) : base_(std::move(base)), token_(std::move(token)) {
+    if (token_.empty() || token_.reveal().size() > 256 || !only(token_.reveal(), ":_-"))
+        throw Error("telegram: the token is not one: it looks like 123456:ABC-DEF, as BotFather gave it");
+    const bool web = base_.starts_with("https://") || base_.starts_with("http://");
+    if (!web || base_.size() > 1000 || !only(base_, ":/.-_[]~") || base_.ends_with('/'))
+        throw Error("telegram: api: an address like https://api.telegram.org is needed");
+}
+
+TelegramAnswer TelegramApi::call_on(std::optional<HttpClient>& client, const char* method,
+                                    const json::Value& parameters, const Options& options) {
+    if (!client) client.emplace(connection());
+    HttpRequest request;
+    request.url = base_ + "/bot" + token_.reveal() + "/" + method;
+    request.headers = {"Content-Type: application/json"};
+    request.body = json::dump(parameters);
+    request.first_byte_limit = options.limit;
+    std::string body;
+    std::optional<Deadline> whole;  // from the first byte on
+    HttpResult got;
+    try {
+        got = client->send(
+            request, [](const HttpResult&) { return true; },
+            [&](std::string_view piece) {
+                if (!whole) whole = Deadline::in(Seconds(10));
+                if (whole->passed()) throw Error("Telegram's server is too slow");
+                body += piece;
+            },
+            options.cancel_fd);
+    } catch (const Error& error) {
+        got.failure = HttpResult::Failure::Silent;
+        got.detail = error.what();
+    }
+    const Secret wiped(std::move(request.url));
+    if (got.failure == HttpResult::Failure::None)
+        return read_telegram_answer(got.status, body, got.header("retry-after"));
+    if (got.failure != HttpResult::Failure::Cancelled) client.reset();
+    return not_answered(got, body);
+}
+
+TelegramAnswer TelegramApi::call(const char* method, const json::Value& parameters, Options options) {
+    std::optional<HttpClient> own;
+    return call_on(options.repeat == Repeat::Once ? own : calls_, method, parameters, options);
+}
+
+TelegramAnswer TelegramApi::poll(const json::Value& parameters, Options options) {
+    return call_on(polls_, "getUpdates", parameters, options);
+}
+
+}  // namespace peacrab
