@@ -1,0 +1,804 @@
+#!/usr/bin/env python3
+# timeout: 150
+"""The Telegram channel alone, between an emulator with faults and a scripted warden: nothing lost, nothing stored or
+sent twice, whatever breaks. `telegram_test.py NAME...` runs only cases whose name contains a NAME.
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+from connect_proxy import ConnectProxy  # noqa: E402
+from scripted_warden import Book, ScriptedWarden  # noqa: E402
+from telegram_server import TelegramServer, units  # noqa: E402
+
+PEACRABD = ROOT / "build/runtime/peacrabd"
+TOKEN = "4242:AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr"
+GROUP, FORUM = -100, -1001234567890
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def equal(got, wanted, what=""):
+    assert got == wanted, f"{what}: wanted {wanted!r}, got {got!r}"
+
+
+class Place:
+    """An emulator with one bot, and the channel that is it."""
+
+    def __init__(self, **options):
+        self.server = TelegramServer(**options)
+        self.server.bot(TOKEN)
+        self.server.group(GROUP, "Team")
+        self.server.group(FORUM, "Forum", forum=True)
+        self.server.topic(FORUM, 77)
+        self.server.know(*range(1, 200))
+        self.book = Book()
+        self.wardens = []
+
+    def start(self, hello=True, book=None, token=TOKEN, environment=None, **options):
+        clean = {"PATH": "/usr/bin:/bin", **(environment or {})}
+        warden = ScriptedWarden([PEACRABD, "channel", "telegram"], book or self.book, {"api": self.server.url},
+                                {"token": token}, clean, **options)
+        self.wardens.append(warden)
+        if hello:
+            warden.until(lambda: warden.hello, 10, "hello")
+        return warden
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        for warden in self.wardens:
+            if warden.process.poll() is None:
+                warden.kill()
+            said = json.dumps(warden.frames) + warden.stderr()
+            assert kind or TOKEN.split(":")[1] not in said, "the token was told"
+        self.server.close()
+
+
+# ---- receiving
+
+@case
+def killed_before_it_was_stored():
+    with Place() as place:
+        first = place.start(stores=False)
+        place.server.say(7, 7, "once")
+        first.until(lambda: first.held, what="a batch")
+        first.kill()
+        second = place.start()
+        second.until(lambda: place.book.order, what="the message again")
+        second.run(0.3)
+        equal(place.book.texts(), ["once"])
+        equal(sum(place.book.again.values()), 0)
+
+
+@case
+def killed_after_it_was_stored():
+    with Place() as place:
+        first = place.start(stores=False)
+        place.server.say(7, 7, "once")
+        first.until(lambda: first.held, what="a batch")
+        place.book.store(first.held[0])
+        first.kill()
+        place.book.cursor = None  # even with a cursor that is lost
+        second = place.start()
+        second.until(lambda: place.book.again, what="the same event again")
+        place.server.say(7, 7, "next")
+        second.until(lambda: len(place.book.order) == 2, what="the next one")
+        equal(place.book.texts(), ["once", "next"])
+
+
+@case
+def asks_with_the_new_offset_only_when_stored():
+    with Place() as place:
+        warden = place.start(stores=False)
+        place.server.say(7, 7, "a")
+        warden.until(lambda: warden.held)
+        warden.run(1)
+        offsets = [call["offset"] for call in place.server.calls("getUpdates")]
+        assert all(offset is None for offset in offsets), offsets
+        place.book.store(warden.held[0])
+        warden.stores = True
+        warden.say("stored", cursor=warden.held[0]["cursor"])
+        warden.until(lambda: place.server.calls("getUpdates")[-1]["offset"] == 1001, what="the new offset")
+
+
+@case
+def killed_anywhere():
+    """Killed 40 times while 200 messages come in from five people."""
+    with Place() as place:
+        told = []
+
+        def people():
+            for i in range(200):
+                user = 10 + i % 5
+                place.server.say(user, user, f"{user}/{i}")
+                told.append(f"{user}/{i}")
+                time.sleep(0.04)
+
+        talking = threading.Thread(target=people)
+        talking.start()
+        dice = random.Random(4)
+        kills = 0
+        while kills < 40:
+            warden = place.start(hello=False, stores=dice.random() < 0.8)
+            warden.run(dice.uniform(0.01, 0.4))
+            for batch in warden.held:
+                if dice.random() < 0.5:
+                    place.book.store(batch)
+            warden.kill()
+            kills += 1
+        talking.join()
+        last = place.start()
+        last.until(lambda: len(place.book.order) >= 200, 10, "all of them")
+        last.run(0.3)
+        equal(sorted(place.book.texts()), sorted(told), "every message once")
+        for user in range(10, 15):
+            mine = [text for text in place.book.texts() if text.startswith(f"{user}/")]
+            equal(mine, [text for text in told if text.startswith(f"{user}/")], "in order")
+        return f"{kills} kills, {len(told)} messages, {sum(place.book.again.values())} came twice and were stored once"
+
+
+@case
+def the_same_update_twice():
+    with Place() as place:
+        warden = place.start()
+        place.server.say(7, 7, "a")
+        place.server.say(7, 7, "b")
+        warden.until(lambda: len(place.book.order) == 2)
+        warden.until(lambda: len(place.server.bots[TOKEN].confirmed) == 2)
+        place.server.repeat(TOKEN)
+        warden.until(lambda: sum(place.book.again.values()) >= 1, what="a repeat")
+        warden.kill()
+        second = place.start()
+        place.server.repeat(TOKEN)
+        message = place.server.say(7, 7, "c")
+        bot = place.server.bots[TOKEN]
+        with place.server.change:
+            bot.updates.append({"update_id": bot.next_update - 1, "message": message})
+        second.until(lambda: "c" in place.book.texts())
+        second.run(0.3)
+        equal(place.book.texts(), ["a", "b", "c"])
+
+
+@case
+def out_of_order_and_edits():
+    with Place() as place:
+        chat = {"id": 7, "type": "private"}
+        sender = {"id": 7, "first_name": "A"}
+        bot = place.server.bots[TOKEN]
+        bot.updates = [
+            {"update_id": 1003, "message": {"message_id": 9, "date": 3, "chat": chat, "from": sender, "text": "late"}},
+            {"update_id": 1001, "edited_message": {"message_id": 5, "date": 1, "edit_date": 2, "chat": chat,
+                                                   "from": sender, "text": "edited"}},
+            {"update_id": 1002, "message": {"message_id": 5, "date": 1, "chat": chat, "from": sender, "text": "first"}}]
+        bot.next_update = 1004
+        warden = place.start()
+        warden.until(lambda: len(place.book.order) == 3)
+        equal(place.book.cursor, "1004")
+        edit = place.book.events["1001"]
+        equal((edit["kind"], edit["id"], edit["at"]), ("edit", "5", 2000))
+        place.server.say(7, 7, "more")
+        warden.until(lambda: len(place.book.order) == 4)
+
+
+@case
+def poison():
+    with Place() as place:
+        warden = place.start()
+        for update in ({"message": 5}, {"message": {"chat": {"id": 7}}}, {"message": {"chat": "x", "from": []}}, {},
+                       {"message": {"chat": {"id": 7, "type": "private"}, "from": {"id": 7}, "message_id": "x",
+                                    "text": "odd", "entities": [{"type": "mention", "offset": -5, "length": 1 << 40},
+                                                                {"offset": 2, "length": 9000}, 7]}}):
+            place.server.raw(update)
+        place.server.say(7, 7, "after")
+        warden.until(lambda: "after" in place.book.texts(), what="what came after them")
+        equal(place.book.texts(), ["odd", "after"])
+        # An answer that cannot be read is asked for again, less at once, and in the end given up.
+        bot = place.server.bots[TOKEN]
+        place.server.fault("getUpdates", "raw", times=7,
+                           value='{"ok":true,"result":[{"update_id":%d,"message":' % bot.next_update + "[" * 40)
+        place.server.say(7, 7, "cannot be read")
+        place.server.say(7, 7, "the next one")
+        warden.until(lambda: "the next one" in place.book.texts(), 20, "what came after it")
+        equal(place.book.texts(), ["odd", "after", "the next one"])
+        assert "left out" in warden.of("trouble")[-1]["text"]
+        # What is no answer of Telegram's costs no message.
+        place.server.fault("getUpdates", "raw", times=4, value="<html>Please log in to this network</html>")
+        place.server.say(7, 7, "kept")
+        warden.until(lambda: "kept" in place.book.texts(), 30)
+
+
+@case
+def garbage_instead_of_updates():
+    with Place() as place:
+        warden = place.start()
+        for i, fault in enumerate(("502", "truncated", "not_ok", "empty", "cut", "cut_before", "half", "500", "429")):
+            place.server.fault("getUpdates", fault, value=1 if fault == "429" else None)
+            place.server.say(7, 7, f"{fault} {i}")
+            place.server.say(7, 7, f"{fault} {i} more")
+            warden.until(lambda i=i: len(place.book.order) == 2 * i + 2, 20, fault)
+        warden.run(0.3)
+        equal(len(set(place.book.texts())), 18)
+
+
+@case
+def groups_topics_and_names():
+    with Place() as place:
+        warden = place.start()
+        say = place.server.say
+
+        def event(**keys):
+            count = len(place.book.order)
+            say(**keys)
+            warden.until(lambda: len(place.book.order) > count, what=str(keys))
+            return place.book.events[place.book.order[-1]]
+
+        plain = event(chat=GROUP, user=7, text="just talk")
+        equal((plain["scope"], plain["addressed"], plain["title"], plain.get("thread")),
+              ("group", False, "Team", None))
+        mention = event(chat=GROUP, user=7, text="@Pea_Bot, what is \U0001f980?")
+        equal((mention["addressed"], mention["text"]), (True, "what is \U0001f980?"))
+        later = event(chat=GROUP, user=7, text="\U0001f468\u200d\U0001f469\u200d\U0001f467 say, @pea_bot")
+        equal((later["addressed"], later["text"]), (True, "\U0001f468\u200d\U0001f469\u200d\U0001f467 say, @pea_bot"))
+        equal(event(chat=GROUP, user=7, text="@pea_bots no")["addressed"], False)
+        ours = event(chat=GROUP, user=7, text="/stop@pea_bot now")
+        equal((ours["addressed"], ours["text"]), (True, "/stop now"))
+        equal(event(chat=GROUP, user=7, text="/stop@other_bot")["addressed"], False)
+        equal(event(chat=GROUP, user=7, text="/stop")["addressed"], False)
+        sent, _ = warden.deliver("x", GROUP, "mine")
+        reply = event(chat=GROUP, user=8, text="and?", reply_to=int(sent[0]["platform"]))
+        equal((reply["addressed"], reply["reply_to"]),
+              (True, {"id": sent[0]["platform"], "text": "mine", "own": True}))
+        topic = event(chat=FORUM, user=7, text="@pea_bot hi", message_thread_id=77, is_topic_message=True,
+                      reply_to_message={"message_id": 77, "forum_topic_created": {"name": "x"},
+                                        "from": {"id": 4242, "is_bot": True}})
+        equal((topic["thread"], "reply_to" in topic), ("77", False))
+        thread = event(chat=GROUP, user=7, text="in a thread of replies", message_thread_id=12)
+        equal("thread" in thread, False)
+        warden.deliver("t", FORUM, "in the topic", thread="77")
+        equal(place.server.seen(FORUM, 77), ["in the topic"])
+        warden.deliver("u", FORUM, "the topic is gone", thread="78")
+        equal(place.server.seen(FORUM), ["in the topic", "the topic is gone"])
+        own_user = {"id": 4242, "is_bot": True, "first_name": "Pea"}
+        place.server.send(GROUP, 1, **{"from": own_user}, text="@pea_bot me")
+        bot = event(chat=GROUP, user=9, text="@pea_bot hi", via_bot={"id": 1, "is_bot": True})
+        equal(bot["bot"], True)
+        hidden = event(chat=GROUP, user=9, text="/allow@pea_bot", sender_chat={"id": GROUP, "title": "Team"})
+        equal(hidden["sender"], str(GROUP))
+        forwarded = event(chat=7, user=7, text="/allow", forward_origin={"type": "hidden_user",
+                                                                         "sender_user_name": "Eve"})
+        equal(forwarded["text"], "[forwarded from Eve]\n/allow")
+        assert "@pea_bot me" not in place.book.texts(), "our own message came back"
+
+
+@case
+def kinds_of_messages():
+    with Place() as place:
+        warden = place.start()
+        send = place.server.send
+
+        def event(**keys):
+            count = len(place.book.order)
+            send(7, 7, **keys)
+            warden.until(lambda: len(place.book.order) > count, what=str(keys))
+            return place.book.events[place.book.order[-1]]
+
+        equal(event(sticker={"emoji": "\U0001f980"})["text"], "[sticker \U0001f980]")
+        equal(event(location={"latitude": 1.5, "longitude": -2})["text"], "[location: 1.5, -2]")
+        equal(event(contact={"first_name": "A", "phone_number": "+1"})["text"], "[contact: A , +1]")
+        equal(event(poll={"question": "Q", "options": [{"text": "x"}, {"text": "y"}]})["text"], "[poll: Q\n- x\n- y]")
+        equal(event(story={"id": 1})["text"], "[a message of a kind that cannot be shown here]")
+        voice = event(voice={"duration": 3, "mime_type": "audio/ogg", "file_size": 900, "file_id": "v"})
+        equal((voice["text"], voice["files"][0]["name"], voice["files"][0]["size"]), ("", "voice.ogg", 900))
+        assert voice["files"][0]["note"]
+        named = event(document={"file_name": "../../a\u202eb\n" + "x" * 400, "file_id": "d", "file_size": -4},
+                      caption="look")
+        equal(named["text"], "look")
+        assert len(named["files"][0]["name"].encode()) <= 200 and "\n" not in named["files"][0]["name"]
+        equal(named["files"][0]["size"], 0)
+        link = event(text="see here now", entities=[{"type": "text_link", "offset": 4, "length": 4,
+                                                     "url": "https://example.com/"}])
+        equal(link["text"], "see here (https://example.com/) now")
+        place.server.say(GROUP, 7, "x", new_chat_members=[{"id": 1}])
+        count = len(place.book.order)
+        place.server.album(7, 7, 5, "five")
+        warden.until(lambda: "five" in place.book.texts(), what="the album")
+        album = place.book.events[place.book.order[-1]]
+        equal(len(album["files"]), 5)
+        warden.run(1.5)
+        equal(len(place.book.order), count + 2, "one event for an album")
+
+
+@case
+def a_hundred_long_messages():
+    with Place() as place:
+        for i in range(130):
+            place.server.say(7, 7, f"{i} " + "\x01" * 4000)
+        warden = place.start()
+        warden.until(lambda: len(place.book.order) == 130, 20)
+        equal([text.split()[0] for text in place.book.texts()], [str(i) for i in range(130)])
+
+
+@case
+def polls_go_on_while_much_is_sent():
+    with Place() as place:
+        warden = place.start()
+        warden.until(lambda: warden.of("alive"), what="alive")
+        began = time.monotonic()
+        arrived = {}
+        for i in range(40):
+            warden.say("typing", conversation="7", on=i % 2 == 0)
+            warden.say("show", slot="s", conversation=str(20 + i % 3), text=f"step {i}")
+            if i % 10 == 5:
+                place.server.say(7, 7, f"during {i}")
+                arrived[f"during {i}"] = time.monotonic()
+            warden.run(0.1)
+        warden.until(lambda: len(place.book.order) == 4, 4, "what came meanwhile")
+        assert time.monotonic() - began < 9
+        assert len(warden.of("alive")) < 10, "alive for every poll"
+
+
+# ---- sending
+
+@case
+def the_answer_is_cut():
+    with Place() as place:
+        warden = place.start()
+        warden.deliver("w", 70, "warm")
+        for i, fault in enumerate(("cut", "half", "truncated", "empty", "cut_before")):
+            place.server.fault("sendMessage", fault)
+            sent, failed = warden.deliver(f"d{i}", 71 + i, "once")
+            equal((sent, failed["class"]), ([], "unknown"), fault)
+            equal(place.server.seen(71 + i), [] if fault == "cut_before" else ["once"], fault)
+        equal(len(place.server.calls("sendMessage")), 6, "nothing was sent by itself again")
+        # The same for an edit may be repeated: it has no second effect.
+        sent, _ = warden.deliver("p", 80, "placeholder")
+        place.server.fault("editMessageText", "cut")
+        _, failed = warden.deliver("e1", 80, "final", platform=sent[0]["platform"])
+        if failed:
+            equal(failed["class"], "unknown")
+            _, failed = warden.deliver("e2", 80, "final", platform=sent[0]["platform"], again=True)
+        equal((failed, place.server.seen(80)), (None, ["final"]))
+
+
+@case
+def no_answer_at_all():
+    with Place() as place:
+        warden = place.start()
+        place.server.fault("sendMessage", "stall", value=40)
+        began = time.monotonic()
+        sent, failed = warden.deliver("d", 7, "once", seconds=30)
+        equal((sent, failed["class"]), ([], "unknown"))
+        assert 10 < time.monotonic() - began < 25
+        equal(warden.deliver("n", 8, "next")[1], None)
+
+
+@case
+def nobody_listens():
+    with Place() as place:
+        warden = place.start()
+        warden.until(lambda: place.server.polling())
+        place.server.deaf()
+        sent, failed = warden.deliver("d", 7, "x")
+        equal((sent, failed["class"]), ([], "not_sent"))
+        assert failed["retry_ms"] >= 500
+        equal(len(warden.of("trouble", **{"class": "network"})), 1)
+
+
+@case
+def throttled():
+    with Place() as place:
+        warden = place.start()
+        for i, (value, wanted) in enumerate(((1, 1000), (30, 30000), (0, 1000), (None, 5000), (2.5, 2500),
+                                             (-3, 5000), ("x", 5000))):
+            place.server.fault("sendMessage", "429", chat=50 + i, value=value)
+            sent, failed = warden.deliver(f"d{i}", 50 + i, "x")
+            equal((sent, failed["class"], failed["retry_ms"]), ([], "throttled", wanted), str(value))
+        # Whom it concerns waits, nobody else does.
+        began = time.monotonic()
+        warden.say("deliver", id="again", key="k", conversation="54", text="now")
+        for other in range(60, 65):
+            warden.deliver(f"o{other}", other, "at once")
+        assert time.monotonic() - began < 1, "others waited"
+        warden.answer("again")
+        assert 1 < time.monotonic() - began < 4, "it did not wait as it was told"
+        equal(place.server.seen(51), [])
+
+
+@case
+def what_a_refusal_means():
+    with Place() as place:
+        warden = place.start()
+        faults = {"500": "transient", "502": "transient", "504": "unknown", "not_ok": "transient", "403": "gone"}
+        for i, (fault, wanted) in enumerate(faults.items()):
+            place.server.fault("sendMessage", fault)
+            equal(warden.deliver(f"d{i}", 50 + i, "x")[1]["class"], wanted, fault)
+        place.server.block(90)
+        equal(warden.deliver("b", 90, "x")[1]["class"], "gone")
+        equal(warden.deliver("n", -999, "x")[1]["class"], "gone")
+        equal(warden.deliver("c", "general", "x")[1]["class"], "permanent")
+        equal(warden.deliver("e", 7, "")[1]["class"], "permanent")
+        place.server.migrate(GROUP, -1009)
+        failed = warden.deliver("m", GROUP, "x")[1]
+        equal((failed["class"], failed["moved"]), ("gone", "-1009"))
+        warden.deliver("m2", -1009, "there")
+        equal(place.server.seen(-1009), ["there"])
+        sent, _ = warden.deliver("s", 60, "same")
+        equal(warden.deliver("s2", 60, "same", platform=sent[0]["platform"]),
+              ([{"type": "sent", "id": "s2", "part": 0, "of": 1, "platform": sent[0]["platform"]}], None))
+        warden.deliver("s3", 60, "no such message any more", platform="999")
+        equal(place.server.seen(60), ["same", "no such message any more"])
+        warden.say("resolve", id="r", key="k", conversation="7", part=0)
+        warden.until(lambda: warden.of("failed", id="r", **{"class": "unknown"}))
+
+
+@case
+def long_texts():
+    with Place() as place:
+        warden = place.start()
+        family, combined = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "e\u0301\u0323"
+        texts = ["\U0001f980" * 2048, "\U0001f980" * 2048 + "x", family * 900, combined * 3000, "a" * 4096, "a" * 4097,
+                 "word " * 2000, "line of words\n" * 900]
+        for i, text in enumerate(texts):
+            sent, failed = warden.deliver(f"d{i}", 50 + i, text, seconds=30)
+            equal(failed, None)
+            seen = place.server.seen(50 + i)
+            assert all(units(part) <= 4096 for part in seen)
+            equal("".join("".join(seen).split()), "".join(text.split()), f"text {i}")
+            equal([frame["part"] for frame in sent], list(range(len(seen))))
+        equal([len(place.server.seen(50 + i)) for i in (0, 1, 4, 5)], [1, 2, 1, 2])
+        # Only what is missing of a message that was begun.
+        warden.deliver("again", 90, texts[6], **{"from": 1})
+        equal(place.server.seen(90), place.server.seen(56)[1:])
+
+
+@case
+def texts_that_are_no_markup():
+    with Place() as place:
+        warden = place.start()
+        for i, text in enumerate(("<b>unclosed & <3 </i> &amp; &#60; <script>", "a < b && c > d", "5 <6", "&lt;")):
+            equal(warden.deliver(f"d{i}", 50 + i, text)[1], None)
+        special = "x _*[]()~>#+-=|{}.!<& y"
+        equal(warden.deliver("s", 60, special)[1], None)
+        seen = place.server.seen(60)[0]
+        assert seen.startswith("x ") and seen.endswith(" y") and "#+-=|{}.!<&" in seen, seen
+        place.server.fault("sendMessage", "unparsable")
+        equal(warden.deliver("p", 61, "a < *b*")[1], None)
+        equal(place.server.seen(61), ["a < b"])
+        equal(place.server.calls("sendMessage")[-1]["parse_mode"], None)
+
+
+@case
+def markdown():
+    text = """# Title
+
+Some **bold**, *italic*, `code <x>`, ~~gone~~ and a [link](https://example.com/?a=1&b=2).
+
+- one
+  - nested
+- two
+
+> quoted
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```python
+if a < b & c:
+    print("fence")
+```
+
+````md
+```inner
+nested fence
+```
+````
+"""
+    with Place() as place:
+        warden = place.start()
+        equal(warden.deliver("d", 50, text)[1], None)
+        call = place.server.calls("sendMessage")[-1]
+        equal(call["parse_mode"], "HTML", "nothing had to be sent again as plain text")
+        seen = "\n".join(place.server.seen(50))
+        for part in ("Title", "bold", "code <x>", "https" if "https" in seen else "link", "nested", "quoted",
+                     "if a < b & c:", "nested fence"):
+            assert part in seen, part
+        long = "\n".join(text.replace("Title", f"Title {i}") for i in range(40))
+        sent, failed = warden.deliver("l", 51, long, seconds=60)
+        equal(failed, None)
+        equal({call["parse_mode"] for call in place.server.calls("sendMessage")}, {"HTML"}, "each part parses alone")
+        joined = "\n".join(place.server.seen(51))
+        equal([joined.count(f"Title {i}\n") for i in range(40)], [1] * 40)
+        equal(joined.count('print("fence")'), 40)
+        return f"{len(sent)} parts"
+
+
+@case
+def pace():
+    with Place() as place:
+        warden = place.start()
+        began = time.monotonic()
+        for i in range(4):
+            warden.say("deliver", id=f"a{i}", key="k", conversation="7", text=f"{i}")
+        for i in range(10):
+            warden.deliver(f"b{i}", 100 + i, "other")
+        assert time.monotonic() - began < 1.5, "other chats waited"
+        warden.answer("a3")
+        equal(place.server.seen(7), ["0", "1", "2", "3"], "in order")
+        times = [call["at"] for call in place.server.calls("sendMessage") if call["chat_id"] == 7]
+        assert all(later - earlier > 0.95 for earlier, later in zip(times, times[1:])), times
+
+
+@case
+def pace_of_a_group():
+    with Place() as place:
+        warden = place.start()
+        for i in range(22):
+            warden.say("deliver", id=f"a{i}", key="k", conversation=str(GROUP), text=f"{i}")
+        warden.answer("a19", 30)
+        warden.run(3)
+        equal(len(place.server.seen(GROUP)), 20, "of 22 in a minute")
+        warden.deliver("o", 7, "others go on", seconds=2)
+
+
+@case
+def lines_that_may_be_lost():
+    with Place() as place:
+        warden = place.start()
+        warden.say("show", slot="s", conversation="7", text="thinking")
+        shown = warden.until(lambda: warden.of("shown", slot="s"), what="shown")[0]
+        for i in range(30):
+            warden.say("show", slot="s", conversation="7", text=f"step {i}", platform=shown["platform"])
+            warden.run(0.05)
+        warden.until(lambda: place.server.seen(7) == ["step 29"], what="the newest")
+        edits = place.server.calls("editMessageText")
+        assert len(edits) <= 4, f"{len(edits)} edits in about two seconds"
+        warden.say("show", slot="s", conversation="7", text="old", platform=shown["platform"])
+        equal(warden.deliver("d", 7, "the answer", platform=shown["platform"])[1], None)
+        warden.run(1.5)
+        equal(place.server.seen(7), ["the answer"], "one message, and the last word")
+        # The warden may not know yet what stands there: it is edited all the same.
+        for text in ("a", "b"):
+            warden.say("show", slot="t", conversation="8", text=text)
+            warden.run(0.2)
+        warden.until(lambda: place.server.seen(8) == ["b"])
+
+
+@case
+def typing():
+    with Place() as place:
+        warden = place.start()
+        warden.say("typing", conversation="7", on=True)
+        warden.say("typing", conversation=str(GROUP), on=True)
+        warden.run(0.5)
+        warden.say("typing", conversation=str(GROUP), on=False)
+        warden.run(9)
+        warden.say("typing", conversation="7", on=False)
+        warden.run(4.5)
+        actions = [at for at, _ in place.server.chats[7].actions]
+        equal((len(actions), len(place.server.chats[GROUP].actions)), (3, 1))
+        assert all(3.5 < later - earlier < 5 for earlier, later in zip(actions, actions[1:])), actions
+        place.server.block(7)
+        warden.say("typing", conversation="7", on=True)
+        warden.run(4.5)
+        equal(len([call for call in place.server.calls("sendChatAction") if call["chat_id"] == 7]), 4)
+
+
+# ---- standing down, starting
+
+@case
+def a_second_poller():
+    with Place() as place:
+        first = place.start()
+        for i in range(3):
+            place.server.say(7, 7, f"m{i}")
+            first.until(lambda: len(place.book.order) == i + 1)
+        second = place.start(book=Book())
+        for _ in range(200):
+            first.pump(0.02)
+            second.pump(0.02)
+            if second.ended:
+                break
+        equal(second.wait(), 3, "the exit code of the second")
+        equal(second.of("trouble")[-1]["class"], "conflict")
+        place.server.say(7, 7, "still here")
+        first.until(lambda: "still here" in place.book.texts(), 10, "the first one goes on")
+        # One that does not give way: the first stands down too.
+        place.server.fault("getUpdates", "409", times=1000)
+        place.server.say(7, 7, "x")
+        equal(first.wait(30), 3)
+
+
+@case
+def a_webhook_was_left():
+    with Place() as place:
+        place.server.bots[TOKEN].webhook = "https://old.example/"
+        place.server.say(7, 7, "waiting")
+        warden = place.start()
+        warden.until(lambda: "waiting" in place.book.texts())
+        place.server.api_setWebhook(place.server.bots[TOKEN], {"url": "https://again.example/"})
+        place.server.say(7, 7, "after")
+        warden.until(lambda: "after" in place.book.texts())
+
+
+@case
+def a_token_that_is_none():
+    with Place() as place:
+        for token, code in (("4242:WRONG", 3), ("../../x y", 3), ("", 3)):
+            warden = place.start(hello=False, token=token)
+            equal(warden.wait(), code, token)
+            equal(warden.of("trouble")[-1]["class"], "auth")
+        warden = place.start()
+        warden.until(lambda: place.server.polling())
+        with place.server.change:
+            place.server.bots["9:other"] = place.server.bots.pop(TOKEN)  # it is revoked
+        _, failed = warden.deliver("d", 7, "x")
+        equal(failed["class"], "not_sent")
+        equal(warden.wait(), 3)
+        equal(warden.of("trouble")[-1]["class"], "auth")
+
+
+@case
+def a_server_that_repeats_the_token():
+    with Place() as place:
+        warden = place.start()
+        answer = json.dumps({"ok": False, "error_code": 400, "description": f"no /bot{TOKEN}/sendMessage\n\x1b[31m"})
+        place.server.fault("sendMessage", "raw", value=answer)
+        failed = warden.deliver("d", 7, "x")[1]
+        equal(failed["error"], "Telegram refused it: no /bot***/sendMessage \\x1b[31m")
+
+
+@case
+def started_while_it_is_down():
+    with Place() as place:
+        for fault in ("502", "truncated", "cut"):
+            place.server.fault("getMe", fault)
+        warden = place.start(hello=False)
+        warden.until(lambda: warden.hello, 15, "hello after three failures")
+        equal(len(warden.of("trouble")), 1)
+        equal([frame["type"] for frame in warden.frames[:2]], ["trouble", "hello"])
+        warden.until(lambda: place.server.bots[TOKEN].commands, what="commands")
+        equal({command["command"] for command in place.server.bots[TOKEN].commands} >= {"help", "new", "stop"}, True)
+
+
+@case
+def ends_when_it_is_told():
+    with Place() as place:
+        warden = place.start()
+        warden.say("deliver", id="a", key="k", conversation="7", text="one")
+        warden.say("deliver", id="b", key="k", conversation="7", text="two")
+        equal(warden.stop(), 0)
+        equal(place.server.seen(7), ["one", "two"], "what was being sent")
+        other = place.start()
+        other.socket.close()
+        other.ended = True
+        equal(other.process.wait(5), 0, "its warden is gone")
+
+
+@case
+def it_is_confined():
+    with Place() as place:
+        warden = place.start()
+        folder = pathlib.Path(f"/proc/{warden.process.pid}")
+        status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
+        equal((status["Seccomp"], status["NoNewPrivs"]), ("2", "1"))
+        told = (folder / "cmdline").read_bytes()
+        try:
+            told += (folder / "environ").read_bytes()
+        except PermissionError:
+            pass
+        assert TOKEN.encode() not in told
+
+
+# ---- through a proxy, with TLS
+
+class Tunnelled:
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        key, certificate = (f"{self.folder.name}/{name}" for name in ("key.pem", "cert.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                        key, "-out", certificate], check=True, capture_output=True)
+        self.place = Place(tls=(certificate, key))
+        self.proxy = ConnectProxy()
+        self.environment = {"HTTPS_PROXY": f"http://127.0.0.1:{self.proxy.port}", "SSL_CERT_FILE": certificate}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.place.__exit__(*error)
+        self.proxy.close()
+        self.folder.cleanup()
+
+
+@case
+def through_a_proxy():
+    with Tunnelled() as at:
+        place, proxy = at.place, at.proxy
+        warden = place.start(environment=at.environment)
+        place.server.say(7, 7, "one")
+        warden.until(lambda: place.book.texts() == ["one"])
+        equal(warden.deliver("d", 7, "out")[1], None)
+        assert proxy.tunnels >= 2
+        for i in range(5):  # the tunnel is cut in the middle of a long poll
+            warden.until(lambda: place.server.polling())
+            proxy.cut()
+            place.server.say(7, 7, f"cut {i}")
+            warden.until(lambda i=i: f"cut {i}" in place.book.texts(), 20, f"cut {i}")
+        proxy.refuse(503, 5)
+        proxy.cut()
+        sent, failed = warden.deliver("r", 7, "refused")
+        equal((sent, failed["class"]), ([], "not_sent"))
+        place.server.say(7, 7, "after five refusals")
+        warden.until(lambda: "after five refusals" in place.book.texts(), 60)
+        equal(len(place.book.order), len(set(place.book.texts())))
+
+
+@case
+def a_proxy_that_forbids_it():
+    for code in (403, 407):
+        with Tunnelled() as at:
+            at.proxy.refuse(code, 10_000)
+            warden = at.place.start(hello=False, environment=at.environment)
+            warden.until(lambda: warden.of("trouble"), what="trouble")
+            warden.run(4)
+            troubles = warden.of("trouble")
+            equal(len(troubles), 1, "told once")
+            assert str(code) in troubles[0]["text"], troubles
+            at.proxy.refuse(code, 0)
+            warden.until(lambda: warden.hello, 30, "hello once it is allowed")
+
+
+@case
+def a_certificate_of_somebody_else():
+    with Tunnelled() as at:
+        environment = {key: value for key, value in at.environment.items() if key != "SSL_CERT_FILE"}
+        warden = at.place.start(hello=False, environment=environment)
+        warden.until(lambda: warden.of("trouble"), what="trouble")
+        equal(at.place.server.calls("getMe"), [])
+
+
+def run(function):
+    began = time.monotonic()
+    try:
+        note = function()
+        return function.__name__, time.monotonic() - began, note or "", None
+    except Exception:  # noqa: BLE001
+        return function.__name__, time.monotonic() - began, "", traceback.format_exc()
+
+
+def main():
+    if not PEACRABD.exists():
+        sys.exit("FAILED: build/runtime/peacrabd is not built")
+    chosen = [each for each in CASES if not sys.argv[1:] or any(name in each.__name__ for name in sys.argv[1:])]
+    os.environ.pop("HTTPS_PROXY", None)
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for name, seconds, note, error in pool.map(run, chosen):
+            print(f"{'FAILED' if error else 'passed'}  {name:44} {seconds:6.2f} s  {note}", flush=True)
+            if error:
+                failed += 1
+                print(error, flush=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""A proxy that joins tunnels (CONNECT), refuses them, or cuts them in the middle, as a test wants it."""
+import socket
+import threading
+
+
+class ConnectProxy:
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.open, self.tunnels = set(), 0
+        self.code, self.refusals = 503, 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def refuse(self, code, times):
+        with self.lock:
+            self.code, self.refusals = code, times
+
+    def cut(self):
+        """All tunnels, as they are."""
+        with self.lock:
+            ends, self.open = self.open, set()
+        for end in ends:
+            hang_up(end)
+
+    def close(self):
+        self.listener.close()
+        self.cut()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        try:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                piece = client.recv(4096)
+                if not piece:
+                    return client.close()
+                head += piece
+            with self.lock:
+                refused = self.refusals > 0
+                self.refusals -= refused
+            if refused or not head.startswith(b"CONNECT "):
+                client.sendall(b"HTTP/1.1 %d Refused\r\ncontent-length: 0\r\n\r\n" % self.code)
+                return client.close()
+            host, _, port = head.split()[1].decode().rpartition(":")
+            server = socket.create_connection((host, int(port)))
+            client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        except OSError:
+            return client.close()
+        with self.lock:
+            self.tunnels += 1
+            self.open |= {client, server}
+        threading.Thread(target=self.pump, args=(client, server), daemon=True).start()
+        return self.pump(server, client)
+
+    def pump(self, source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        with self.lock:
+            self.open -= {source, target}
+        hang_up(source)
+        hang_up(target)
+
+
+def hang_up(end):
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass

@@ -1,0 +1,606 @@
+#!/usr/bin/env python3
+"""Telegram's Bot API as far as chats need it, with faults: what users say becomes updates, what a bot sends is checked
+as strictly as Telegram does (its HTML, 4096 units of UTF-16 after parsing, offsets, one poller at a time).
+
+    server = TelegramServer(); server.bot(TOKEN); server.group(-100, "Team")
+    server.say(7, 7, "hello"); server.seen(7)        # what stands in a chat, as its people see it
+    server.fault("sendMessage", "cut")               # the next one is done, and its answer never comes
+
+As a program it prints its port, and the same by `POST /control {"do": "say", "args": [...], "options": {...}}`.
+tests/channels/grammy_test.py shows that it is Telegram to the library most bots are written with.
+"""
+import collections
+import html
+import http.server
+import json
+import re
+import socket
+import ssl
+import sys
+import threading
+import time
+import urllib.parse
+
+MOST_UNITS = 4096
+TAGS = {"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "tg-spoiler",
+        "span", "tg-emoji"}
+KIND = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "u": "underline", "ins": "underline",
+        "s": "strikethrough", "strike": "strikethrough", "del": "strikethrough", "code": "code", "pre": "pre",
+        "a": "text_link", "blockquote": "blockquote", "tg-spoiler": "spoiler", "span": "spoiler",
+        "tg-emoji": "custom_emoji"}
+CONTROLS = ("bot", "group", "know", "topic", "say", "send", "edit", "album", "seen", "calls", "fault", "unfault",
+            "block", "migrate", "repeat", "polling")
+START_TAG = re.compile(r"<([a-zA-Z0-9-]*)((?:\s+[a-zA-Z-]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>\"']+))?)*)\s*>")
+
+
+def units(text):
+    return len(text.encode("utf-16-le")) // 2
+
+
+class Refusal(Exception):
+    def __init__(self, code, description, **parameters):
+        super().__init__(description)
+        self.code, self.description, self.parameters = code, description, parameters
+
+
+def bad(description):
+    return Refusal(400, "Bad Request: " + description)
+
+
+def parse_html(source):
+    """Text and entities, or the refusal that Telegram would give."""
+    def fail(why):
+        raise bad("can't parse entities: " + why)
+
+    text, entities, open_tags, at = "", [], [], 0
+    while at < len(source):
+        c = source[at]
+        if c == "&":
+            match = re.compile(r"&(lt|gt|amp|quot|#\d{1,7}|#x[0-9a-fA-F]{1,6});").match(source, at)
+            text += html.unescape(match.group()) if match else c
+            at += len(match.group()) if match else 1
+            continue
+        if c != "<":
+            text += c
+            at += 1
+            continue
+        offset = len(source[:at].encode())
+        end = re.compile(r"</([^\s>]*)\s*>").match(source, at)
+        if end:
+            if not open_tags:
+                fail(f"Unexpected end tag at byte offset {offset}")
+            name, begin, extra = open_tags.pop()
+            if end.group(1) and end.group(1).lower() != name:
+                fail(f'Unmatched end tag at byte offset {offset}, expected "</{name}>", found "</{end.group(1)}>"')
+            length = units(text) - begin
+            if name == "code" and extra.get("language") and open_tags and open_tags[-1][0] == "pre":
+                open_tags[-1][2].update(extra)
+            elif length and not (name == "a" and not extra.get("url")):
+                entities.append({"type": KIND[name], "offset": begin, "length": length, **extra})
+            at = end.end()
+            continue
+        start = START_TAG.match(source, at)
+        name = re.compile(r"<([^\s>]*)").match(source, at).group(1).lower()
+        if name not in TAGS:
+            fail(f'Unsupported start tag "{name}" at byte offset {offset}')
+        if not start:
+            fail(f'Unclosed start tag "{name}" at byte offset {offset}')
+        attributes = {key.lower(): html.unescape(value.strip("\"'")) for key, value in
+                      re.findall(r"([a-zA-Z-]+)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>\"']+)", start.group(2))}
+        extra = {}
+        if name == "a":
+            extra["url"] = attributes.get("href", "")
+        if name == "span" and attributes.get("class") != "tg-spoiler":
+            fail(f'Tag "span" must have class "tg-spoiler" at byte offset {offset}')
+        if name == "code" and attributes.get("class", "").startswith("language-"):
+            extra["language"] = attributes["class"][len("language-"):]
+        open_tags.append((name, units(text), extra))
+        at = start.end()
+    if open_tags:
+        fail(f'Can\'t find end tag corresponding to start tag "{open_tags[-1][0]}"')
+    return text, entities
+
+
+def found_entities(text):
+    """What Telegram itself finds in what a user writes."""
+    entities = []
+    for match in re.finditer(r"(?<!\w)(@\w{3,32}|/[a-zA-Z]\w{0,31}(?:@\w{3,32})?)", text):
+        kind = "mention" if match.group().startswith("@") else "bot_command"
+        entities.append({"type": kind, "offset": units(text[:match.start()]), "length": units(match.group())})
+    return entities
+
+
+class Bot:
+    def __init__(self, token, username):
+        self.token, self.username = token, username
+        self.id = int(token.split(":")[0])
+        self.updates, self.next_update, self.confirmed = [], 1000, []
+        self.poll = 0  # number of the poll that holds
+        self.webhook, self.commands = "", []
+        self.allowed = None
+        self.handed = collections.Counter()
+
+    def user(self):
+        return {"id": self.id, "is_bot": True, "first_name": "Pea", "username": self.username}
+
+
+class Chat:
+    def __init__(self, number, title=None, forum=False):
+        self.id, self.title, self.forum = number, title, forum
+        self.messages, self.next_message = {}, 1
+        self.closed, self.moved_to, self.topics, self.actions = None, None, set(), []
+
+    def card(self):
+        if self.title is None:
+            return {"id": self.id, "type": "private", "first_name": f"User {self.id}"}
+        card = {"id": self.id, "type": "supergroup" if self.id < -10**9 else "group", "title": self.title}
+        return {**card, "is_forum": True} if self.forum else card
+
+
+class TelegramServer:
+    def __init__(self, port=0, tls=None, hook=None):
+        self.change = threading.Condition()
+        self.bots, self.chats, self.faults, self.log = {}, {}, [], []
+        self.hook = hook  # called with (method, parameters) before anything is done
+        self.polling_now = 0
+        self.closing = False
+        handler = type("Handler", (Handler,), {"telegram": self})
+        self.http = Listener(("127.0.0.1", port), handler)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        self.port = self.http.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def deaf(self):
+        """No connection is taken any more; those that are there stay."""
+        self.http.shutdown()
+        self.http.server_close()
+
+    def close(self):
+        with self.change:
+            self.closing = True
+            self.change.notify_all()
+        self.deaf()
+
+    # ---- control: what people and Telegram itself do
+
+    def bot(self, token, username="pea_bot"):
+        with self.change:
+            self.bots[token] = Bot(token, username)
+        return self.bots[token]
+
+    def group(self, number, title, forum=False):
+        with self.change:
+            self.chats[number] = Chat(number, title, forum)
+
+    def know(self, *people):
+        """People who have begun a chat with the bots, so that these may write to them."""
+        with self.change:
+            for number in people:
+                self.chat(number)
+
+    def topic(self, number, thread):
+        with self.change:
+            self.chats[number].topics.add(thread)
+
+    def chat(self, number):
+        if number not in self.chats:
+            if number < 0:
+                raise bad("chat not found")
+            self.chats[number] = Chat(number)
+        return self.chats[number]
+
+    def say(self, chat, user, text, **extra):
+        """A user writes; extra keys go into the message. Gives the message."""
+        return self.send(chat, user, text=text, entities=found_entities(text) or None, **extra)
+
+    def send(self, chat, user, **keys):
+        with self.change:
+            place = self.chat(chat)
+            message = {"message_id": place.next_message, "date": int(time.time()), "chat": place.card()}
+            message["from"] = {"id": user, "is_bot": False, "first_name": f"User {user}"}
+            reply = keys.pop("reply_to", None)
+            if reply:
+                message["reply_to_message"] = {key: value for key, value in place.messages[reply].items()
+                                               if key != "reply_to_message"}
+            message.update({key: value for key, value in keys.items() if value is not None})
+            place.messages[place.next_message] = message
+            place.next_message += 1
+            self.update("message", message)
+            return message
+
+    def album(self, chat, user, count, caption=""):
+        group = f"album{time.monotonic_ns()}"
+        return [self.send(chat, user, media_group_id=group, caption=caption if i == 0 else None,
+                          photo=[{"file_id": f"s{i}", "width": 90, "height": 90, "file_size": 1000},
+                                 {"file_id": f"l{i}", "width": 900, "height": 900, "file_size": 50_000 + i}])
+                for i in range(count)]
+
+    def edit(self, chat, message, text):
+        with self.change:
+            said = self.chats[chat].messages[message]
+            said.update(text=text, edit_date=int(time.time()), entities=found_entities(text))
+            self.update("edited_message", dict(said))
+
+    def update(self, kind, value, token=None):
+        """The same update for every bot, or for one. With `change` held."""
+        for bot in self.bots.values():
+            if token in (None, bot.token) and (bot.allowed is None or kind in bot.allowed):
+                bot.updates.append({"update_id": bot.next_update, kind: json.loads(json.dumps(value))})
+                bot.next_update += 1
+        self.change.notify_all()
+
+    def raw(self, update):
+        """An update as it stands, in each bot's queue."""
+        with self.change:
+            for bot in self.bots.values():
+                bot.updates.append({"update_id": bot.next_update, **update})
+                bot.next_update += 1
+            self.change.notify_all()
+
+    def repeat(self, token):
+        """Everything the bot has confirmed is handed out once more."""
+        with self.change:
+            bot = self.bots[token]
+            bot.updates = bot.confirmed + bot.updates
+            bot.confirmed = []
+            self.change.notify_all()
+
+    def block(self, chat, description="Forbidden: bot was blocked by the user"):
+        with self.change:
+            self.chat(chat).closed = description
+
+    def migrate(self, chat, to):
+        with self.change:
+            old = self.chats[chat]
+            self.chats[to] = Chat(to, old.title)
+            old.moved_to = to
+
+    def fault(self, method, kind, times=1, chat=None, value=None):
+        """429, 502, 500, 401, 404, 409, not_ok, cut_before: nothing is done. cut, truncated, empty, stall: it is done,
+        and the answer does not come (whole). stalled_before: neither. `value`: retry_after; seconds of a stall."""
+        with self.change:
+            self.faults.append({"method": method, "kind": str(kind), "times": times, "chat": chat, "value": value})
+
+    def unfault(self):
+        with self.change:
+            self.faults = []
+            self.change.notify_all()
+
+    def seen(self, chat, thread=None):
+        """The bot's messages in it, as they stand."""
+        with self.change:
+            place = self.chats.get(chat)
+            return [message["text"] for message in place.messages.values() if message["from"]["is_bot"] and
+                    thread in (None, message.get("message_thread_id"))] if place else []
+
+    def calls(self, method):
+        with self.change:
+            return [entry for entry in self.log if entry["method"] == method]
+
+    def polling(self):
+        with self.change:
+            return self.polling_now
+
+    def until(self, condition, seconds=10, what="what was waited for"):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s: {what}")
+            time.sleep(0.01)
+
+    # ---- the Bot API
+
+    def take_fault(self, method, parameters):
+        with self.change:
+            for fault in self.faults:
+                if fault["method"] not in ("*", method):
+                    continue
+                if fault["chat"] is not None and str(parameters.get("chat_id")) != str(fault["chat"]):
+                    continue
+                fault["times"] -= 1
+                if fault["times"] <= 0:
+                    self.faults.remove(fault)
+                return fault
+        return None
+
+    def call(self, token, method, parameters):
+        bot = self.bots.get(token)
+        if not bot:
+            raise Refusal(401, "Unauthorized")
+        handler = getattr(self, "api_" + method, None)
+        if not handler:
+            raise Refusal(404, "Not Found: method not found")
+        return handler(bot, parameters)
+
+    def api_getMe(self, bot, _):
+        return {**bot.user(), "can_join_groups": True, "can_read_all_group_messages": False,
+                "supports_inline_queries": False}
+
+    def api_deleteWebhook(self, bot, parameters):
+        with self.change:
+            bot.webhook = ""
+            if parameters.get("drop_pending_updates"):
+                bot.updates = []
+        return True
+
+    def api_setWebhook(self, bot, parameters):
+        with self.change:
+            bot.webhook = parameters.get("url", "")
+            bot.poll += 1
+            self.change.notify_all()
+        return True
+
+    def api_setMyCommands(self, bot, parameters):
+        commands = listed(parameters.get("commands"))
+        for command in commands:
+            if not re.fullmatch(r"[a-z0-9_]{1,32}", command["command"]) or not 1 <= len(command["description"]) <= 256:
+                raise bad("BOT_COMMAND_INVALID")
+        bot.commands = commands
+        return True
+
+    def api_getMyCommands(self, bot, _):
+        return bot.commands
+
+    def api_getUpdates(self, bot, parameters):
+        limit = min(max(int(parameters.get("limit") or 100), 1), 100)
+        seconds = min(max(int(parameters.get("timeout") or 0), 0), 50)
+        offset = int(parameters.get("offset") or 0)
+        allowed = listed(parameters.get("allowed_updates"))
+        with self.change:
+            if bot.webhook:
+                raise Refusal(409, "Conflict: can't use getUpdates method while webhook is active; use "
+                                   "deleteWebhook to delete the webhook first")
+            if allowed:
+                bot.allowed = allowed
+            bot.poll += 1
+            mine = bot.poll
+            self.change.notify_all()
+            if offset > 0:
+                bot.confirmed += [update for update in bot.updates if update["update_id"] < offset]
+                bot.updates = [update for update in bot.updates if update["update_id"] >= offset]
+            elif offset < 0:
+                bot.updates = bot.updates[offset:]
+            deadline = time.monotonic() + seconds
+            self.polling_now += 1
+            try:
+                while not bot.updates and bot.poll == mine and not self.closing and time.monotonic() < deadline:
+                    self.change.wait(min(deadline - time.monotonic(), 0.2))
+            finally:
+                self.polling_now -= 1
+            if bot.poll != mine:
+                raise Refusal(409, "Conflict: terminated by other getUpdates request; make sure that only one bot "
+                                   "instance is running")
+            for update in bot.updates[:limit]:
+                bot.handed[update["update_id"]] += 1
+            return bot.updates[:limit]
+
+    def place_of(self, parameters):
+        place = self.chats.get(int(parameters.get("chat_id", 0)))
+        if not place:
+            raise bad("chat not found")
+        if place.moved_to:
+            raise Refusal(400, "Bad Request: group chat was upgraded to a supergroup chat",
+                          migrate_to_chat_id=place.moved_to)
+        if place.closed:
+            raise Refusal(403, place.closed)
+        return place
+
+    @staticmethod
+    def written(parameters):
+        text, entities = str(parameters.get("text", "")), []
+        mode = parameters.get("parse_mode")
+        if mode and mode.lower() == "html":
+            text, entities = parse_html(text)
+        elif mode:
+            raise bad("unsupported parse_mode")
+        before = len(text) - len(text.lstrip())
+        text = text.strip()
+        if not text:
+            raise bad("message text is empty")
+        if units(text) > MOST_UNITS:
+            raise bad("message is too long")
+        shifted = [{**entity, "offset": max(entity["offset"] - before, 0)} for entity in entities]
+        return text, sorted(shifted, key=lambda entity: (entity["offset"], -entity["length"]))
+
+    def api_sendMessage(self, bot, parameters):
+        with self.change:
+            place = self.place_of(parameters)
+            thread = parameters.get("message_thread_id")
+            if thread is not None and (not place.forum or int(thread) not in place.topics):
+                raise bad("message thread not found")
+            text, entities = self.written(parameters)
+            message = {"message_id": place.next_message, "from": bot.user(), "chat": place.card(),
+                       "date": int(time.time()), "text": text, "entities": entities, "at": time.monotonic()}
+            reply = parameters.get("reply_parameters") or {}
+            reply = json.loads(reply) if isinstance(reply, str) else reply
+            if reply.get("message_id") in place.messages:
+                message["reply_to_message"] = {"message_id": reply["message_id"]}
+            elif reply and not reply.get("allow_sending_without_reply"):
+                raise bad("message to be replied not found")
+            if thread is not None:
+                message.update(message_thread_id=int(thread), is_topic_message=True)
+            place.messages[place.next_message] = message
+            place.next_message += 1
+            self.change.notify_all()
+            return message
+
+    def api_editMessageText(self, bot, parameters):
+        with self.change:
+            place = self.place_of(parameters)
+            message = place.messages.get(int(parameters.get("message_id") or 0))
+            if not message:
+                raise bad("message to edit not found")
+            if message["from"]["id"] != bot.id:
+                raise bad("message can't be edited")
+            text, entities = self.written(parameters)
+            if (text, entities) == (message["text"], message["entities"]):
+                raise bad("message is not modified: specified new message content and reply markup are exactly the "
+                          "same as a current content and reply markup of the message")
+            message.update(text=text, entities=entities, edit_date=int(time.time()))
+            return message
+
+    def api_sendChatAction(self, bot, parameters):
+        with self.change:
+            self.place_of(parameters).actions.append((time.monotonic(), parameters.get("action")))
+        return True
+
+
+def listed(value):
+    if isinstance(value, str):
+        value = json.loads(value)
+    return value or []
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        pass  # who hangs up is no news
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    telegram = None
+
+    def log_message(self, *_):
+        pass
+
+    def setup(self):
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+    def parameters(self, query):
+        values = dict(urllib.parse.parse_qsl(query))
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        kind = (self.headers.get("content-type") or "").split(";")[0]
+        if kind == "application/json" and body:
+            values.update(json.loads(body))
+        elif kind == "application/x-www-form-urlencoded":
+            values.update(dict(urllib.parse.parse_qsl(body.decode())))
+        return values
+
+    def give(self, status, value, content_type="application/json"):
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def hang_up(self):
+        self.close_connection = True
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def do_GET(self):
+        self.do_POST()
+
+    def do_POST(self):
+        address = urllib.parse.urlsplit(self.path)
+        parameters = self.parameters(address.query)
+        if address.path == "/control":
+            return self.control(parameters)
+        match = re.fullmatch(r"/bot([^/]+)/(\w+)", address.path)
+        if not match:
+            return self.give(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        token, method = match.groups()
+        telegram = self.telegram
+        if telegram.hook:
+            telegram.hook(method, parameters)
+        with telegram.change:
+            telegram.log.append({"method": method, "at": time.monotonic(), "port": self.client_address[1],
+                                 **{key: parameters.get(key) for key in ("chat_id", "text", "offset", "timeout",
+                                                                         "parse_mode", "message_id")}})
+            del telegram.log[:-100_000]
+        fault = telegram.take_fault(method, parameters)
+        if fault and self.fails_before(fault):
+            return None
+        try:
+            answer = {"ok": True, "result": telegram.call(token, method, parameters)}
+            status = 200
+        except Refusal as refusal:
+            status = refusal.code
+            answer = {"ok": False, "error_code": refusal.code, "description": refusal.description}
+            if refusal.parameters:
+                answer["parameters"] = refusal.parameters
+        if fault:
+            return self.fails_after(fault, answer)
+        return self.give(status, answer)
+
+    def fails_before(self, fault):
+        kind, value = fault["kind"], fault["value"]
+        words = {"401": "Unauthorized", "404": "Not Found", "500": "Internal Server Error",
+                 "403": "Forbidden: bot was blocked by the user",
+                 "409": "Conflict: terminated by other getUpdates request; make sure that only one bot instance is "
+                        "running"}
+        if kind == "429":
+            answer = {"ok": False, "error_code": 429, "description": "Too Many Requests: retry after"}
+            if value is not None:
+                answer["parameters"] = {"retry_after": value}
+            self.give(429, answer)
+        elif kind in ("502", "504"):
+            self.give(int(kind), b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+                      "text/html")
+        elif kind in words:
+            self.give(int(kind), {"ok": False, "error_code": int(kind), "description": words[kind]})
+        elif kind == "unparsable":
+            self.give(400, {"ok": False, "error_code": 400,
+                            "description": "Bad Request: can't parse entities: Unsupported start tag \"x\""})
+        elif kind == "not_ok":
+            self.give(200, {"ok": False})
+        elif kind == "raw":
+            self.give(200, value.encode())
+        elif kind == "cut_before":
+            self.hang_up()
+        elif kind == "stalled_before":
+            self.stall(value)
+        else:
+            return False
+        return True
+
+    def stall(self, seconds):
+        deadline = time.monotonic() + (seconds or 60)
+        while time.monotonic() < deadline and not self.telegram.closing:
+            time.sleep(0.05)
+        self.hang_up()
+
+    def fails_after(self, fault, answer):
+        body = json.dumps(answer).encode()
+        if fault["kind"] == "truncated":
+            return self.give(200, body[:len(body) // 2])
+        if fault["kind"] == "half":  # of what its header promises
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:len(body) // 2])
+            return self.hang_up()
+        if fault["kind"] == "empty":
+            return self.give(200, b"")
+        if fault["kind"] == "stall":
+            return self.stall(fault["value"])
+        if fault["kind"] == "cut":
+            return self.hang_up()
+        raise AssertionError("no such fault: " + fault["kind"])
+
+    def control(self, wanted):
+        if wanted.get("do") not in CONTROLS:
+            return self.give(400, {"error": "do: one of " + " ".join(CONTROLS)})
+        result = getattr(self.telegram, wanted["do"])(*wanted.get("args", []), **wanted.get("options", {}))
+        return self.give(200, {"result": result if not isinstance(result, Bot) else result.user()})
+
+
+def main():
+    server = TelegramServer(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    print(server.port, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
