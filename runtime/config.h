@@ -39,6 +39,7 @@
 //       - http://deb.example.org:80 GET HEAD
 //       - registry.example.org:443
 //     hooks: …                          # hooks/hook.h
+//     channels: …                       # messaging/channel_config.h
 #pragma once
 
 #include <string>

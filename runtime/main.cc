@@ -17,6 +17,7 @@
 #include "channels/adapters.h"
 #include "error.h"
 #include "launch/guest.h"
+#include "launch/serve.h"
 #include "launch/talk.h"
 #include "skills/unpack.h"
 #include "tools.h"
@@ -53,6 +54,8 @@ const Subcommand kSubcommands[] = {
     {"chat", "[OPTIONS]", "a conversation", run_chat},
     {"sessions", "[--agent NAME] [--json]", "the conversations there are", run_sessions},
     {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
+    {"serve", "[OPTIONS]", "the messengers of the configuration, until it is told to end", run_serve},
+    {"people", "[pair CHANNEL [ROLE]]", "who may speak on them, and what became of a message", run_channel_command},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
     {"tool-files", "", nullptr,

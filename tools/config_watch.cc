@@ -10,7 +10,7 @@
 
 #include "config.h"
 #include "error.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 namespace peacrab {
 

@@ -9,7 +9,7 @@
 #include <array>
 
 #include "error.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 namespace peacrab {
 

@@ -16,7 +16,7 @@
 #include "model_route.h"
 #include "protocols/model_list.h"
 #include "qemu.h"
-#include "secrets.h"
+#include "config/secrets.h"
 #include "spawn.h"
 #include "tools.h"
 

@@ -22,7 +22,7 @@
 #include "protocols/model_list.h"
 #include "protocols/trouble.h"
 #include "scrub.h"
-#include "secrets.h"
+#include "config/secrets.h"
 #include "usage_book.h"
 
 namespace peacrab {

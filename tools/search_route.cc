@@ -12,7 +12,7 @@
 #include "dialogue.h"
 #include "error.h"
 #include "protocols/search_api.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 namespace peacrab {
 namespace {

@@ -11,7 +11,7 @@
 #include "error.h"
 #include "llm.h"
 #include "protocols/model_list.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 namespace peacrab {
 namespace {

@@ -240,9 +240,15 @@ class LocalSkills {
     std::string mark_;
 };
 
-// Runs until the client has gone and no turn runs. The locks are held, and so inherited, until
+// One client, or a socket over which clients come.
+struct Clients {
+    UniqueFd socket;
+    bool many = false;
+};
+
+// Runs until the clients have gone and no turn runs. The locks are held, and so inherited, until
 // then.
-void serve(WardenOptions options, const Spending& spending, UniqueFd socket, UniqueFd alive) {
+void serve(WardenOptions options, const Spending& spending, Clients clients, UniqueFd alive) {
     // Alone, we may say of running turns that they were interrupted; beside others they may be
     // theirs. Who starts next is alone only when we are gone.
     const bool alone = lock(alive, LOCK_EX | LOCK_NB);
@@ -267,16 +273,38 @@ void serve(WardenOptions options, const Spending& spending, UniqueFd socket, Uni
     Warden warden(loop, std::move(options));
     warden.set_spending(spending);
     if (alone) lock(alive, LOCK_SH);
-    bool connected = true;
-    Warden::ClientId client = 0;
-    const auto leave = [&](const std::string&) {
-        connected = false;
-        warden.disconnect(client);
+    std::map<Warden::ClientId, std::shared_ptr<FramePort>> ports;
+    const auto join = [&](UniqueFd socket) {
+        auto id = std::make_shared<Warden::ClientId>(0);
+        const auto leave = [&, id](const std::string&) {
+            warden.disconnect(*id);
+            const auto found = ports.find(*id);
+            if (found == ports.end()) return;
+            loop.after(Milliseconds(0), [port = std::move(found->second)] {});  // it may be the port that says so
+            ports.erase(found);
+        };
+        const auto port = std::make_shared<FramePort>(
+            loop, std::move(socket), Dialect::ClientToWarden, Dialect::WardenToClient,
+            FramePort::Handlers{[&warden, id](const json::Value& frame) { warden.handle(*id, frame); }, leave});
+        *id = warden.connect({[port = std::weak_ptr(port)](std::string_view line) {
+                                  if (const auto there = port.lock()) there->send_line(line);
+                              },
+                              leave});
+        ports[*id] = port;
     };
-    FramePort port(loop, std::move(socket), Dialect::ClientToWarden, Dialect::WardenToClient,
-                   {[&](const json::Value& frame) { warden.handle(client, frame); }, leave});
-    client = warden.connect({[&](std::string_view line) { port.send_line(line); }, leave});
-    while (connected || !warden.idle()) loop.run_once(Milliseconds(60'000));
+    bool more = clients.many;
+    if (!more) join(std::move(clients.socket));
+    if (more)
+        loop.watch(clients.socket.get(), POLLIN, [&](short) {
+            try {
+                if (UniqueFd socket = receive_fd(clients.socket.get())) return join(std::move(socket));
+            } catch (const Error& error) {
+                return log(LogLevel::Error, error.what());  // too many: this one is closed
+            }
+            more = false;
+            loop.forget(clients.socket.get());
+        });
+    while (more || !ports.empty() || !warden.idle()) loop.run_once(Milliseconds(60'000));
 }
 
 }  // namespace
@@ -285,7 +313,10 @@ std::string local_model(const LocalOptions& options) {
     return choose_model_here(options, load_config(config_file())).model;
 }
 
-FrameSocket start_local_warden(const LocalOptions& options) {
+namespace {
+
+UniqueFd start_warden(const LocalOptions& options) {
+    const bool serving = options.use == LocalOptions::Use::Serving;
     Choice choice = choose(options);
     // Neither a tool child of the same user nor a core file may read our memory: the key is there.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("local: set dumpable");
@@ -306,7 +337,7 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             throw Error("another `peacrabd` is at work on this conversation: wait for it to end");
     }
     UniqueFd alive = open_lock(state + "/lock");
-    SocketPair pair = SocketPair::stream();
+    SocketPair pair = serving ? SocketPair::seqpacket() : SocketPair::stream();
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
     if (pid == 0) {
@@ -317,18 +348,36 @@ FrameSocket start_local_warden(const LocalOptions& options) {
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
             std::shared_ptr<BegunTurn> begun;
-            if (sandbox.base.empty() && options.use != LocalOptions::Use::Reading) begun = begin_main_turn(state);
+            const bool asks = options.use == LocalOptions::Use::OneShot || options.use == LocalOptions::Use::Conversation;
+            if (sandbox.base.empty() && asks) begun = begin_main_turn(state);
             const Spending spending = choice.spending;
             WardenOptions warden = warden_options(state, sandbox.base, std::move(choice));
             warden.begun = std::move(begun);
-            serve(std::move(warden), spending, std::move(pair.theirs), std::move(alive));
+            serve(std::move(warden), spending, {std::move(pair.theirs), serving}, std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
             log(LogLevel::Error, error.what());
         }
         ::_exit(code);
     }
-    return {std::move(pair.ours), Dialect::WardenToClient, Dialect::ClientToWarden};
+    return std::move(pair.ours);
+}
+
+}  // namespace
+
+FrameSocket start_local_warden(const LocalOptions& options) {
+    return {start_warden(options), Dialect::WardenToClient, Dialect::ClientToWarden};
+}
+
+LocalWarden::LocalWarden(LocalOptions options) {
+    options.use = LocalOptions::Use::Serving;
+    socket_ = start_warden(options);
+}
+
+UniqueFd LocalWarden::open() {
+    SocketPair pair = SocketPair::stream();
+    send_fd(socket_.get(), pair.theirs.get());
+    return std::move(pair.ours);
 }
 
 }  // namespace peacrab

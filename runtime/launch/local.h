@@ -15,13 +15,25 @@ struct LocalOptions : ModelConfig {  // of the command line; else the config's, 
     std::string base;  // --base, for root: the Debian of cells; else kDefaultBase
     // Continues the person's one conversation, of which only one process may be at work; a
     // one-shot question starts its own session and needs no such lock. Reading: no model is asked.
-    enum class Use { OneShot, Conversation, Reading } use = Use::OneShot;
+    // Serving: LocalWarden's.
+    enum class Use { OneShot, Conversation, Reading, Serving } use = Use::OneShot;
 };
 
 // Forks the warden and gives our end of the frames. Throws Error with the next step when it cannot:
 // without a model, as root where no cells can be made, when another process holds the conversation.
 // The warden ends by itself when its last client has left and no turn runs.
 FrameSocket start_local_warden(const LocalOptions& options);
+
+// The same for any number of clients, one after the other or at once. It ends when this is destroyed, its clients
+// have left and no turn runs.
+class LocalWarden {
+  public:
+    explicit LocalWarden(LocalOptions options);
+    UniqueFd open();  // a client's end; throws Error when the warden has gone
+
+  private:
+    UniqueFd socket_;
+};
 
 // The model that answers here, for people: its name.
 std::string local_model(const LocalOptions& options);

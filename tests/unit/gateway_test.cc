@@ -22,7 +22,7 @@
 #include "link.h"
 #include "loop.h"
 #include "removals.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 using namespace peacrab;
 

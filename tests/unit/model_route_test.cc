@@ -15,7 +15,7 @@
 
 #include "cell_fixture.h"
 #include "demo_model.h"
-#include "secrets.h"
+#include "config/secrets.h"
 #include "usage_book.h"
 
 using namespace peacrab;

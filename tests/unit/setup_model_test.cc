@@ -18,7 +18,7 @@
 #include "config.h"
 #include "error.h"
 #include "search_route.h"
-#include "secrets.h"
+#include "config/secrets.h"
 
 using namespace peacrab;
 using namespace peacrab::test;

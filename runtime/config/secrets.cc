@@ -3,7 +3,7 @@
 // paid from. So both are checked on the open descriptor at every read, and a file that fails the
 // check is refused with the command that mends it, never used anyway.
 // This file must not print, log or copy a secret: it hands out Secret and nothing else.
-#include "secrets.h"
+#include "config/secrets.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,0 +1,121 @@
+// An adapter gets one socket as its input and output, our standard error, and of the environment what leads to the
+// network: no key of a model, and nothing of the person's.
+#include "messaging/channel_run.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "config/secrets.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+constexpr Milliseconds kLongestWait{60'000};
+constexpr Milliseconds kGoodRun{60'000};  // after which the next start waits no longer than the first
+constexpr const char* kPassed[] = {"PATH",        "HOME",        "LANG",     "TZ",       "TMPDIR",        "HTTP_PROXY",         "HTTPS_PROXY",
+                                   "http_proxy",  "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "PROXY_CA_CERT_B64"};
+
+[[noreturn]] void run_child(int socket, pid_t parent, char* const* arguments, char* const* environment) noexcept {
+    if (::dup2(socket, 0) < 0 || ::dup2(socket, 1) < 0) ::_exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGPIPE, SIG_DFL);
+    if (::setsid() < 0) ::_exit(127);  // Ctrl-C is ours: it is told to stop
+    if (::prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || ::getppid() != parent) ::_exit(127);
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) ::_exit(127);
+    ::execve(arguments[0], arguments, environment);
+    ::_exit(127);
+}
+
+Pidfd start_program(const std::vector<std::string>& words, int socket) {
+    std::vector<std::string> kept = words, variables;
+    for (const char* name : kPassed)
+        if (const std::string value = env(name); !value.empty()) variables.push_back(std::string(name) + "=" + value);
+    std::vector<char*> arguments, environment;
+    for (std::string& word : kept) arguments.push_back(word.data());
+    for (std::string& variable : variables) environment.push_back(variable.data());
+    arguments.push_back(nullptr);
+    environment.push_back(nullptr);
+    const pid_t parent = ::getpid(), pid = ::fork();
+    if (pid < 0) throw ErrnoError("channel: fork");
+    if (pid == 0) run_child(socket, parent, arguments.data(), environment.data());
+    return Pidfd::of_child(pid);
+}
+
+}  // namespace
+
+struct ChannelRun::Running {
+    ChannelConfig config;
+    Pidfd process;
+    Milliseconds wait{1000};
+    Loop::TimerId timer = 0;
+    std::chrono::steady_clock::time_point since{};
+    bool down = false;
+};
+
+ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::string program, std::vector<ChannelConfig> channels)
+    : loop_(loop), hub_(hub), program_(std::move(program)) {
+    for (ChannelConfig& config : channels) {
+        auto one = std::make_unique<Running>();
+        one->config = std::move(config);
+        Running& running = *one;
+        all_[running.config.hub.name] = std::move(one);
+        start(running);
+    }
+}
+
+ChannelRun::~ChannelRun() {
+    for (const auto& [name, one] : all_) {
+        loop_.cancel(one->timer);
+        hub_.disconnect(name);
+    }
+}
+
+bool ChannelRun::all_down() const {
+    return std::all_of(all_.begin(), all_.end(), [](const auto& one) { return one.second->down; });
+}
+
+void ChannelRun::start(Running& one) {
+    const std::string name = one.config.hub.name;
+    try {
+        json::Value secrets = json::Value::object();
+        if (const std::optional<Secret> token = SecretStore().read("channel-" + name)) secrets.set("token", token->reveal());
+        SocketPair pair = SocketPair::stream();
+        std::vector<std::string> words = one.config.command;
+        if (words.empty()) words = {program_, "channel", one.config.type};
+        one.process = start_program(words, pair.theirs.get());
+        one.since = std::chrono::steady_clock::now();
+        pair.theirs.reset();
+        hub_.connect(one.config.hub, secrets, std::move(pair.ours),
+                     [this, name](const std::string& why, const std::string& trouble) { ended(name, why, trouble); });
+    } catch (const Error& error) {
+        ended(name, error.what(), {});
+    }
+}
+
+void ChannelRun::ended(const std::string& name, const std::string& why, const std::string& trouble) {
+    const auto found = all_.find(name);
+    if (found == all_.end()) return;
+    Running& one = *found->second;
+    one.process.kill_and_reap();
+    if (trouble == "auth" || trouble == "conflict") {
+        one.down = true;
+        return log(LogLevel::Error, "channel " + name + ": stopped: " + trouble);
+    }
+    if (std::chrono::steady_clock::now() - one.since > kGoodRun) one.wait = Milliseconds(1000);
+    log(LogLevel::Error, "channel " + name + ": " + why + "; it is started again in " + std::to_string(one.wait.count() / 1000) + " s");
+    one.timer = loop_.after(one.wait, [this, name] {
+        Running& again = *all_.at(name);
+        again.timer = 0;
+        start(again);
+    });
+    one.wait = std::min(one.wait * 2, kLongestWait);
+}
+
+}  // namespace peacrab

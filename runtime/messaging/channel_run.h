@@ -1,0 +1,36 @@
+// The programs behind the channels: started, and started again when they end, later and later. One that says its
+// account is refused or used by somebody else stays down.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "messaging/channel_config.h"
+#include "messaging/hub.h"
+
+namespace peacrab {
+
+class ChannelRun {
+  public:
+    // `program`: ours, whose `channel TYPE` is an adapter. Secrets: the file `channel-NAME` of config/secrets, told
+    // as "token". Throws Error when no process can be started.
+    ChannelRun(Loop& loop, Hub& hub, std::string program, std::vector<ChannelConfig> channels);
+    ~ChannelRun();
+    ChannelRun(const ChannelRun&) = delete;
+    ChannelRun& operator=(const ChannelRun&) = delete;
+    bool all_down() const;  // none runs, and none will be started again
+
+  private:
+    struct Running;
+    void start(Running& one);
+    void ended(const std::string& name, const std::string& why, const std::string& trouble);
+
+    Loop& loop_;
+    Hub& hub_;
+    std::string program_;
+    std::map<std::string, std::unique_ptr<Running>> all_;
+};
+
+}  // namespace peacrab

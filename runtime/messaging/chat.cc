@@ -1,0 +1,363 @@
+// A conversation's connection to the warden: what waits is said there, what its turns come to is taken down before the
+// warden is told that it was seen.
+#include <algorithm>
+
+#include "audit.h"
+#include "channels/turn_view.h"
+#include "error.h"
+#include "messaging/hub_state.h"
+
+namespace peacrab {
+namespace {
+
+constexpr size_t kCatchUp = 10;                // more than these are told at once,
+constexpr int64_t kLongAgo = 3600;             // or when the newest is older (seconds)
+constexpr Milliseconds kLinger{1000};          // for a turn that what was said too late may begin
+constexpr Milliseconds kLongestBackoff{30'000};
+constexpr Milliseconds kQuick{2000};           // a turn shorter than this shows nothing of itself
+constexpr Milliseconds kShowPatience{10'000};  // with a channel that does not say it was shown
+constexpr size_t kShown = 3000;                // bytes of it
+constexpr int64_t kMostTries = 200;            // of a model that cannot be reached
+
+std::string warden_channel(const PlaceRow& place) {
+    return place.channel.substr(0, 12) + ":" + sha256_hex(place.conversation + "\n" + place.thread).substr(0, 18);
+}
+
+// The same for ever, and another after the model could not be reached.
+std::string message_id(const PlaceRow& place, const ArrivalRow& row) {
+    return sha256_hex(place.channel + "\n" + row.key).substr(0, 32) + "." + std::to_string(row.tries);
+}
+
+std::string origin_of(const char* kind, const Chat& chat, int64_t seq) {
+    return std::string(kind) + ":" + chat.session + ":" + std::to_string(seq);
+}
+
+std::string question_words(const json::Value& frame) {
+    std::string text = frame.text("text");
+    if (const json::Value* const choices = frame.find("choices"))
+        for (size_t i = 0; i < choices->items().size(); ++i)
+            text += "\n" + std::to_string(i + 1) + ". " + choices->items()[i].as_string();
+    if (const std::string otherwise = frame.text("default"); !otherwise.empty())
+        text += "\n(without an answer: " + otherwise + ")";
+    return text;
+}
+
+}  // namespace
+
+void Hub::State::open(Chat& chat) {
+    const int64_t id = chat.place;
+    const std::optional<PlaceRow> place = post.place(id);
+    if (!place) return close(id);
+    const auto channel = channels.find(place->channel);
+    std::string agent = place->agent;
+    if (agent.empty()) agent = channel == channels.end() ? "main" : channel->second->options.agent;
+    try {
+        chat.warden = std::make_unique<FramePort>(loop, options.open_chat(), Dialect::WardenToClient, Dialect::ClientToWarden,
+                                                  FramePort::Handlers{[this, id](const json::Value& frame) { on_warden(id, frame); },
+                                                                      [this, id](const std::string&) {
+                                                                          const auto found = chats.find(id);
+                                                                          if (found != chats.end()) retry(*found->second, found->second->backoff);
+                                                                      }});
+        chat.warden->send(json::Value::object({{"type", "attach"}, {"agent", agent}, {"channel", warden_channel(*place)}}));
+    } catch (const Error& error) {
+        log(LogLevel::Info, std::string("the agent cannot be reached: ") + error.what());
+        retry(chat, chat.backoff);
+    }
+}
+
+void Hub::State::close(int64_t place) {
+    const auto found = chats.find(place);
+    if (found == chats.end()) return;
+    std::shared_ptr<Chat> chat(std::move(found->second));
+    chats.erase(found);
+    for (const Loop::TimerId timer : {chat->again, chat->linger, chat->typing, chat->showing}) loop.cancel(timer);
+    loop.after(Milliseconds(0), [chat] {});  // it may be called by its own port
+}
+
+// Its connection is given up, and made anew after a while.
+void Hub::State::retry(Chat& chat, Milliseconds span) {
+    const int64_t place = chat.place;
+    const Milliseconds backoff = std::min(chat.backoff * 2, kLongestBackoff);
+    close(place);
+    auto made = std::make_unique<Chat>();
+    made->place = place;
+    made->backoff = backoff;
+    made->again = loop.after(span, [this, place] {
+        const auto found = chats.find(place);
+        if (found == chats.end()) return;
+        found->second->again = 0;
+        open(*found->second);
+    });
+    chats[place] = std::move(made);
+}
+
+void Hub::State::advance(int64_t place) {
+    auto found = chats.find(place);
+    if (found == chats.end()) {
+        const std::vector<int64_t> at_work = post.places_at_work();
+        if (std::find(at_work.begin(), at_work.end(), place) == at_work.end()) return;
+        found = chats.emplace(place, std::make_unique<Chat>()).first;
+        found->second->place = place;
+        return open(*found->second);
+    }
+    Chat& chat = *found->second;
+    if (!chat.ready) return;
+    std::vector<ArrivalRow> rows = post.waiting(place);
+    std::erase_if(rows, [&](const ArrivalRow& row) {
+        return std::any_of(chat.said.begin(), chat.said.end(), [&](const auto& said) { return said.second == row.row; });
+    });
+    const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command"; };
+    const auto messages = std::count_if(rows.begin(), rows.end(), is_message);
+    const bool old = !rows.empty() && unix_ms() / 1000 - rows.back().received > kLongAgo && messages > 1;
+    if (chat.turn.empty() && chat.said.empty() && (messages > static_cast<long>(kCatchUp) || old)) {
+        // All as one, by the last: the others are answered with it.
+        std::string all = "[" + std::to_string(messages) + " messages came while nobody was here:]";
+        ArrivalRow last;
+        for (const ArrivalRow& row : rows)
+            if (is_message(row)) {
+                all += "\n\n" + row.text;
+                if (last.row) post.answered(last.row);
+                last = row;
+            }
+        last.text = all.size() > (size_t{128} << 10) ? all.substr(all.size() - (size_t{128} << 10)) : all;
+        std::erase_if(rows, is_message);
+        say(chat, last);
+    }
+    for (const ArrivalRow& row : rows) {
+        if (is_message(row)) say(chat, row);
+        else run_command(chat, row);
+        if (chats.find(place) == chats.end() || chats.find(place)->second.get() != &chat) return;
+    }
+    if (chat.turn.empty() && chat.said.empty() && chat.asked.empty() && chat.linger == 0) turn_over(chat);
+}
+
+// What was said in a group before is told with it, and what went wrong since.
+std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
+    const auto line = [](const ArrivalRow& one) {
+        return one_line(one.name.empty() ? one.sender : one.name, 60) + ": " + one.text;
+    };
+    std::string text = post.take_notes(place.id);
+    const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
+    if (!silent.empty()) {
+        text += "[Said in the group, not to you:]\n";
+        for (const ArrivalRow& one : silent) text += line(one) + "\n";
+        text += "[Said to you:]\n";
+        post.told(place.id, row.row);
+    }
+    return text + (place.group ? line(row) : row.text);
+}
+
+void Hub::State::say(Chat& chat, const ArrivalRow& row) {
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    const std::string id = message_id(*place, row);
+    chat.said[id] = row.row;
+    const std::string text = row.tries > 0 ? "[the model could not be reached when this was said first]\n" + words_of(*place, row)
+                                           : words_of(*place, row);
+    chat.warden->send(json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}}));
+}
+
+void Hub::State::answer(int64_t place, const std::string& text) {
+    post.enqueue(place, {}, text);
+    if (const std::optional<PlaceRow> row = post.place(place)) pump(row->channel);
+}
+
+void Hub::State::on_warden(int64_t place, const json::Value& frame) {
+    const auto found = chats.find(place);
+    if (found == chats.end()) return;
+    Chat& chat = *found->second;
+    const std::string type = frame.text("type");
+    if (type == "attached") {
+        chat.session = frame.text("session");
+    } else if (type == "caught_up") {
+        chat.ready = true;
+        chat.backoff = Milliseconds(1000);
+        if (const std::string turn = frame.text("turn"); !turn.empty()) {
+            turn_began(chat, turn);
+            chat.partial = frame.text("partial");
+        }
+        advance(place);
+    } else if (type == "ack") {
+        const auto said = chat.said.find(frame.text("id"));
+        if (said == chat.said.end()) return;
+        post.handed(said->second, frame.text("turn"));
+        chat.said.erase(said);
+        if (chat.turn.empty() && chat.linger == 0) turn_over(chat);  // it may have been answered long ago
+    } else if (type == "refused") {
+        const std::string why = frame.text("why");
+        const auto said = chat.said.find(frame.text("id"));
+        if (why.find("too many turns") != std::string::npos || why.find("too much waits") != std::string::npos) {
+            if (said != chat.said.end()) chat.said.erase(said);
+            loop.cancel(std::exchange(chat.again, 0));
+            chat.again = loop.after(Milliseconds(1000), [this, place] {
+                if (const auto again = chats.find(place); again != chats.end()) again->second->again = 0;
+                advance(place);
+            });
+            return;
+        }
+        for (const ArrivalRow& row : post.waiting(place))
+            if (said == chat.said.end() || row.row == said->second) post.answered(row.row);
+        if (said != chat.said.end()) chat.said.erase(said);
+        answer(place, "Not taken: " + one_line(why, 400));
+        if (!chat.ready) close(place);
+    } else if (type == "session" || type == "status" || type == "usage" || type == "undone") {
+        on_event(chat, frame);
+    } else if (type == "delta") {
+        if (chat.partial.size() < (size_t{64} << 10)) chat.partial += frame.text("text");
+        show_soon(chat);
+    } else if (type == "restart") {
+        chat.partial.clear();
+    } else if (type == "notice") {
+        chat.step = one_line(frame.text("text"), 200);
+        show_soon(chat);
+    } else {
+        on_event(chat, frame);
+    }
+}
+
+void Hub::State::on_event(Chat& chat, const json::Value& frame) {
+    const std::string type = frame.text("type");
+    const int64_t seq = frame.integer("seq"), place = chat.place;
+    if (type == "turn_start") {
+        turn_began(chat, frame.text("turn"));
+    } else if (type == "tool") {
+        chat.partial.clear();
+        ++chat.steps;
+        chat.step = one_line(frame.text("summary"), 200);
+        show_soon(chat);
+    } else if (type == "said") {
+        post.enqueue(place, origin_of("e", chat, seq), frame.text("text"));
+    } else if (type == "question") {
+        post.enqueue(place, origin_of("r", chat, seq), question_words(frame));
+    } else if (type == "file") {
+        post.enqueue(place, origin_of("e", chat, seq),
+                     "[file " + one_line(frame.text("path"), 200) + ", " + std::to_string(frame.integer("size")) +
+                         " bytes: it is in the workspace]");
+    } else if (type == "reply") {
+        chat.partial.clear();
+        post.enqueue(place, origin_of("r", chat, seq), frame.text("text"));
+    } else if (type == "turn_done") {
+        on_turn_done(chat, frame);
+    } else if (!chat.asked.empty()) {
+        answer_command(chat, frame);
+    }
+    if (seq > 0 && chat.warden) chat.warden->send(json::Value::object({{"type", "seen"}, {"seq", seq}}));
+    if (const std::optional<PlaceRow> row = post.place(place)) pump(row->channel);
+}
+
+void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
+    const std::string status = frame.text("status"), turn = frame.text("turn"), error = frame.text("error");
+    const std::string origin = origin_of("r", chat, frame.integer("seq"));
+    post.together([&] {
+        if (frame.flag("model_down")) {
+            // Said once; what was asked stays, and is asked again by itself.
+            const int64_t tries = post.tries_of(chat.place, turn);
+            if (tries == 0) post.enqueue(chat.place, origin, error + ". I will answer when it can be reached again.");
+            if (tries < kMostTries) post.wait_again(chat.place, turn);
+        } else if (status == "stopped") {
+            post.enqueue(chat.place, origin, "Stopped.");
+        } else if (status != "done" && status != "waiting" && !error.empty()) {
+            post.enqueue(chat.place, origin, error);
+        }
+    });
+    chat.turn.clear();
+    loop.cancel(std::exchange(chat.typing, 0));
+    loop.cancel(std::exchange(chat.showing, 0));
+    loop.cancel(std::exchange(chat.linger, 0));
+    const int64_t place = chat.place;
+    const bool down = frame.flag("model_down");
+    const Milliseconds wait = down ? std::min(chat.backoff * 2, kLongestBackoff) : kLinger;
+    chat.backoff = down ? wait : Milliseconds(1000);
+    chat.linger = loop.after(wait, [this, place] {
+        const auto found = chats.find(place);
+        if (found == chats.end()) return;
+        found->second->linger = 0;
+        if (found->second->turn.empty()) advance(place);
+    });
+}
+
+void Hub::State::turn_began(Chat& chat, const std::string& turn) {
+    chat.turn = turn;
+    chat.since = Clock::now();
+    chat.steps = 0;
+    chat.partial.clear();
+    chat.step.clear();
+    loop.cancel(std::exchange(chat.linger, 0));
+    keep_typing(chat);
+}
+
+// Nothing waits and nothing runs: what was handed is answered, and the connection goes.
+void Hub::State::turn_over(Chat& chat) {
+    const int64_t place = chat.place;
+    post.answered_all(place);
+    const std::vector<int64_t> at_work = post.places_at_work();
+    if (std::find(at_work.begin(), at_work.end(), place) == at_work.end()) close(place);
+}
+
+// A sign of life, as long as the turn runs and no longer.
+void Hub::State::keep_typing(Chat& chat) {
+    const int64_t id = chat.place;
+    const std::optional<PlaceRow> place = post.place(id);
+    Channel* const channel = place ? channel_of(*place) : nullptr;
+    loop.cancel(std::exchange(chat.typing, 0));
+    if (!channel || !channel->ready || channel->limits.typing == 0 || chat.turn.empty()) return;
+    json::Value frame = json::Value::object({{"type", "typing"}, {"conversation", place->conversation}});
+    if (!place->thread.empty()) frame.set("thread", place->thread);
+    frame.set("on", true);
+    const Milliseconds span{std::max<int64_t>(channel->limits.typing, 1000)};
+    channel->port->send(frame);
+    chat.typing = loop.after(span, [this, id] {
+        const auto found = chats.find(id);
+        if (found == chats.end()) return;
+        found->second->typing = 0;
+        keep_typing(*found->second);
+    });
+}
+
+// Not before the turn has taken a while, nor more often than the messenger takes edits; what is newest is shown.
+void Hub::State::show_soon(Chat& chat) {
+    if (chat.showing || chat.show_under_way || chat.turn.empty()) return;
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    Channel* const channel = place ? channel_of(*place) : nullptr;
+    if (!channel || !channel->ready || channel->limits.edits == 0) return;
+    const Milliseconds floor{place->group ? channel->limits.edits_group : channel->limits.edits};
+    const auto due = std::max(chat.since + kQuick, chat.shown + floor);
+    const auto span = std::chrono::duration_cast<Milliseconds>(due - Clock::now());
+    const int64_t id = chat.place;
+    chat.showing = loop.after(std::max(span, Milliseconds(0)), [this, id] {
+        const auto found = chats.find(id);
+        if (found == chats.end()) return;
+        found->second->showing = 0;
+        show(*found->second);
+    });
+}
+
+void Hub::State::show(Chat& chat) {
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    Channel* const channel = place ? channel_of(*place) : nullptr;
+    if (!channel || !channel->ready || chat.turn.empty() || post.delivering(chat.place)) return;
+    const auto seconds = std::chrono::duration_cast<Seconds>(Clock::now() - chat.since).count();
+    std::string text = chat.partial;
+    if (text.size() > kShown) text = "... " + json::valid_utf8(text.substr(text.size() - kShown));
+    if (text.find_first_not_of(" \n") == std::string::npos)
+        text = "(step " + std::to_string(chat.steps) + ", " + std::to_string(seconds) + " s) " + chat.step;
+    if (text == chat.last_shown) return;
+    chat.last_shown = text;
+    json::Value frame = json::Value::object(
+        {{"type", "show"}, {"slot", std::to_string(chat.place)}, {"conversation", place->conversation}});
+    if (!place->thread.empty()) frame.set("thread", place->thread);
+    frame.set("text", text);
+    if (!place->live.empty()) frame.set("platform", place->live);
+    chat.shown = Clock::now();
+    chat.show_under_way = true;
+    const int64_t id = chat.place;
+    chat.showing = loop.after(kShowPatience, [this, id] {
+        const auto found = chats.find(id);
+        if (found == chats.end()) return;
+        found->second->showing = 0;
+        found->second->show_under_way = false;
+        if (const std::optional<PlaceRow> row = post.place(id)) pump(row->channel);
+    });
+    channel->port->send(frame);
+}
+
+}  // namespace peacrab

@@ -1,0 +1,158 @@
+// What is sent, and sent again. The states are messaging/post.h's; "sending" is on the disk before the adapter hears of
+// it. What a class of failure means stands in channels/README.md.
+#include <algorithm>
+
+#include "channels/turn_view.h"
+#include "error.h"
+#include "messaging/hub_state.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int64_t kHorizon = 30 * 60'000;  // ms: how long it is worth while
+constexpr int64_t kLongestWait = 60'000;
+constexpr int64_t kSecondTry = 5000;  // of what may have arrived, where nobody can look
+constexpr int64_t kMostUnclear = 5;
+
+int64_t number(const std::string& text) {
+    if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos)
+        throw Error("channel: no id of a delivery");
+    return std::stoll(text);
+}
+
+int64_t backoff(int64_t attempts) {
+    return std::min(kLongestWait, int64_t{1000} << std::min<int64_t>(attempts, 10));
+}
+
+}  // namespace
+
+void Hub::State::pump(const std::string& name) {
+    const auto found = channels.find(name);
+    if (found == channels.end() || !found->second->ready) return;
+    Channel& channel = *found->second;
+    const int64_t now = unix_ms();
+    for (const int64_t place : post.places_to_deliver(name, now)) {
+        pump(channel, place);
+        if (!channels.contains(name)) return;  // it was lost
+    }
+    loop.cancel(std::exchange(channel.timer, 0));
+    const std::optional<int64_t> next = post.next_delivery(name);
+    if (!next) return;
+    const Milliseconds span{std::clamp<int64_t>(*next - unix_ms(), 50, kLongestWait)};
+    channel.timer = loop.after(span, [this, name] {
+        const auto again = channels.find(name);
+        if (again == channels.end()) return;
+        again->second->timer = 0;
+        resolve_unknown(*again->second);
+        pump(name);
+    });
+}
+
+void Hub::State::pump(Channel& channel, int64_t place) {
+    const auto chat = chats.find(place);
+    if (!channel.ready || (chat != chats.end() && chat->second->show_under_way)) return;
+    const std::optional<DeliveryRow> row = post.take(place, unix_ms());
+    if (!row) return;
+    const std::optional<PlaceRow> where = post.place(place);
+    json::Value frame = json::Value::object({{"type", "deliver"},
+                                             {"id", std::to_string(row->row)},
+                                             {"key", row->key},
+                                             {"conversation", where->conversation}});
+    if (!where->thread.empty()) frame.set("thread", where->thread);
+    if (!row->reply_to.empty()) frame.set("reply_to", row->reply_to);
+    frame.set("text", row->text);
+    if (row->part == 0 && !row->platform.empty()) frame.set("platform", row->platform);
+    if (row->part > 0) frame.set("from", row->part);
+    if (row->again) frame.set("again", true);
+    channel.port->send(frame);
+}
+
+void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
+    const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    if (!row || (row->state != "sending" && row->state != "unknown")) return;
+    const int64_t part = frame.integer("part"), of = frame.integer("of");
+    if (part < 0 || of < 1 || part >= of || of > 1000) throw Error("channel: sent: there is no such part");
+    post.part_sent(row->row, part, of, frame.text("platform").substr(0, kMaxEventId));
+    if (row->state == "unknown" && part + 1 < of) post.put_off(row->row, 0, {}, false);
+    if (part + 1 >= of || row->state == "unknown") pump(channel.options.name);
+}
+
+void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
+    const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    if (!row || (row->state != "sending" && row->state != "unknown")) return;
+    const std::string kind = frame.text("class"), why = one_line(frame.text("error"), 300);
+    const int64_t now = unix_ms();
+    const bool late = now - row->created > kHorizon;
+    if (kind == "gone" && !frame.text("moved").empty()) {
+        post.together([&] {
+            post.move_place(row->place, frame.text("moved").substr(0, kMaxEventId));
+            post.put_off(row->row, now, why, false);
+        });
+    } else if (kind == "unknown") {
+        if (row->attempts >= kMostUnclear) {
+            given_up(*row, why);
+        } else {
+            post.set_unknown(row->row, why);
+            resolve_unknown(channel);
+        }
+    } else if (kind == "throttled") {
+        const int64_t wait = std::clamp<int64_t>(frame.integer("retry_ms", 1000), 100, 3'600'000);
+        if (late) given_up(*row, why);
+        else post.put_off(row->row, now + wait, why, row->again);
+    } else if ((kind == "not_sent" || kind == "transient") && !late) {
+        post.put_off(row->row, now + backoff(row->attempts), why, row->again);
+    } else {
+        given_up(*row, why);
+    }
+    pump(channel.options.name);
+}
+
+// The agent is told with the next message of the place, the person where an owner can be told anything.
+void Hub::State::given_up(const DeliveryRow& row, const std::string& why) {
+    const std::string begin = one_line(row.text, 80);
+    log(LogLevel::Error, "a message could not be delivered: " + why);
+    post.together([&] {
+        post.fail(row.row, why);
+        if (row.origin.starts_with("n:")) return;  // it was such a notice itself
+        post.note(row.place, "[Not delivered: your message \"" + begin + "\": " + why + "]");
+        const std::optional<PlaceRow> place = post.place(row.place);
+        for (const int64_t owner : door.owners_places({}))
+            if (owner != row.place)
+                post.enqueue(owner, "n:" + std::to_string(row.row) + ":" + std::to_string(owner),
+                             "A message could not be delivered on " + (place ? place->channel : std::string("?")) + ": \"" +
+                                 begin + "\": " + why);
+    });
+}
+
+// Of each that nobody can say of whether it is there: asked again, looked for, or sent once more after a while.
+void Hub::State::resolve_unknown(Channel& channel) {
+    if (!channel.ready) return;
+    for (const DeliveryRow& row : post.unknown(channel.options.name)) {
+        const std::optional<PlaceRow> where = post.place(row.place);
+        switch (channel.limits.dedupe) {
+            case ChannelLimits::Dedupe::Key:
+                post.put_off(row.row, 0, row.error, true);
+                break;
+            case ChannelLimits::Dedupe::Lookup: {
+                json::Value frame = json::Value::object({{"type", "resolve"},
+                                                         {"id", std::to_string(row.row)},
+                                                         {"key", row.key},
+                                                         {"conversation", where->conversation}});
+                if (!where->thread.empty()) frame.set("thread", where->thread);
+                frame.set("part", row.part);
+                channel.port->send(frame);
+                break;
+            }
+            case ChannelLimits::Dedupe::None:
+                log(LogLevel::Info, channel.options.name + ": a message may arrive twice: it went out and was not answered");
+                post.put_off(row.row, unix_ms() + kSecondTry, row.error, true);
+                break;
+        }
+    }
+}
+
+void Hub::State::was_cut(const std::string& channel) {
+    for (const DeliveryRow& row : post.under_way(channel)) post.set_unknown(row.row, "the channel ended while it was sent");
+}
+
+}  // namespace peacrab

@@ -1,0 +1,209 @@
+// Every rule that lets somebody in, or not, stands in judge().
+#include "messaging/door.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+
+#include "channels/turn_view.h"
+#include "error.h"
+#include "os.h"
+
+namespace peacrab {
+namespace {
+
+const char* kSchema = R"(
+CREATE TABLE IF NOT EXISTS people(channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL,
+    place INTEGER NOT NULL DEFAULT 0, since INTEGER NOT NULL DEFAULT (unixepoch()), PRIMARY KEY(channel, sender))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS codes(channel TEXT NOT NULL, code TEXT NOT NULL, role TEXT NOT NULL,
+    until INTEGER NOT NULL, PRIMARY KEY(channel, code)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tries(channel TEXT NOT NULL, sender TEXT NOT NULL, count INTEGER NOT NULL,
+    since INTEGER NOT NULL, PRIMARY KEY(channel, sender)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS at_the_door(channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL,
+    ticket TEXT NOT NULL UNIQUE, PRIMARY KEY(channel, sender)) WITHOUT ROWID;
+)";
+
+constexpr char kLetters[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";  // 32, none that looks like another
+constexpr size_t kCodeLength = 8;
+constexpr int64_t kMostAtTheDoor = 200;
+
+std::string random_letters(size_t count) {
+    std::string text(count, ' ');
+    if (::getrandom(text.data(), count, 0) != static_cast<ssize_t>(count)) throw ErrnoError("door: getrandom");
+    for (char& c : text) c = kLetters[static_cast<unsigned char>(c) % 32];
+    return text;
+}
+
+// As people type it: "k7m2-p4qx", " K7M2 P4QX ".
+std::string as_code(const std::string& text) {
+    std::string code;
+    for (const char c : text) {
+        if (c == ' ' || c == '-' || c == '\n') continue;
+        code += static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+        if (code.size() > kCodeLength) return {};
+    }
+    const bool right = code.size() == kCodeLength && code.find_first_not_of(kLetters) == std::string::npos;
+    return right ? code : std::string();
+}
+
+}  // namespace
+
+const char* role_name(Role role) {
+    switch (role) {
+        case Role::None:
+            return "nobody";
+        case Role::Guest:
+            return "guest";
+        case Role::Member:
+            return "member";
+        case Role::Owner:
+            return "owner";
+    }
+    return "nobody";
+}
+
+std::optional<Role> role_from(const std::string& name) {
+    for (const Role role : {Role::Guest, Role::Member, Role::Owner})
+        if (name == role_name(role)) return role;
+    return std::nullopt;
+}
+
+Door::Door(Database& database) : database_(database) {
+    database_.run(kSchema);
+}
+
+Role Door::role_of(const std::string& channel, const std::string& sender) {
+    Statement query = database_.prepare("SELECT role FROM people WHERE channel = ? AND sender = ?");
+    if (!query.bind(channel).bind(sender).step()) return Role::None;
+    return role_from(query.text(0)).value_or(Role::None);
+}
+
+Verdict Door::judge(const std::string& channel, const Event& event) {
+    using What = Verdict::What;
+    if (event.own) return {What::Dropped, "we wrote it ourselves", {}};
+    if (event.bot) return {What::Dropped, "another program wrote it", {}};
+    const Role role = role_of(channel, event.sender);
+    if (!event.group && role == Role::None) {
+        if (event.kind == Event::Kind::Edit) return {What::Dropped, "an edit by somebody who is not known", {}};
+        if (const std::optional<Role> given = use_code(channel, event))
+            return {What::Dropped, std::string("a pairing code, for the role ") + role_name(*given),
+                    std::string("You are paired, as ") + role_name(*given) + ". Say what you need; /help lists commands."};
+        return {What::Held, "somebody who is not known, in a direct chat", {}};
+    }
+    if (role == Role::None) return {What::Dropped, "somebody who is not known, in a group", {}};
+    if (!event.addressed) return {What::Silent, "in a group, and not said to us", {}};
+    if (event.text.starts_with('/') && event.kind == Event::Kind::Message)
+        return {What::Command, std::string("a command of the role ") + role_name(role), {}};
+    return {What::Admitted, std::string("said by the role ") + role_name(role), {}};
+}
+
+std::optional<Role> Door::use_code(const std::string& channel, const Event& event) {
+    const std::string code = as_code(event.text);
+    if (code.empty()) return std::nullopt;
+    database_.prepare("DELETE FROM codes WHERE until < unixepoch()").run();
+    database_.prepare("DELETE FROM tries WHERE since < unixepoch() - 3600").run();
+    Statement tried = database_.prepare("SELECT count FROM tries WHERE channel = ? AND sender = ?");
+    const bool locked = tried.bind(channel).bind(event.sender).step() && tried.integer(0) >= kMostTries;
+    tried.run();
+    Statement query = database_.prepare("SELECT role FROM codes WHERE channel = ? AND code = ?");
+    const bool right = query.bind(channel).bind(code).step();
+    if (locked || !right) {
+        database_
+            .prepare("INSERT INTO tries(channel, sender, count, since) VALUES(?, ?, 1, unixepoch()) "
+                     "ON CONFLICT(channel, sender) DO UPDATE SET count = count + 1")
+            .bind(channel)
+            .bind(event.sender)
+            .run();
+        return std::nullopt;
+    }
+    const std::optional<Role> role = role_from(query.text(0));
+    query.run();
+    database_.prepare("DELETE FROM codes WHERE channel = ? AND code = ?").bind(channel).bind(code).run();
+    if (role) set_role(channel, event.sender, event.name, *role);
+    return role;
+}
+
+std::string Door::make_code(const std::string& channel, Role role) {
+    const std::string code = random_letters(kCodeLength);
+    database_.prepare("INSERT INTO codes(channel, code, role, until) VALUES(?, ?, ?, unixepoch() + ?)")
+        .bind(channel)
+        .bind(code)
+        .bind(role_name(role))
+        .bind(kCodeSeconds)
+        .run();
+    return code.substr(0, 4) + "-" + code.substr(4);
+}
+
+void Door::set_role(const std::string& channel, const std::string& sender, const std::string& name, Role role) {
+    if (role == Role::None) {
+        database_.prepare("DELETE FROM people WHERE channel = ? AND sender = ?").bind(channel).bind(sender).run();
+        return;
+    }
+    database_
+        .prepare("INSERT INTO people(channel, sender, name, role) VALUES(?, ?, ?, ?) ON CONFLICT(channel, sender) DO "
+                 "UPDATE SET role = excluded.role, name = excluded.name")
+        .bind(channel)
+        .bind(sender)
+        .bind(name)
+        .bind(role_name(role))
+        .run();
+    database_.prepare("DELETE FROM at_the_door WHERE channel = ? AND sender = ?").bind(channel).bind(sender).run();
+}
+
+std::vector<Door::Person> Door::people(const std::string& channel) {
+    Statement query = database_.prepare("SELECT channel, sender, name, role FROM people WHERE ?1 = '' OR channel = ?1 ORDER BY channel, since");
+    query.bind(channel);
+    std::vector<Person> all;
+    while (query.step())
+        all.push_back({query.text(0), query.text(1), query.text(2), role_from(query.text(3)).value_or(Role::None)});
+    return all;
+}
+
+std::vector<int64_t> Door::owners_places(const std::string& channel) {
+    Statement query = database_.prepare("SELECT place FROM people WHERE role = 'owner' AND place > 0 AND (?1 = '' OR channel = ?1)");
+    query.bind(channel);
+    std::vector<int64_t> all;
+    while (query.step()) all.push_back(query.integer(0));
+    return all;
+}
+
+void Door::note_place(const std::string& channel, const std::string& sender, int64_t place) {
+    database_.prepare("UPDATE people SET place = ?1 WHERE channel = ?2 AND sender = ?3 AND place <> ?1")
+        .bind(place)
+        .bind(channel)
+        .bind(sender)
+        .run();
+}
+
+std::string Door::announce(const std::string& channel, const Event& event) {
+    Statement count = database_.prepare("SELECT count(*) FROM at_the_door WHERE channel = ?");
+    count.bind(channel).step();
+    if (count.integer(0) >= kMostAtTheDoor) return {};
+    Statement insert = database_.prepare("INSERT OR IGNORE INTO at_the_door(channel, sender, name, ticket) VALUES(?, ?, ?, ?) RETURNING ticket");
+    insert.bind(channel).bind(event.sender).bind(event.name).bind(lower(random_letters(4)));
+    const std::string ticket = insert.step() ? insert.text(0) : std::string();
+    insert.run();
+    return ticket;
+}
+
+std::optional<Door::Waiting> Door::waiting(const std::string& ticket) {
+    Statement query = database_.prepare("SELECT ticket, channel, sender, name FROM at_the_door WHERE ticket = ?");
+    if (!query.bind(lower(ticket)).step()) return std::nullopt;
+    return Waiting{query.text(0), query.text(1), query.text(2), query.text(3)};
+}
+
+std::vector<Door::Waiting> Door::all_waiting(const std::string& channel) {
+    Statement query = database_.prepare("SELECT ticket, channel, sender, name FROM at_the_door WHERE (?1 = '' OR channel = ?1) AND "
+                                        "ticket NOT LIKE 'denied %'");
+    query.bind(channel);
+    std::vector<Waiting> all;
+    while (query.step()) all.push_back({query.text(0), query.text(1), query.text(2), query.text(3)});
+    return all;
+}
+
+void Door::turn_away(const std::string& ticket) {
+    database_.prepare("UPDATE at_the_door SET ticket = 'denied ' || channel || ' ' || sender WHERE ticket = ?").bind(lower(ticket)).run();
+}
+
+}  // namespace peacrab

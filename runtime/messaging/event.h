@@ -1,0 +1,45 @@
+// What a channel says has arrived: one item of a `batch` frame (channels/README.md), read as hostile. An unknown
+// key, a wrong kind, a bound that is passed is an Error, and the channel is cut off.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace peacrab {
+
+constexpr size_t kMaxEvents = 100;                   // of a batch
+constexpr size_t kMaxEventText = size_t{64} << 10;
+constexpr size_t kMaxEventId = 512;                  // of anything that names something
+constexpr size_t kMaxEventName = 800;                // of what is only shown
+
+struct Event {
+    enum class Kind { Message, Edit } kind = Kind::Message;
+    std::string key;
+    std::string conversation;
+    std::string thread;
+    bool group = false;
+    std::string id;
+    std::string sender;
+    std::string name;   // may be chosen by the sender
+    std::string title;  // of the group; likewise
+    bool own = false, bot = false, addressed = true;
+    std::string text;
+    std::string reply_id, reply_text;
+    bool reply_own = false;
+    int64_t at = 0;  // Unix ms by the messenger's clock; 0: not said
+    std::vector<std::string> files;  // a line each, for the model
+};
+
+Event read_event(const json::Value& value);
+
+// What a channel can do: `limits` of its `hello`.
+struct ChannelLimits {
+    int64_t edits = 0, edits_group = 0, typing = 0, files = 0;  // ms, ms, ms, bytes
+    enum class Dedupe { None, Key, Lookup } dedupe = Dedupe::None;
+};
+
+ChannelLimits read_limits(const json::Value& value);
+
+}  // namespace peacrab

@@ -1,0 +1,209 @@
+// The channels' side: what arrives is written down before it is acknowledged, and looked at afterwards.
+#include "messaging/hub_state.h"
+
+#include <algorithm>
+
+#include "channels/turn_view.h"
+#include "error.h"
+
+namespace peacrab {
+namespace {
+
+constexpr int64_t kKeepDays = 30;
+constexpr Milliseconds kDay{86'400'000};
+
+// As the agent is told it: what it answers to, and what came with it.
+std::string text_of(const Event& event) {
+    std::string text;
+    if (!event.reply_text.empty())
+        text += std::string("[in answer to ") + (event.reply_own ? "you" : "somebody") + ": \"" +
+                one_line(event.reply_text, 300) + "\"]\n";
+    text += event.text;
+    for (const std::string& file : event.files) text += "\n[file: " + file + "]";
+    return text;
+}
+
+}  // namespace
+
+Hub::State::State(Loop& the_loop, HubOptions the_options)
+    : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()) {
+    post.prune(kKeepDays);
+    pruning = loop.after(kDay, [this] { post.prune(kKeepDays); });
+}
+
+Hub::State::~State() {
+    loop.cancel(pruning);
+    for (const auto& [name, channel] : channels) loop.cancel(channel->timer);
+    for (const auto& [place, chat] : chats)
+        for (const Loop::TimerId timer : {chat->again, chat->linger, chat->typing, chat->showing}) loop.cancel(timer);
+}
+
+Channel* Hub::State::channel_of(const PlaceRow& place) {
+    const auto found = channels.find(place.channel);
+    return found == channels.end() ? nullptr : found->second.get();
+}
+
+void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
+    const std::string type = frame.text("type");
+    channel.last_frame = unix_ms();
+    if (type == "hello") {
+        if (frame.integer("protocol") != 1) throw Error("channel: protocol 1 is spoken here");
+        channel.account = frame.text("account").substr(0, kMaxEventId);
+        channel.bot = frame.text("name").substr(0, kMaxEventName);
+        channel.limits = read_limits(frame.at("limits"));
+        channel.ready = true;
+        channel.trouble.clear();
+        resolve_unknown(channel);
+        return pump(channel.options.name);
+    }
+    if (type == "trouble") {
+        channel.trouble = frame.text("class");
+        log(LogLevel::Error, channel.options.name + ": " + one_line(frame.text("text"), 300));
+        if (channel.trouble != "network")
+            tell_owners({}, "The channel " + channel.options.name + " has stopped: " + one_line(frame.text("text"), 300));
+        return;
+    }
+    if (!channel.ready) throw Error("channel: hello comes first");
+    if (type == "batch") return on_batch(channel, frame);
+    if (type == "sent") return on_sent(channel, frame);
+    if (type == "failed") return on_failed(channel, frame);
+    if (type == "alive") {
+        channel.last_poll = channel.last_frame;
+    } else if (type == "shown") {
+        for (auto& [place, chat] : chats) {
+            if (!chat->show_under_way || frame.text("slot") != std::to_string(place)) continue;
+            chat->show_under_way = false;
+            loop.cancel(std::exchange(chat->showing, 0));
+            if (const std::string id = frame.text("platform"); !id.empty()) post.set_live(place, id.substr(0, kMaxEventId));
+            return pump(channel, place);
+        }
+    }
+}
+
+void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
+    const std::string& name = channel.options.name;
+    std::vector<Event> events;
+    for (const json::Value& each : frame.at("events").items()) {
+        if (events.size() == kMaxEvents) throw Error("channel: more than 100 events at once");
+        events.push_back(read_event(each));
+    }
+    std::set<int64_t> touched;
+    post.together([&] {
+        for (const Event& event : events) {
+            const PlaceRow place = post.place(name, event);
+            const std::string text = text_of(event);
+            Verdict verdict = door.judge(name, event);
+            if (event.kind == Event::Kind::Edit && verdict.what != Verdict::What::Dropped) {
+                if (post.edit_waiting(place, event, text)) continue;
+                verdict = {Verdict::What::Dropped, "an edit of what was taken already", {}};
+            }
+            if (text.find_first_not_of(" \t\r\n") == std::string::npos)
+                verdict = {Verdict::What::Dropped, "there is nothing in it", {}};
+            if (verdict.what == Verdict::What::Silent && !channel.options.listens)
+                verdict = {Verdict::What::Dropped, verdict.rule, {}};
+            const int64_t row = post.add_arrival(place, event, text, verdict);
+            if (row == 0) continue;  // told before
+            touched.insert(place.id);
+            if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
+            if (verdict.what == Verdict::What::Held)
+                if (const std::string ticket = door.announce(name, event); !ticket.empty())
+                    tell_owners({}, one_line(event.name.empty() ? event.sender : event.name, 80) + " (" +
+                                        one_line(event.sender, 80) + ") is not known and wrote on " + name + ": \"" +
+                                        one_line(text, 300) + "\"\n/allow " + ticket + " or /deny " + ticket);
+            if (!event.group) door.note_place(name, event.sender, place.id);
+        }
+        if (frame.find("cursor")) post.set_cursor(name, frame.text("cursor"));
+    });
+    channel.last_stored = unix_ms();
+    json::Value stored = json::Value::object({{"type", "stored"}});
+    if (frame.find("cursor")) stored.set("cursor", frame.text("cursor"));
+    channel.port->send(stored);
+    for (const int64_t place : touched) advance(place);
+    std::vector<std::string> names;
+    for (const auto& [each, one] : channels) names.push_back(each);
+    for (const std::string& each : names) pump(each);
+}
+
+void Hub::State::tell_owners(const std::string& channel, const std::string& text) {
+    for (const int64_t place : door.owners_places(channel)) post.enqueue(place, {}, text);
+}
+
+// It may be called from within a send to it: what is destroyed is so later.
+void Hub::State::lost(const std::string& name, const std::string& why) {
+    const auto found = channels.find(name);
+    if (found == channels.end()) return;
+    std::shared_ptr<Channel> channel(std::move(found->second));
+    channels.erase(found);
+    loop.cancel(channel->timer);
+    was_cut(name);
+    for (auto& [place, chat] : chats)
+        if (const std::optional<PlaceRow> row = post.place(place); row && row->channel == name) chat->show_under_way = false;
+    loop.after(Milliseconds(0), [channel, why] { channel->gone(why, channel->trouble); });
+}
+
+Hub::Hub(Loop& loop, HubOptions options) : state_(std::make_unique<State>(loop, std::move(options))) {}
+Hub::~Hub() = default;
+
+void Hub::connect(const HubChannel& options, const json::Value& secrets, UniqueFd socket,
+                  std::function<void(const std::string& why, const std::string& code)> gone) {
+    State& state = *state_;
+    if (state.channels.contains(options.name)) throw Error("channel: " + options.name + " is here already");
+    state.was_cut(options.name);  // by our own end, last time
+    auto made = std::make_unique<Channel>();
+    Channel& channel = *made;
+    channel.options = options;
+    channel.gone = std::move(gone);
+    const std::string name = options.name;
+    state.channels[name] = std::move(made);
+    channel.port = std::make_unique<FramePort>(
+        state.loop, std::move(socket), Dialect::ChannelToWarden, Dialect::WardenToChannel,
+        FramePort::Handlers{[&state, &channel, name](const json::Value& frame) {
+                                try {
+                                    state.on_channel(channel, frame);
+                                } catch (const Error& error) {
+                                    log(LogLevel::Error, name + ": " + error.what());
+                                    state.lost(name, error.what());
+                                }
+                            },
+                            [&state, name](const std::string& why) { state.lost(name, why); }});
+    json::Value start = json::Value::object({{"type", "start"}});
+    if (const std::optional<std::string> cursor = state.post.cursor(name)) start.set("cursor", *cursor);
+    start.set("settings", options.settings);
+    start.set("secrets", secrets);
+    channel.port->send(start);
+    for (const int64_t place : state.post.places_at_work()) state.advance(place);
+}
+
+void Hub::disconnect(const std::string& name) {
+    const auto found = state_->channels.find(name);
+    if (found == state_->channels.end()) return;
+    found->second->port->send(json::Value::object({{"type", "stop"}}));
+    state_->lost(name, "it was told to stop");
+}
+
+bool Hub::idle() const {
+    return state_->chats.empty();
+}
+
+json::Value Hub::report() {
+    json::Value rows = json::Value::array();
+    for (const auto& [name, channel] : state_->channels) {
+        const Post::Counts counts = state_->post.counts(name);
+        json::Value row = json::Value::object({{"channel", name},
+                                               {"account", one_line(channel->account, 100)},
+                                               {"ready", channel->ready},
+                                               {"last_frame", channel->last_frame},
+                                               {"last_poll", channel->last_poll},
+                                               {"last_stored", channel->last_stored},
+                                               {"waiting", counts.waiting},
+                                               {"backlog", counts.backlog},
+                                               {"unknown", counts.unknown},
+                                               {"failed", counts.failed}});
+        if (counts.next) row.set("next", *counts.next);
+        if (!channel->trouble.empty()) row.set("trouble", channel->trouble);
+        rows.push(std::move(row));
+    }
+    return rows;
+}
+
+}  // namespace peacrab

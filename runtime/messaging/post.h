@@ -1,0 +1,126 @@
+// What must not be lost between messengers and the warden: what arrived and what became of it, each channel's cursor,
+// and what is to be delivered. One SQLite file, beside the warden's book and not in it: this side is the host's. Each
+// public call is one transaction, on the disk when it returns. Throws Error ("store: …").
+//
+// The way of an arrival: waiting → handed (the warden has it, as a turn) → answered (that turn has ended). What is not
+// let in never waits; its row says by which rule. The way of a delivery: queued → sending, before the first byte →
+// sent, failed, or unknown, where nobody can say whether it arrived; a text goes out in parts, and goes on with the
+// part that is missing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "messaging/event.h"
+#include "store.h"
+
+namespace peacrab {
+
+// A conversation of a messenger.
+struct PlaceRow {
+    int64_t id = 0;
+    std::string channel, conversation, thread;
+    bool group = false;
+    std::string title;
+    std::string agent;  // "": the channel's
+    std::string live;   // platform id of the line that shows the running turn
+};
+
+struct ArrivalRow {
+    int64_t row = 0;
+    int64_t place = 0;
+    std::string key;      // unique in the channel
+    std::string id;       // platform id
+    std::string sender, name, text, state, verdict, rule, turn;
+    int64_t received = 0;  // Unix seconds
+    int64_t tries = 0;
+};
+
+struct DeliveryRow {
+    int64_t row = 0;
+    int64_t place = 0;
+    std::string key, reply_to, text, state, platform, error, origin;
+    int64_t part = 0, parts = 0, attempts = 0, not_before = 0, created = 0;  // Unix ms, the last two
+    bool again = false;
+};
+
+// Why an event was let in or not: `rule` is a sentence of `peacrab explain`.
+struct Verdict {
+    enum class What { Dropped, Silent, Held, Command, Admitted } what = What::Dropped;
+    std::string rule;
+    std::string answer;  // said to the sender, once
+};
+const char* verdict_name(Verdict::What what);
+
+class Post {
+  public:
+    explicit Post(const std::string& path);
+    Database& database() { return database_; }
+    void together(const std::function<void()>& work) { database_.transaction(work); }
+
+    // Channels.
+    std::optional<std::string> cursor(const std::string& channel);
+    void set_cursor(const std::string& channel, const std::string& cursor);
+
+    // Places. Made when it is not known; a title that has changed is noted.
+    PlaceRow place(const std::string& channel, const Event& event);
+    std::optional<PlaceRow> place(int64_t id);
+    void set_live(int64_t place, const std::string& platform);
+    void move_place(int64_t place, const std::string& conversation);
+
+    // Arrivals. 0: an event with this key is there already.
+    int64_t add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Verdict& verdict);
+    // An edit of one that still waits takes its place. False: there is no such.
+    bool edit_waiting(const PlaceRow& place, const Event& event, const std::string& text);
+    std::vector<ArrivalRow> waiting(int64_t place);        // in order
+    std::vector<ArrivalRow> silent_before(int64_t place, int64_t row);  // not yet told, in order, at most 20
+    void told(int64_t place, int64_t upto);                // of what was silent
+    std::vector<int64_t> places_at_work();                 // with arrivals that are not answered
+    void handed(int64_t row, const std::string& turn);
+    void answered_all(int64_t place);  // that were handed
+    void answered(int64_t row);
+    void wait_again(int64_t place, const std::string& turn);  // the model could not be reached
+    std::vector<ArrivalRow> held(const std::string& channel, const std::string& sender);
+    void release(int64_t row);  // it waits
+    void refuse(int64_t row, const std::string& rule);
+    int64_t tries_of(int64_t place, const std::string& turn);  // the most of any that it was handed
+    std::optional<ArrivalRow> arrival(const std::string& id);  // newest with this platform id, or row number
+    std::optional<ArrivalRow> arrival_before(int64_t row);     // in the same place
+    std::string deliveries_in_words(int64_t place, int64_t arrival);  // what was sent there since
+    void prune(int64_t days);                                  // rows that need no answer, and are older
+
+    // Deliveries. `origin` is what it is made of, unique: a second one is none. "": always.
+    void enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to = {},
+                 const std::string& platform = {});
+    // The first of its place that is not out, when its time has come and none of its place is under way; then it is
+    // "sending".
+    std::optional<DeliveryRow> take(int64_t place, int64_t now);
+    std::vector<int64_t> places_to_deliver(const std::string& channel, int64_t now);
+    bool delivering(int64_t place);  // something of it is not out
+    std::optional<int64_t> next_delivery(const std::string& channel);  // Unix ms
+    std::optional<DeliveryRow> delivery(int64_t row);
+    void part_sent(int64_t row, int64_t part, int64_t of, const std::string& platform);
+    void put_off(int64_t row, int64_t not_before, const std::string& error, bool again);
+    void fail(int64_t row, const std::string& error);
+    // Its channel is gone in the middle of it.
+    std::vector<DeliveryRow> under_way(const std::string& channel);
+    void set_unknown(int64_t row, const std::string& error);
+    std::vector<DeliveryRow> unknown(const std::string& channel);
+    // For the next message of the place: what the agent has to know of it.
+    void note(int64_t place, const std::string& text);
+    std::string take_notes(int64_t place);
+
+    struct Counts {
+        int64_t backlog = 0, unknown = 0, failed = 0, waiting = 0;
+        std::optional<int64_t> next;
+    };
+    Counts counts(const std::string& channel);
+
+  private:
+    Database database_;
+};
+
+int64_t unix_ms();
+
+}  // namespace peacrab
