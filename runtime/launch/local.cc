@@ -315,6 +315,28 @@ std::string local_model(const LocalOptions& options) {
 
 namespace {
 
+bool dies_with(pid_t parent) {
+    return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent;
+}
+
+// For who serves: this process keeps the key and does nothing but fork a warden, and another when that one is
+// killed. True in the warden; false when it has ended by itself.
+bool stay_as_warden(pid_t parent) {
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    for (;;) {
+        if (!dies_with(parent)) return false;
+        const pid_t us = ::getpid(), pid = ::fork();
+        if (pid < 0) throw ErrnoError("local: fork");
+        if (pid == 0) return dies_with(us);
+        const ChildExit ended = Pidfd::of_child(pid).wait();
+        if (ended.describe() == "exit code 0") return false;
+        log(LogLevel::Error, "the warden ended (" + ended.describe() + "); it is started again");
+        ::usleep(500'000);
+    }
+}
+
 UniqueFd start_warden(const LocalOptions& options) {
     const bool serving = options.use == LocalOptions::Use::Serving;
     Choice choice = choose(options);
@@ -338,7 +360,7 @@ UniqueFd start_warden(const LocalOptions& options) {
     }
     UniqueFd alive = open_lock(state + "/lock");
     SocketPair pair = serving ? SocketPair::seqpacket() : SocketPair::stream();
-    const pid_t pid = ::fork();
+    const pid_t parent = ::getpid(), pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
     if (pid == 0) {
         int code = 1;
@@ -347,6 +369,7 @@ UniqueFd start_warden(const LocalOptions& options) {
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             set_log_name("warden");
+            if (serving && !stay_as_warden(parent)) ::_exit(0);
             std::shared_ptr<BegunTurn> begun;
             const bool asks = options.use == LocalOptions::Use::OneShot || options.use == LocalOptions::Use::Conversation;
             if (sandbox.base.empty() && asks) begun = begin_main_turn(state);

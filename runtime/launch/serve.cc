@@ -58,9 +58,10 @@ int run_serve(const Arguments& arguments) {
     const std::vector<ChannelConfig> channels = load_channels(config_file());
     if (channels.empty()) throw UsageError("no channels: name one under `channels:` in " + config_file());
     const std::string file = post_file();
-    const UniqueFd lock = only_one();
+    only_one().reset();  // before anything is begun
     const UniqueFd signals = signals_to_end();
     LocalWarden warden(local);
+    const UniqueFd lock = only_one();  // which its process must not have
     Loop loop;
     Hub hub(loop, {file, [&warden] { return warden.open(); }});
     ChannelRun run(loop, hub, require_real_path("serve", "/proc/self/exe"), channels);

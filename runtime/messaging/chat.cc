@@ -17,6 +17,7 @@ constexpr Milliseconds kLongestBackoff{30'000};
 constexpr Milliseconds kQuick{2000};           // a turn shorter than this shows nothing of itself
 constexpr Milliseconds kShowPatience{10'000};  // with a channel that does not say it was shown
 constexpr size_t kShown = 3000;                // bytes of it
+constexpr int64_t kMostCuts = 3;               // of its turn, before the person is told
 constexpr int64_t kMostTries = 200;            // of a model that cannot be reached
 
 std::string warden_channel(const PlaceRow& place) {
@@ -151,7 +152,7 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row) {
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::string id = message_id(*place, row);
     chat.said[id] = row.row;
-    const std::string text = row.tries > 0 ? "[the model could not be reached when this was said first]\n" + words_of(*place, row)
+    const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row)
                                            : words_of(*place, row);
     chat.warden->send(json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}}));
 }
@@ -181,7 +182,9 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         if (said == chat.said.end()) return;
         post.handed(said->second, frame.text("turn"));
         chat.said.erase(said);
-        if (chat.turn.empty() && chat.linger == 0) turn_over(chat);  // it may have been answered long ago
+        if (!chat.turn.empty()) return;
+        if (!frame.flag("duplicate")) chat.turn = frame.text("turn");
+        else linger(chat, kLinger);  // it was answered long ago
     } else if (type == "refused") {
         const std::string why = frame.text("why");
         const auto said = chat.said.find(frame.text("id"));
@@ -248,7 +251,10 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
     const std::string status = frame.text("status"), turn = frame.text("turn"), error = frame.text("error");
     const std::string origin = origin_of("r", chat, frame.integer("seq"));
     post.together([&] {
-        if (frame.flag("model_down")) {
+        const bool cut = status == "interrupted" || error.starts_with("the turn process ended");
+        if (cut && post.tries_of(chat.place, turn) < kMostCuts) {
+            post.wait_again(chat.place, turn);  // what had begun is not done again: the model is told of it
+        } else if (frame.flag("model_down")) {
             // Said once; what was asked stays, and is asked again by itself.
             const int64_t tries = post.tries_of(chat.place, turn);
             if (tries == 0) post.enqueue(chat.place, origin, error + ". I will answer when it can be reached again.");
@@ -262,11 +268,16 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
     chat.turn.clear();
     loop.cancel(std::exchange(chat.typing, 0));
     loop.cancel(std::exchange(chat.showing, 0));
-    loop.cancel(std::exchange(chat.linger, 0));
-    const int64_t place = chat.place;
     const bool down = frame.flag("model_down");
     const Milliseconds wait = down ? std::min(chat.backoff * 2, kLongestBackoff) : kLinger;
     chat.backoff = down ? wait : Milliseconds(1000);
+    linger(chat, wait);
+}
+
+// Looks again after a while: what was said too late may begin a turn.
+void Hub::State::linger(Chat& chat, Milliseconds wait) {
+    loop.cancel(std::exchange(chat.linger, 0));
+    const int64_t place = chat.place;
     chat.linger = loop.after(wait, [this, place] {
         const auto found = chats.find(place);
         if (found == chats.end()) return;

@@ -77,6 +77,7 @@ struct Hub::State {
     void answer_command(Chat& chat, const json::Value& frame);
     std::string owners_answer(const std::string& name, const std::string& rest);
     void turn_began(Chat& chat, const std::string& turn);
+    void linger(Chat& chat, Milliseconds wait);
     void turn_over(Chat& chat);
     void keep_typing(Chat& chat);
     void show_soon(Chat& chat);

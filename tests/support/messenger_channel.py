@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""A channel to tests/support/messenger.py, whose socket is the setting `socket`: the frame protocol in one page."""
+import json
+import select
+import socket
+import sys
+
+
+def say(**frame):
+    print(json.dumps(frame), flush=True)
+
+
+def hear():
+    line = sys.stdin.readline()
+    return json.loads(line) if line else {"type": "stop"}
+
+
+class Link:
+    def __init__(self, path):
+        self.path, self.lines = path, None
+
+    def ask(self, **what):
+        """What the messenger answers; None: nobody knows whether it has heard it."""
+        if not self.lines:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(self.path)
+            self.lines = connection.makefile("rw", encoding="utf-8", newline="\n")
+        try:
+            self.lines.write(json.dumps(what) + "\n")
+            self.lines.flush()
+            line = self.lines.readline()
+        except OSError:
+            line = ""
+        if not line:
+            self.lines = None
+        return json.loads(line) if line else None
+
+
+def deliver(link, frame):
+    part, key = frame.get("from", 0), f"{frame['key']}.{frame.get('from', 0)}"
+    answer = link.ask(op="post", key=key, conversation=frame["conversation"], text=frame["text"],
+                      edit=frame.get("platform"))
+    if answer is None:
+        say(type="failed", id=frame["id"], **{"class": "unknown"}, error="no answer came")
+    elif "error" in answer:
+        say(type="failed", id=frame["id"], **{"class": answer["error"]}, error="it said so",
+            retry_ms=answer.get("retry_ms", 1000))
+    else:
+        say(type="sent", id=frame["id"], part=part, of=1, platform=answer["id"])
+
+
+def main():
+    start = hear()
+    settings, offset, waits = start["settings"], int(start.get("cursor", "0")), 0
+    posting, polling = Link(settings["socket"]), Link(settings["socket"])
+    say(type="hello", protocol=1, channel="messenger", account="bot",
+        limits={"edits": int(settings.get("edits", "0")), "typing": 4000, "dedupe": settings.get("dedupe", "key")})
+    while True:
+        if not waits:
+            updates = (polling.ask(op="poll", offset=offset, wait=0) or {}).get("updates", [])
+            if updates:
+                offset += len(updates)
+                say(type="batch", events=updates, cursor=str(offset))
+                waits = 1
+            say(type="alive")
+        if not select.select([sys.stdin], [], [], 0 if updates and not waits else 0.05)[0]:
+            continue
+        frame = hear()
+        if frame["type"] == "stored":
+            waits = 0
+        elif frame["type"] == "deliver":
+            deliver(posting, frame)
+        elif frame["type"] == "show":
+            answer = posting.ask(op="post", key=f"show {offset} {frame['text']}", conversation=frame["conversation"],
+                                 text=frame["text"], edit=frame.get("platform"))
+            say(type="shown", slot=frame["slot"], **({"platform": answer["id"]} if answer and "id" in answer else {}))
+        elif frame["type"] == "typing":
+            posting.ask(op="typing", conversation=frame["conversation"])
+        elif frame["type"] == "stop":
+            return
+
+
+if __name__ == "__main__":
+    main()
