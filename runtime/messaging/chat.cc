@@ -183,8 +183,14 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         post.handed(said->second, frame.text("turn"));
         chat.said.erase(said);
         if (!chat.turn.empty()) return;
-        if (!frame.flag("duplicate")) chat.turn = frame.text("turn");
-        else linger(chat, kLinger);  // it was answered long ago
+        if (!frame.flag("duplicate")) {
+            chat.turn = frame.text("turn");
+        } else if (post.was_cut(place, frame.text("turn"))) {
+            post.wait_again(place, frame.text("turn"));  // we were told of that before we knew that it was this one's
+            advance(place);
+        } else {
+            linger(chat, kLinger);  // it was answered long ago
+        }
     } else if (type == "refused") {
         const std::string why = frame.text("why");
         const auto said = chat.said.find(frame.text("id"));
@@ -252,6 +258,7 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
     const std::string origin = origin_of("r", chat, frame.integer("seq"));
     post.together([&] {
         const bool cut = status == "interrupted" || error.starts_with("the turn process ended");
+        if (cut || frame.flag("model_down")) post.note_cut(chat.place, turn);
         if (cut && post.tries_of(chat.place, turn) < kMostCuts) {
             post.wait_again(chat.place, turn);  // what had begun is not done again: the model is told of it
         } else if (frame.flag("model_down")) {

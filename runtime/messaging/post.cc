@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS arrivals(row INTEGER PRIMARY KEY, channel TEXT NOT NU
 CREATE INDEX IF NOT EXISTS arrivals_of_place ON arrivals(place, state);
 CREATE INDEX IF NOT EXISTS arrivals_by_state ON arrivals(state, place) WHERE state IN ('waiting', 'handed');
 CREATE INDEX IF NOT EXISTS arrivals_by_id ON arrivals(id);
+CREATE TABLE IF NOT EXISTS cut(place INTEGER NOT NULL, turn TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch()),
+    PRIMARY KEY(place, turn)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deliveries(row INTEGER PRIMARY KEY, place INTEGER NOT NULL, channel TEXT NOT NULL,
     origin TEXT UNIQUE, key TEXT NOT NULL, reply_to TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL,
     part INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0, platform TEXT NOT NULL,
@@ -212,6 +214,15 @@ void Post::wait_again(int64_t place, const std::string& turn) {
     answered_all(place);
 }
 
+void Post::note_cut(int64_t place, const std::string& turn) {
+    database_.prepare("INSERT OR IGNORE INTO cut(place, turn) VALUES(?, ?)").bind(place).bind(turn).run();
+}
+
+bool Post::was_cut(int64_t place, const std::string& turn) {
+    Statement query = database_.prepare("SELECT 1 FROM cut WHERE place = ? AND turn = ?");
+    return query.bind(place).bind(turn).step();
+}
+
 std::vector<ArrivalRow> Post::held(const std::string& channel, const std::string& sender) {
     Statement query = database_.prepare("SELECT " ARRIVAL " FROM arrivals WHERE channel = ? AND sender = ? AND state = 'held' ORDER BY row LIMIT 100");
     return arrivals(query.bind(channel).bind(sender));
@@ -262,6 +273,7 @@ std::optional<ArrivalRow> Post::arrival(const std::string& id) {
 
 void Post::prune(int64_t days) {
     database_.prepare("DELETE FROM arrivals WHERE state IN ('none', 'answered', 'held') AND received < unixepoch() - ? * 86400").bind(days).run();
+    database_.prepare("DELETE FROM cut WHERE at < unixepoch() - ? * 86400").bind(days).run();
     database_
         .prepare("DELETE FROM deliveries WHERE state IN ('sent', 'failed') AND created < (unixepoch() - ? * 86400) * 1000")
         .bind(days)
