@@ -2,6 +2,9 @@
 // decided elsewhere.
 #include "messaging/post.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <chrono>
 
 #include "error.h"
@@ -67,6 +70,12 @@ std::vector<int64_t> numbers(Statement& query) {
     return all;
 }
 
+UniqueFd locked(const std::string& path) {
+    UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!file || ::flock(file.get(), LOCK_EX) < 0) throw ErrnoError("store: " + path);
+    return file;
+}
+
 PlaceRow place_of(const Statement& row) {
     return {row.integer(0), row.text(1), row.text(2), row.text(3), row.integer(4) != 0, row.text(5), row.text(6), row.text(7)};
 }
@@ -93,9 +102,12 @@ const char* verdict_name(Verdict::What what) {
     return "dropped";
 }
 
-Post::Post(const std::string& path) : database_(path, Durability::PowerLoss) {
+// One at a time makes the file what it is: of two, SQLite would turn one away.
+Post::Post(const std::string& path, UniqueFd opening) : database_(path, Durability::PowerLoss) {
     prepare_schema(database_, kSchema, kVersion1);
 }
+
+Post::Post(const std::string& path) : Post(path, locked(path + ".lock")) {}
 
 std::optional<std::string> Post::cursor(const std::string& channel) {
     Statement query = database_.prepare("SELECT cursor FROM cursors WHERE channel = ?");

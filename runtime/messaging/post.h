@@ -120,6 +120,7 @@ class Post {
     Counts counts(const std::string& channel);
 
   private:
+    Post(const std::string& path, UniqueFd opening);
     Database database_;
 };
 
