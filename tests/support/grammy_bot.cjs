@@ -1,0 +1,44 @@
+// A bot as people write them with grammY. What it learns it says in the chat, so that the emulator's side sees it.
+const {Bot, GrammyError, HttpError} = require('grammy');
+
+const bot = new Bot(process.env.TOKEN, {client: {apiRoot: process.env.API, timeoutSeconds: 5}});
+
+const told = async (ctx, attempt) => {
+  try {
+    const done = await attempt();
+    await ctx.reply(`done ${done?.text ?? done}`);
+  } catch (error) {
+    if (error instanceof GrammyError)
+      await ctx.reply(`refused ${error.error_code} ${error.description} ${JSON.stringify(error.parameters)}`);
+    else if (error instanceof HttpError) await ctx.reply('no answer');
+    else throw error;
+  }
+};
+
+bot.command('echo', (ctx) => ctx.reply(ctx.match, {reply_parameters: {message_id: ctx.msg.message_id}}));
+bot.command('html', (ctx) => told(ctx, () => ctx.reply(ctx.match, {parse_mode: 'HTML'})));
+bot.command('long', (ctx) => told(ctx, () => ctx.reply('\u{1f980}'.repeat(Number(ctx.match)))));
+bot.command('edit', (ctx) => told(ctx, async () => {
+  const sent = await ctx.reply('first');
+  await ctx.api.editMessageText(ctx.chat.id, sent.message_id, 'second');
+  return ctx.api.editMessageText(ctx.chat.id, sent.message_id, ctx.match);
+}));
+bot.command('to', (ctx) => told(ctx, () => ctx.api.sendMessage(Number(ctx.match), 'hello')));
+bot.command('type', (ctx) => told(ctx, () => ctx.replyWithChatAction('typing')));
+bot.on('edited_message:text', (ctx) => ctx.reply(`edited to ${ctx.editedMessage.text}`));
+bot.on('message:media', (ctx) => ctx.reply(`media of ${ctx.message.media_group_id ? 'an album' : 'its own'}`));
+bot.on('message::mention', (ctx) => {
+  const names = ctx.entities('mention').map((entity) => entity.text);
+  return ctx.reply(`mentioned ${names.join(' ')}`, {message_thread_id: ctx.msg.message_thread_id});
+});
+bot.on('message:text', (ctx) => ctx.reply(`heard ${ctx.message.text}`));
+bot.catch((error) => console.log('error', error.message));
+
+const ends = (error) => {
+  console.log(`ended ${error.error_code ?? ''} ${error.description ?? error.message}`);
+  process.exit(4);
+};
+bot.api.setMyCommands([{command: 'echo', description: 'Say it again'}])
+  .then(() => bot.start({onStart: (me) => console.log(`started ${me.username}`), allowed_updates: []}))
+  .then(() => console.log('stopped'), ends);
+process.once('SIGTERM', () => bot.stop());
