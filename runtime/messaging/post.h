@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "messaging/event.h"
+#include "os.h"
 #include "store.h"
 
 namespace peacrab {
