@@ -251,7 +251,10 @@ struct Clients {
 void serve(WardenOptions options, const Spending& spending, Clients clients, UniqueFd alive) {
     // Alone, we may say of running turns that they were interrupted; beside others they may be
     // theirs. Who starts next is alone only when we are gone.
-    const bool alone = lock(alive, LOCK_EX | LOCK_NB);
+    bool alone = lock(alive, LOCK_EX | LOCK_NB);
+    // Who served before may have been killed a moment ago.
+    for (const Deadline patience = Deadline::in(Seconds(5)); clients.many && !alone && !patience.passed(); ::usleep(20'000))
+        alone = lock(alive, LOCK_EX | LOCK_NB);
     options.recovery = alone ? WardenOptions::Recovery::Report : WardenOptions::Recovery::Leave;
     if (!alone) lock(alive, LOCK_SH);
     Loop loop;

@@ -103,7 +103,7 @@ const char* verdict_name(Verdict::What what) {
 }
 
 // One at a time makes the file what it is: of two, SQLite would turn one away.
-Post::Post(const std::string& path, UniqueFd opening) : database_(path, Durability::PowerLoss) {
+Post::Post(const std::string& path, UniqueFd) : database_(path, Durability::PowerLoss) {
     prepare_schema(database_, kSchema, kVersion1);
 }
 
