@@ -13,6 +13,7 @@ constexpr int64_t kHorizon = 30 * 60'000;  // ms: how long it is worth while
 constexpr int64_t kLongestWait = 60'000;
 constexpr int64_t kSecondTry = 5000;  // of what may have arrived, where nobody can look
 constexpr int64_t kMostUnclear = 5;
+constexpr Milliseconds kPatience{150'000};    // with an adapter; its own with the messenger is shorter
 
 int64_t number(const std::string& text) {
     if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos)
@@ -36,13 +37,15 @@ void Hub::State::pump(const std::string& name) {
         if (!channels.contains(name)) return;  // it was lost
     }
     loop.cancel(std::exchange(channel.timer, 0));
-    const std::optional<int64_t> next = post.next_delivery(name);
-    if (!next) return;
-    const Milliseconds span{std::clamp<int64_t>(*next - unix_ms(), 50, kLongestWait)};
+    const std::optional<int64_t> next = post.next_delivery(name, now);
+    if (!next && channel.under_way.empty()) return;
+    const Milliseconds span{next ? std::clamp<int64_t>(*next - unix_ms(), 50, kLongestWait) : kLongestWait};
     channel.timer = loop.after(span, [this, name] {
         const auto again = channels.find(name);
         if (again == channels.end()) return;
         again->second->timer = 0;
+        for (const auto& [row, since] : again->second->under_way)
+            if (Clock::now() - since > kPatience) return lost(name, "it does not say what became of a delivery");
         resolve_unknown(*again->second);
         pump(name);
     });
@@ -64,22 +67,26 @@ void Hub::State::pump(Channel& channel, int64_t place) {
     if (row->part == 0 && !row->platform.empty()) frame.set("platform", row->platform);
     if (row->part > 0) frame.set("from", row->part);
     if (row->again) frame.set("again", true);
+    channel.under_way[row->row] = Clock::now();
     channel.port->send(frame);
 }
 
 void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
     const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
     if (!row || (row->state != "sending" && row->state != "unknown")) return;
+    channel.under_way.erase(row->row);
     const int64_t part = frame.integer("part"), of = frame.integer("of");
     if (part < 0 || of < 1 || part >= of || of > 1000) throw Error("channel: sent: there is no such part");
     post.part_sent(row->row, part, of, frame.text("platform").substr(0, kMaxEventId));
     if (row->state == "unknown" && part + 1 < of) post.put_off(row->row, 0, {}, false);
-    if (part + 1 >= of || row->state == "unknown") pump(channel.options.name);
+    if (part + 1 < of && row->state == "sending") channel.under_way[row->row] = Clock::now();
+    else pump(channel.options.name);
 }
 
 void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
     const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
     if (!row || (row->state != "sending" && row->state != "unknown")) return;
+    channel.under_way.erase(row->row);
     const std::string kind = frame.text("class"), why = one_line(frame.text("error"), 300);
     const int64_t now = unix_ms();
     const bool late = now - row->created > kHorizon;
@@ -134,6 +141,7 @@ void Hub::State::resolve_unknown(Channel& channel) {
                 post.put_off(row.row, 0, row.error, true);
                 break;
             case ChannelLimits::Dedupe::Lookup: {
+                if (!channel.under_way.emplace(row.row, Clock::now()).second) break;  // it is being looked for
                 json::Value frame = json::Value::object({{"type", "resolve"},
                                                          {"id", std::to_string(row.row)},
                                                          {"key", row.key},

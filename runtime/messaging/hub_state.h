@@ -21,6 +21,7 @@ struct Channel {
     ChannelLimits limits;
     int64_t last_frame = 0, last_poll = 0, last_stored = 0;  // Unix ms
     Loop::TimerId timer = 0;  // to what is due next
+    std::map<int64_t, Clock::time_point> under_way;  // deliveries it has not answered
 };
 
 // A conversation that something waits in, or a turn runs.

@@ -340,9 +340,9 @@ bool Post::delivering(int64_t place) {
     return query.bind(place).step();
 }
 
-std::optional<int64_t> Post::next_delivery(const std::string& channel) {
-    Statement query = database_.prepare("SELECT count(*), min(not_before) FROM deliveries WHERE channel = ? AND state IN ('queued', 'unknown')");
-    query.bind(channel).step();
+std::optional<int64_t> Post::next_delivery(const std::string& channel, int64_t now) {
+    Statement query = database_.prepare("SELECT count(*), min(not_before) FROM deliveries WHERE channel = ? AND state = 'queued' AND not_before > ?");
+    query.bind(channel).bind(now).step();
     if (query.integer(0) == 0) return std::nullopt;
     return query.integer(1);
 }
@@ -417,7 +417,7 @@ Post::Counts Post::counts(const std::string& channel) {
     Statement waits = database_.prepare("SELECT count(*) FROM arrivals WHERE channel = ? AND state = 'waiting'");
     waits.bind(channel).step();
     counts.waiting = waits.integer(0);
-    counts.next = next_delivery(channel);
+    counts.next = next_delivery(channel, 0);
     return counts;
 }
 

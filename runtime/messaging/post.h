@@ -101,7 +101,8 @@ class Post {
     std::optional<DeliveryRow> take(int64_t place, int64_t now);
     std::vector<int64_t> places_to_deliver(const std::string& channel, int64_t now);
     bool delivering(int64_t place);  // something of it is not out
-    std::optional<int64_t> next_delivery(const std::string& channel);  // Unix ms
+    // Of those whose time has not come: Unix ms. What waits for another of its place is seen to when that is out.
+    std::optional<int64_t> next_delivery(const std::string& channel, int64_t now);
     std::optional<DeliveryRow> delivery(int64_t row);
     void part_sent(int64_t row, int64_t part, int64_t of, const std::string& platform);
     void put_off(int64_t row, int64_t not_before, const std::string& error, bool again);
