@@ -41,7 +41,8 @@ Milliseconds retry_of(const json::Value& answer, std::string_view header) {
     if (const json::Value* parameters = answer.find("parameters"))
         if (const json::Value* after = parameters->find("retry_after"))
             if (after->is_integer() || after->kind() == json::Value::Kind::Real) return wait_of(after->as_real());
-    if (!header.empty() && only(header, ".")) return wait_of(std::strtod(std::string(header).c_str(), nullptr));
+    if (!header.empty() && header.find_first_not_of("0123456789.") == std::string_view::npos)
+        return wait_of(std::strtod(std::string(header).c_str(), nullptr));
     return kUsualWait;
 }
 
