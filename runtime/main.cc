@@ -55,7 +55,7 @@ const Subcommand kSubcommands[] = {
     {"sessions", "[--agent NAME] [--json]", "the conversations there are", run_sessions},
     {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
     {"serve", "[OPTIONS]", "the messengers of the configuration, until it is told to end", run_serve},
-    {"people", "[pair CHANNEL [ROLE]]", "who may speak on them, and what became of a message", run_channel_command},
+    {"people", "[pair CHANNEL [ROLE]]", "who may speak on them, and what became of a message", run_people},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
     {"tool-files", "", nullptr,

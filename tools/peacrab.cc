@@ -17,6 +17,8 @@
 #include "agent_commands.h"
 #include "agents.h"
 #include "arguments.h"
+#include "channel_commands.h"
+#include "channels/adapters.h"
 #include "channels/terminal.h"
 #include "client.h"
 #include "config/agent_keys.h"
@@ -400,6 +402,16 @@ const Command kCommands[] = {
     {"stop", "power the machine off; nothing is lost", "stop [--name NAME]", "name", "", 0, "", stop},
     {"rm", "remove a machine with all its state", "rm [--name NAME] [--force]", "name", "force", 0,
      "  --force           do not ask, and stop it when it runs\n", rm},
+    {"serve", "the messengers of the configuration, until it is told to end", "serve [machine flags]", kMachineFlags, "", 0,
+     "Channels stand under `channels:` in the configuration (`peacrab doctor` tells where), their tokens in\n"
+     "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
+    {"people", "who may speak on messengers, and what became of a message",
+     "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,
+     "  pair CHANNEL ROLE  a code that makes whoever sends it in a direct chat an owner (or member, guest)\n"
+     "  remove CHANNEL ID  they are not known any more\n"
+     "  explain MESSAGE    by its number, or the messenger's id of it\n", run_people},
+    {"secret", "keep a token on the host, where no agent sees it", "secret [set NAME | ls | rm NAME]", "", "", 2,
+     "  set NAME           asked for, or from standard input\n", run_secret},
     {"agent", "add, list, change, pause or remove an agent",
      "agent [add | ls | show | set | pause | resume | rm] [NAME] [flags]",
      "model memory processes cpus disk files io rules from", "json force", 2,
@@ -470,6 +482,7 @@ const Command kInternal[] = {
     {"gateway", "", "gateway", kMachineFlags, "report", 0, "", gateway},
     {"egress-route", "", "egress-route", "", "", 0, "", egress_route},
     {"search-route", "", "search-route", "", "", 0, "", search_route},
+    {"channel-run", "", "channel-run", "", "", 1, "", [](const Arguments& arguments) { return run_channel(arguments.words); }},
     {"model-route", "", "model-route", "model model-url dialect", "", 0, "", model_route},
 };
 

@@ -1,46 +1,11 @@
-// The hub in this process, the warden in a child of it, an adapter in each other. One of us at a time has the post.
+// The hub in this process, the warden in a child of it, an adapter in each other.
 #include "launch/serve.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
-
-#include <cstdio>
-
-#include "channels/turn_view.h"
-#include "config.h"
 #include "error.h"
 #include "launch/local.h"
-#include "messaging/channel_run.h"
+#include "messaging/serving.h"
 
 namespace peacrab {
-namespace {
-
-std::string post_file() {
-    make_directories(state_folder());
-    return state_folder() + "/channels.db";
-}
-
-UniqueFd only_one() {
-    UniqueFd lock(::open((state_folder() + "/channels.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lock) throw ErrnoError("serve: " + state_folder() + "/channels.lock");
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) throw Error("another `serve` is at work with these channels: end it first");
-    return lock;
-}
-
-UniqueFd signals_to_end() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, number);
-    if (::sigprocmask(SIG_BLOCK, &set, nullptr) < 0) throw ErrnoError("serve: signals");
-    UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) throw ErrnoError("serve: signals");
-    return fd;
-}
-
-}  // namespace
 
 int run_serve(const Arguments& arguments) {
     LocalOptions local;
@@ -55,52 +20,15 @@ int run_serve(const Arguments& arguments) {
         if (++i == arguments.size()) throw UsageError(option + " needs a value");
         *value = arguments[i];
     }
-    const std::vector<ChannelConfig> channels = load_channels(config_file());
-    if (channels.empty()) throw UsageError("no channels: name one under `channels:` in " + config_file());
-    const std::string file = post_file();
-    only_one().reset();  // before anything is begun
-    const UniqueFd signals = signals_to_end();
-    LocalWarden warden(local);
-    const UniqueFd lock = only_one();  // which its process must not have
-    Loop loop;
-    Hub hub(loop, {file, [&warden] { return warden.open(); }});
-    ChannelRun run(loop, hub, require_real_path("serve", "/proc/self/exe"), channels);
-    std::fprintf(stderr, "peacrabd: serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
-    bool ends = false;
-    loop.watch(signals.get(), POLLIN, [&ends](short) { ends = true; });
-    while (!ends && !run.all_down()) loop.run_once(Milliseconds(60'000));
-    return ends ? 0 : 1;
+    const auto begin = [&local] {
+        const auto warden = std::make_shared<LocalWarden>(local);
+        return [warden] { return warden->open(); };
+    };
+    return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel"}, begin});
 }
 
-int run_channel_command(const Arguments& arguments) {
-    const std::string what = arguments.empty() ? "" : arguments[0];
-    Post post(post_file());
-    Door door(post.database());
-    if (what.empty()) {
-        for (const Door::Person& one : door.people({}))
-            std::printf("%s\t%s\t%s\t%s\n", one.channel.c_str(), role_name(one.role), one_line(one.sender).c_str(), one_line(one.name).c_str());
-        for (const Door::Waiting& one : door.all_waiting({}))
-            std::printf("%s\twaits\t%s\t%s\n", one.channel.c_str(), one_line(one.sender).c_str(), one_line(one.name).c_str());
-        return 0;
-    }
-    if (what == "pair" && (arguments.size() == 2 || arguments.size() == 3)) {
-        const std::optional<Role> role = role_from(arguments.size() == 3 ? arguments[2] : "owner");
-        if (!role) throw UsageError("a role is owner, member or guest");
-        const std::string code = door.make_code(arguments[1], *role);
-        std::fprintf(stderr, "Send this to the agent on %s, in a direct chat, within ten minutes:\n", arguments[1].c_str());
-        std::printf("%s\n", code.c_str());
-        return 0;
-    }
-    if (what == "remove" && arguments.size() == 3) {
-        if (door.role_of(arguments[1], arguments[2]) == Role::None) throw UsageError("there is nobody of that id");
-        door.set_role(arguments[1], arguments[2], {}, Role::None);
-        return 0;
-    }
-    if (what == "explain" && arguments.size() == 2) {
-        std::printf("%s\n", explain(post, arguments[1]).c_str());
-        return 0;
-    }
-    throw UsageError("people: nothing, `pair CHANNEL [ROLE]`, `remove CHANNEL ID` or `explain MESSAGE` was expected");
+int run_people(const Arguments& arguments) {
+    return people_command(arguments);
 }
 
 }  // namespace peacrab

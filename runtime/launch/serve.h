@@ -1,4 +1,4 @@
-// `peacrabd serve`: messengers and the agent on a machine without a VM of ours, until it is told to end.
+// `peacrabd serve`: messengers and the agent on a machine without a VM of ours.
 #pragma once
 
 #include "launch/talk.h"
@@ -6,6 +6,6 @@
 namespace peacrab {
 
 int run_serve(const Arguments& arguments);
-int run_channel_command(const Arguments& arguments);  // `peacrabd people`: pairing codes, who there is, what became of a message
+int run_people(const Arguments& arguments);
 
 }  // namespace peacrab

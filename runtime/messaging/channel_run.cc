@@ -59,8 +59,8 @@ struct ChannelRun::Running {
     bool down = false;
 };
 
-ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::string program, std::vector<ChannelConfig> channels)
-    : loop_(loop), hub_(hub), program_(std::move(program)) {
+ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels)
+    : loop_(loop), hub_(hub), adapter_(std::move(adapter)) {
     for (ChannelConfig& config : channels) {
         auto one = std::make_unique<Running>();
         one->config = std::move(config);
@@ -88,7 +88,10 @@ void ChannelRun::start(Running& one) {
         if (const std::optional<Secret> token = SecretStore().read("channel-" + name)) secrets.set("token", token->reveal());
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;
-        if (words.empty()) words = {program_, "channel", one.config.type};
+        if (words.empty()) {
+            words = adapter_;
+            words.push_back(one.config.type);
+        }
         one.process = start_program(words, pair.theirs.get());
         one.since = std::chrono::steady_clock::now();
         pair.theirs.reset();

@@ -14,9 +14,9 @@ namespace peacrab {
 
 class ChannelRun {
   public:
-    // `program`: ours, whose `channel TYPE` is an adapter. Secrets: the file `channel-NAME` of config/secrets, told
+    // `adapter`: what starts one of ours, the type behind it: {"/usr/bin/peacrabd", "channel"}. Secrets: the file `channel-NAME` of config/secrets, told
     // as "token". Throws Error when no process can be started.
-    ChannelRun(Loop& loop, Hub& hub, std::string program, std::vector<ChannelConfig> channels);
+    ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels);
     ~ChannelRun();
     ChannelRun(const ChannelRun&) = delete;
     ChannelRun& operator=(const ChannelRun&) = delete;
@@ -29,7 +29,7 @@ class ChannelRun {
 
     Loop& loop_;
     Hub& hub_;
-    std::string program_;
+    std::vector<std::string> adapter_;
     std::map<std::string, std::unique_ptr<Running>> all_;
 };
 

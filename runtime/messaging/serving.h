@@ -1,0 +1,24 @@
+// What `peacrab serve` and `peacrabd serve` have in common: the hub and its channels until they are told to end; and
+// `people`.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "os.h"
+
+namespace peacrab {
+
+struct Serving {
+    std::vector<std::string> adapter;                  // as ChannelRun has it
+    std::function<std::function<UniqueFd()>()> begin;  // what is needed for HubOptions::open_chat, which it gives
+};
+
+// Until SIGINT, SIGTERM or SIGHUP (0), or until no channel is left that can be started (1). Throws Error.
+int serve_channels(const Serving& serving);
+
+// Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error.
+int people_command(const std::vector<std::string>& arguments);
+
+}  // namespace peacrab

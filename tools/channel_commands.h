@@ -1,0 +1,13 @@
+// `peacrab serve`, `people`, `secret` and `channel`: messengers on the host, where tokens and people stay.
+#pragma once
+
+#include "arguments.h"
+
+namespace peacrab {
+
+int run_serve(const Arguments& arguments);
+int run_people(const Arguments& arguments);
+// `set NAME` (from standard input), `ls`, `rm NAME`. What a secret is, is shown nowhere.
+int run_secret(const Arguments& arguments);
+
+}  // namespace peacrab
