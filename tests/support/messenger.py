@@ -97,7 +97,7 @@ class Messenger:
 
 
 class EchoModel(Model):
-    """Answers `re: ` and the last line it was told. `down`: it answers 503."""
+    """Answers `re: ` and the last line it was told; a line in `script`, with what stands there: a text, or a call."""
 
     class Steps:
         def __init__(self, model):
@@ -108,6 +108,9 @@ class EchoModel(Model):
 
         def pop(self, _):
             content = self.model.requests.pop()["messages"][-1]["content"]
+            if not isinstance(content, str) and content[-1]["type"] == "tool_result":
+                said = content[-1]["content"]
+                return "it said: " + (said if isinstance(said, str) else said[0]["text"]).strip().split("\n")[0]
             text = content if isinstance(content, str) else content[-1]["text"]
             said = text.strip().split("\n")[-1]
             if said in self.model.script:
