@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "web/address.h"
 
@@ -16,6 +17,7 @@ enum class Escape : uint8_t { None, Html, Slack, Discord, WhatsApp };
 struct Marks {
     const char* open;
     const char* close;
+    bool narrow = false;  // it is none beside a letter
 };
 
 struct DialectRow {
@@ -26,7 +28,6 @@ struct DialectRow {
     Escape escape;
     bool html;    // styles and quotes are tags
     bool blocks;  // everything is a tag, and white space says nothing
-    bool narrow;  // a mark is none beside a letter
 };
 
 namespace {
@@ -34,31 +35,78 @@ namespace {
 using Kind = Atom::Kind;
 
 constexpr std::string_view kApart = "\u200b";
+constexpr std::string_view kGrave = "\u02cb";  // looks like a backtick; two of those are code wherever they stand
 
 constexpr DialectRow kRows[] = {
-    {{}, {}, {}, {}, nullptr, nullptr, "• ", Escape::None, false, false, false},
-    {{"<b>", "</b>"}, {"<i>", "</i>"}, {"<s>", "</s>"}, {"<code>", "</code>"}, "<pre>", "</pre>", "• ",
-     Escape::Html, true, false, false},
-    {{"*", "*"}, {"_", "_"}, {"~", "~"}, {"`", "`"}, "```\n", "\n```", "• ", Escape::Slack, false, false, true},
-    {{"**", "**"}, {"*", "*"}, {"~~", "~~"}, {"`", "`"}, "```", "\n```", "- ", Escape::Discord, false, false, false},
-    {{"*", "*"}, {"_", "_"}, {"~", "~"}, {"`", "`"}, "```\n", "\n```", "• ", Escape::WhatsApp, false, false, true},
-    {{"\x02", "\x02"}, {"\x1d", "\x1d"}, {"\x1e", "\x1e"}, {"\x11", "\x11"}, nullptr, nullptr, "• ", Escape::None,
-     false, false, false},
-    {{"<b>", "</b>"}, {"<i>", "</i>"}, {"<s>", "</s>"}, {"<code>", "</code>"}, "<pre>", "</pre>", "",
-     Escape::Html, true, true, false},
+    {{}, {}, {}, {}, nullptr, nullptr, "• ", Escape::None, false, false},
+    {{"<b>", "</b>"},
+     {"<i>", "</i>"},
+     {"<s>", "</s>"},
+     {"<code>", "</code>"},
+     "<pre>",
+     "</pre>",
+     "• ",
+     Escape::Html,
+     true,
+     false},
+    {{"*", "*", true},
+     {"_", "_", true},
+     {"~", "~", true},
+     {"`", "`", true},
+     "```\n",
+     "\n```",
+     "• ",
+     Escape::Slack,
+     false,
+     false},
+    {{"**", "**"}, {"_", "_", true}, {"~~", "~~"}, {"`", "`"}, "```", "\n```", "- ", Escape::Discord, false, false},
+    {{"*", "*", true},
+     {"_", "_", true},
+     {"~", "~", true},
+     {"`", "`", true},
+     "```\n",
+     "\n```",
+     "• ",
+     Escape::WhatsApp,
+     false,
+     false},
+    {{"\x02", "\x02"},
+     {"\x1d", "\x1d"},
+     {"\x1e", "\x1e"},
+     {"\x11", "\x11"},
+     nullptr,
+     nullptr,
+     "• ",
+     Escape::None,
+     false,
+     false},
+    {{"<b>", "</b>"},
+     {"<i>", "</i>"},
+     {"<s>", "</s>"},
+     {"<code>", "</code>"},
+     "<pre>",
+     "</pre>",
+     "",
+     Escape::Html,
+     true,
+     true},
 };
 
 const Marks& marks_of(const DialectRow& row, uint8_t bit) {
     return bit == kBold ? row.bold : bit == kItalic ? row.italic : bit == kStrike ? row.strike : row.code;
 }
 
-bool is_word(std::string_view text, size_t at) {
+bool is_letter(std::string_view text, size_t at) {
     if (at >= text.size()) return false;
-    const auto c = static_cast<unsigned char>(text[at]);
-    return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const char c = text[at];
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+// What may be one to a messenger.
+bool is_word(std::string_view text, size_t at) {
+    return is_letter(text, at) || (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x80);
 }
 bool is_mark_of_text(char c) {
-    return std::string_view("*_~`").find(c) != std::string_view::npos;
+    return std::string_view("*_~").find(c) != std::string_view::npos;
 }
 bool is_blank(std::string_view text, size_t at) {
     return at >= text.size() || text[at] == ' ' || text[at] == '\t' || text[at] == '\n';
@@ -76,6 +124,16 @@ void append_html(std::string& out, std::string_view text) {
             out += "&quot;";
         else
             out += c;
+    }
+}
+
+// Slack knows three of them.
+void append_slack(std::string& out, std::string_view text) {
+    for (const char c : text) {
+        if (c == '"')
+            out += c;
+        else
+            append_html(out, {&c, 1});
     }
 }
 
@@ -147,7 +205,9 @@ const std::string& DialectWriter::write(size_t from, size_t to) {
     fence_ = digits_ = false;
     last_ = Last::Start;
     line_start_ = true;
-    if (from < to && !row_.html && !fenced(from)) out_ += again(from);
+    begun_ = false;
+    if (from < to && !row_.html && !fenced(from))
+        for (size_t marks = again(from).size() / 2; marks > 0; --marks) quote_mark("> ");
     for (size_t i = from; i < to; ++i) step(i);
     end_leaf();
     if (quote_ != kNone) tag("</blockquote>");
@@ -191,7 +251,15 @@ void DialectWriter::between(size_t i) {
     if (atom.kind == Kind::Line)
         end_line();
     else if (!row_.html)
-        out_ += flow_.text(i);
+        quote_mark(flow_.text(i));
+}
+
+// Slack knows it only as the first thing of a line.
+void DialectWriter::quote_mark(std::string_view text) {
+    if (row_.escape == Escape::Slack && !out_.empty() && out_.back() != '\n')
+        append_slack(out_, text);
+    else
+        out_ += text;
 }
 
 void DialectWriter::begin_leaf(size_t i) {
@@ -232,7 +300,7 @@ void DialectWriter::end_line() {
     shown("\n");
     last_ = Last::Start;
     line_start_ = true;
-    digits_ = false;
+    begun_ = digits_ = false;
 }
 
 void DialectWriter::in_fence(size_t i) {
@@ -263,20 +331,23 @@ void DialectWriter::in_fence(size_t i) {
         ticks_ = 1;
     }
     if (row_.escape == Escape::Slack)
-        append_html(out_, text);
+        append_slack(out_, text);
     else
         out_ += text;
+}
+
+// Discord's are three, and begin the line.
+bool DialectWriter::has_heading(const MarkdownLeaf& leaf) const {
+    return style_.dialect == Dialect::Discord && leaf.level > 0 && leaf.level <= 3 && leaf.within == kNone;
 }
 
 uint8_t DialectWriter::style_of(const Atom& atom) const {
     const MarkdownLeaf& leaf = flow_.markdown.leaves[atom.leaf];
     uint8_t style = atom.style & (kBold | kItalic | kStrike | kCode);
-    if ((atom.style & kCode) && (can_link(atom.link) || ((atom.style & kTicked) && !row_.html))) style &= static_cast<uint8_t>(~kCode);
+    if ((atom.style & kTicked) && !row_.html) return 0;
+    if (can_link(atom.link)) style &= static_cast<uint8_t>(~kCode);
     if (leaf.verbatim() && style_.dialect == Dialect::Irc) return kCode;
-    if (leaf.kind == MarkdownLeaf::Kind::Heading && !row_.blocks) {
-        const bool native = style_.dialect == Dialect::Discord && leaf.level <= 3;
-        style = native ? style : style | kBold;
-    }
+    if ((atom.style & kHeading) && !row_.blocks && !has_heading(leaf)) style |= kBold;
     return style & kCode ? static_cast<uint8_t>(kCode) : style;
 }
 
@@ -286,7 +357,7 @@ void DialectWriter::in_line(size_t i) {
     const std::string_view text = flow_.text(i);
     switch (atom.kind) {
         case Kind::Quote:
-            if (!row_.html) out_ += text;
+            if (!row_.html) quote_mark(text);
             return;
         case Kind::Marker:
             if (row_.blocks) return;
@@ -307,11 +378,20 @@ void DialectWriter::in_line(size_t i) {
         case Kind::Text: break;
     }
     if (row_.blocks && leaf.kind == MarkdownLeaf::Kind::Rule) return tag("<hr>\n");
-    if (line_start_ && style_.dialect == Dialect::Discord && leaf.kind == MarkdownLeaf::Kind::Heading && leaf.level <= 3)
-        tag(std::string(leaf.level, '#') + " ");
-    if (atom.kind != Kind::Tail) set(style_of(atom), can_link(atom.link) ? atom.link : kNone);
+    if (!std::exchange(begun_, true) && has_heading(leaf)) tag(std::string(leaf.level, '#') + " ");
+    if (atom.kind != Kind::Tail) {
+        // No style begins beside white space or at a mark that is none, no link with white space.
+        uint8_t style = style_of(atom);
+        uint32_t link = can_link(atom.link) ? atom.link : kNone;
+        const bool begins = atom.kind == Kind::Text && !is_mark_of_text(text[0]);
+        if (!begins && style != kCode) style = kept(style);
+        if (atom.kind == Kind::Blank && link != kNone && (link != link_ || flow_.markdown.links[link].shown))
+            link = kNone;
+        set(style, link);
+    }
     literal(i);
-    digits_ = atom.kind == Kind::Text && text.size() == 1 && text[0] >= '0' && text[0] <= '9' && (line_start_ || digits_);
+    digits_ =
+        atom.kind == Kind::Text && text.size() == 1 && text[0] >= '0' && text[0] <= '9' && (line_start_ || digits_);
     if (atom.kind != Kind::Blank) line_start_ = false;
     last_ = atom.kind == Kind::Blank ? Last::Blank : Last::Other;
 }
@@ -330,13 +410,23 @@ void DialectWriter::set(uint8_t style, uint32_t link) {
     if (link != kNone) open_link(link);
 }
 
+// Of `style`, what is open and need not be closed for something else.
+uint8_t DialectWriter::kept(uint8_t style) const {
+    uint8_t out = 0;
+    for (const uint8_t bit : styles_) {
+        if (!(style & bit)) break;
+        out |= bit;
+    }
+    return out;
+}
+
 void DialectWriter::open_style(uint8_t bit) {
     styles_.push_back(bit);
     const Marks& marks = marks_of(row_, bit);
     if (!marks.open) return;
-    const bool glued = last_ == Last::Closed ||
-                       (row_.narrow && last_ == Last::Other && is_word(out_, out_.size() - 1));
-    if (glued && !row_.html && style_.dialect != Dialect::Irc) out_ += kApart;
+    const bool glued =
+        last_ == Last::Closed || (marks.narrow && last_ == Last::Other && (raw_ || is_word(out_, out_.size() - 1)));
+    if (glued && !row_.html && row_.escape != Escape::None) out_ += kApart;
     tag(marks.open);
     last_ = Last::Opened;
 }
@@ -347,6 +437,7 @@ void DialectWriter::close_style() {
     if (!marks.open) return;
     tag(marks.close);
     last_ = Last::Closed;
+    narrow_ = marks.narrow;
 }
 
 void DialectWriter::open_link(uint32_t link) {
@@ -358,7 +449,7 @@ void DialectWriter::open_link(uint32_t link) {
     } else if (row_.escape == Escape::Slack) {
         if (last_ == Last::Closed) out_ += kApart;
         tag("<");
-        append_html(out_, encoded_address(to.address));
+        append_slack(out_, encoded_address(to.address));
         tag("|");
         last_ = Last::Other;
     } else {
@@ -387,22 +478,27 @@ void DialectWriter::shown(std::string_view text) {
 void DialectWriter::literal(size_t i) {
     const std::string_view text = flow_.text(i);
     counted_ += measured(text, style_.unit);
-    const Atom& atom = flow_.atoms[i];
-    const bool code = !styles_.empty() && styles_.back() == kCode;
-    const bool address = atom.kind == Kind::Tail || (atom.link != kNone && flow_.markdown.links[atom.link].shown) ||
-                         (link_ != kNone && row_.escape == Escape::Slack);
-    if (row_.narrow && last_ == Last::Closed && (is_word(text, 0) || is_mark_of_text(text[0]))) out_ += kApart;
     if (row_.escape == Escape::Html) return append_html(out_, text);
-    if (row_.escape == Escape::None || text.size() > 1) {
+    if (narrow_ && last_ == Last::Closed && (is_word(text, 0) || text[0] == '`' || is_mark_of_text(text[0])))
+        out_ += kApart;
+    const bool code = !styles_.empty() && styles_.back() == kCode;
+    raw_ = raw_address(i);
+    if (row_.escape == Escape::Slack && (code || raw_))
+        append_slack(out_, text);
+    else if (row_.escape == Escape::None || text.size() > 1 || code || raw_)
         out_ += text;
-        return;
-    }
-    const char c = text[0];
-    if (!code && !address && row_.escape != Escape::None) return mark_of_text(i, c);
-    if (row_.escape == Escape::Slack)
-        append_html(out_, text);
     else
-        out_ += text;
+        mark_of_text(i, text[0]);
+}
+
+// Of an address nothing may be changed, and the messenger that finds it does not look for marks in it.
+bool DialectWriter::raw_address(size_t i) const {
+    const Atom& atom = flow_.atoms[i];
+    if (atom.link == kNone) return false;
+    const MarkdownLink& link = flow_.markdown.links[atom.link];
+    if (link_ != kNone) return row_.escape == Escape::Slack || link.shown;
+    return row_.escape != Escape::Discord && link.safe && link.address.starts_with("http") &&
+           (atom.kind == Atom::Kind::Tail || link.shown);
 }
 
 void DialectWriter::mark_of_text(size_t i, char c) {
@@ -415,20 +511,26 @@ void DialectWriter::mark_of_text(size_t i, char c) {
             out_ += kApart;
             return;
         }
-        const bool always = std::string_view("\\*_~`|[]<>#()").find(c) != std::string_view::npos;
+        const bool always = std::string_view("\\*_~`|[]<>#").find(c) != std::string_view::npos;
         const bool first = line_start_ && (c == '-' || c == '+');
         if (always || first || (digits_ && (c == '.' || c == ')'))) out_ += '\\';
         out_ += c;
         return;
     }
+    if (c == '`') {
+        out_ += kGrave;
+        return;
+    }
     const bool mark = is_mark_of_text(c);
-    const bool quote = c == '>' && line_start_;
+    const Atom& atom = flow_.atoms[i];
+    const Atom& next = flow_.atoms[i + 1];
+    const bool more = i + 1 < to_ && next.style == atom.style && next.link == atom.link;
+    const bool within = last_ == Last::Other && more && at > 0 && is_letter(all, at - 1) && is_letter(all, at + 1);
     const bool blank_before = line_start_ || last_ == Last::Blank;
-    const bool blank_behind = i + 1 >= to_ || is_blank(all, at + 1);
-    const bool within = at > 0 && is_word(all, at - 1) && is_word(all, at + 1) && !blank_before && i + 1 < to_;
-    if ((mark && !within && !blank_before) || quote) out_ += kApart;
+    const bool blank_behind = i + 1 >= to_ || (is_blank(all, at + 1) && !(next.style & kCode));
+    if ((mark && !within && !blank_before) || (c == '>' && line_start_ && last_ != Last::Opened)) out_ += kApart;
     if (row_.escape == Escape::Slack)
-        append_html(out_, {&c, 1});
+        append_slack(out_, {&c, 1});
     else
         out_ += c;
     if (mark && !within && !blank_behind) out_ += kApart;
@@ -440,7 +542,8 @@ void DialectWriter::enter_containers(size_t i) {
     const std::vector<uint32_t> path = tree.path(tree.leaves[flow_.atoms[i].leaf].within);
     size_t common = 0;
     while (common < path.size() && common < containers_.size() && path[common] == containers_[common]) ++common;
-    const bool sibling = common < path.size() && common < containers_.size() && !tree.containers[path[common]].quote() &&
+    const bool sibling = common < path.size() && common < containers_.size() &&
+                         !tree.containers[path[common]].quote() &&
                          tree.containers[path[common]].list == tree.containers[containers_[common]].list;
     while (containers_.size() > common + (sibling ? 1 : 0)) close_container();
     for (size_t k = common; k < path.size(); ++k) {

@@ -52,21 +52,24 @@ class DialectWriter {
     bool fenced(size_t atom) const;
     void step(size_t i);
     void between(size_t i);
+    void quote_mark(std::string_view text);
     void begin_leaf(size_t i);
     void end_leaf();
     void in_line(size_t i);
     void in_fence(size_t i);
     void end_line();
     void set(uint8_t style, uint32_t link);
+    uint8_t kept(uint8_t style) const;
     void open_style(uint8_t bit);
     void close_style();
     void open_link(uint32_t link);
     void close_link();
     void literal(size_t i);
     void mark_of_text(size_t i, char c);
-    void address(std::string_view text);
+    bool raw_address(size_t i) const;
     void shown(std::string_view text);
     void tag(std::string_view text) { out_ += text; }
+    bool has_heading(const MarkdownLeaf& leaf) const;
     uint8_t style_of(const Atom& atom) const;
     uint32_t quote_of(uint32_t leaf) const;
     uint32_t next_leaf(size_t i) const;
@@ -88,7 +91,10 @@ class DialectWriter {
     std::vector<uint8_t> styles_;
     uint32_t link_ = kNone;
     Last last_ = Last::Start;
+    bool narrow_ = false;  // the mark that was closed last
+    bool raw_ = false;     // the last character was of an address
     bool line_start_ = true;
+    bool begun_ = false;   // of the line anything but marks is written
     bool digits_ = false;  // of the line there is a number so far
 };
 

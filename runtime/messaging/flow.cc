@@ -33,11 +33,8 @@ class Layout {
 
   private:
     void put(Kind kind, std::string_view text, uint8_t style = 0, uint32_t link = kNone) {
-        atoms_.push_back({.at = static_cast<uint32_t>(plain_.size()),
-                          .leaf = leaf_,
-                          .link = link,
-                          .kind = kind,
-                          .style = style});
+        atoms_.push_back(
+            {.at = static_cast<uint32_t>(plain_.size()), .leaf = leaf_, .link = link, .kind = kind, .style = style});
         plain_ += text;
     }
 
@@ -96,7 +93,12 @@ class Layout {
     void run(const MarkdownRun& run) {
         // What has a backtick in it cannot be code everywhere.
         const bool ticked = (run.style & kCode) && run.text.find('`') != std::string::npos;
-        const uint8_t style = static_cast<uint8_t>(run.style | (ticked ? kTicked : 0));
+        const bool heading = tree_.leaves[leaf_].kind == MarkdownLeaf::Kind::Heading;
+        uint8_t style = static_cast<uint8_t>(run.style | (ticked ? kTicked : 0) | (heading ? kHeading : 0));
+        // Beside an address a mark would be taken for a part of it.
+        const bool address =
+            (run.link != kNone && tree_.links[run.link].shown) || run.text.find("://") != std::string::npos;
+        if (address && !(style & kCode)) style = 0;
         const std::string_view text = run.text;
         for (size_t at = 0; at < text.size();) {
             const size_t length = grapheme_length(text.substr(at));
@@ -126,7 +128,11 @@ class Layout {
     // Neither before nor behind all of it is there anything that cannot be seen.
     void trim() {
         const auto nothing = [&](const Atom& atom) { return atom.kind == Kind::Blank || atom.kind == Kind::Line; };
-        while (!atoms_.empty() && nothing(atoms_.back())) {
+        const auto before_nothing = [&](const Atom& last) {
+            return last.kind == Kind::Quote ||
+                   (last.kind == Kind::Marker && plain_.find_first_not_of(' ', last.at) == std::string::npos);
+        };
+        while (!atoms_.empty() && (nothing(atoms_.back()) || before_nothing(atoms_.back()))) {
             plain_.resize(atoms_.back().at);
             atoms_.pop_back();
         }
@@ -147,7 +153,8 @@ class Layout {
         static constexpr std::string_view kStops[] = {".", "!", "?", "…", "。", "！", "？"};
         static constexpr std::string_view kClosing[] = {")", "\"", "'", "”", "’", "»", "]"};
         const auto is = [&](size_t at, const auto& list) {
-            const std::string_view text = std::string_view(plain_).substr(atoms_[at].at, atoms_[at + 1].at - atoms_[at].at);
+            const size_t first = atoms_[at].at;
+            const std::string_view text = std::string_view(plain_).substr(first, atoms_[at + 1].at - first);
             return std::find(std::begin(list), std::end(list), text) != std::end(list);
         };
         for (int steps = 0; i > 0 && steps < 3 && is(i - 1, kClosing); ++steps) --i;
@@ -163,12 +170,12 @@ class Layout {
             const Atom& before = atoms_[i - 1];
             const bool starts_line = atom.kind == Kind::Line || before.kind == Kind::Line;
             if (starts_line)
-                atom.cut = atom.leaf == kNone || before.leaf == kNone ||
-                                   (atom.kind == Kind::Line && before.kind == Kind::Line)
-                               ? Cut::Paragraph
-                               : Cut::Line;
-            else if (within_address(before, atom) || before.kind == Kind::Quote || before.kind == Kind::Marker || atom.kind == Kind::Quote ||
-                     atom.kind == Kind::Marker)
+                atom.cut =
+                    atom.leaf == kNone || before.leaf == kNone || (atom.kind == Kind::Line && before.kind == Kind::Line)
+                        ? Cut::Paragraph
+                        : Cut::Line;
+            else if (within_address(before, atom) || before.kind == Kind::Quote || before.kind == Kind::Marker ||
+                     atom.kind == Kind::Quote || atom.kind == Kind::Marker)
                 atom.cut = Cut::Never;
             else if (atom.kind == Kind::Blank)
                 atom.cut = before.kind != Kind::Blank && ends_sentence(i) ? Cut::Sentence : Cut::Word;
@@ -183,6 +190,7 @@ class Layout {
     // that belong to the text for the end of it.
     void settle_edges() {
         const auto through = [&](const Atom& atom) {
+            if (atom.style & kCode) return false;
             if (atom.kind == Kind::Blank || atom.kind == Kind::Quote || atom.kind == Kind::Marker) return true;
             return atom.kind == Kind::Text && std::string_view("*_~").find(plain_[atom.at]) != std::string_view::npos;
         };
@@ -200,7 +208,7 @@ class Layout {
             Atom& atom = atoms_[i];
             if (!through(atom)) {
                 behind = around(atom);
-            } else if (!(atom.style & kCode)) {
+            } else {
                 atom.style = static_cast<uint8_t>(atom.style & left[i] & behind);
             }
         }

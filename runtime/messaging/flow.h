@@ -11,7 +11,8 @@
 
 namespace peacrab {
 
-constexpr uint8_t kTicked = 16;  // beside TextStyle: code with a backtick in it
+// Beside TextStyle: code with a backtick in it, and a heading, which some messengers show as bold.
+constexpr uint8_t kTicked = 16, kHeading = 32;
 
 // What a person sees as one character, or a mark that is not to be taken apart.
 struct Atom {

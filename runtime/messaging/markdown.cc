@@ -64,7 +64,8 @@ bool is_same_address(std::string_view text, std::string_view address) {
     for (const std::string_view scheme : {"", "http://", "https://", "mailto:"}) {
         if (!address.starts_with(scheme)) continue;
         const std::string_view rest = address.substr(scheme.size());
-        if (rest == text || (rest.size() == text.size() + 1 && rest.starts_with(text) && rest.ends_with('/'))) return true;
+        if (rest == text) return true;
+        if (rest.size() == text.size() + 1 && rest.starts_with(text) && rest.ends_with('/')) return true;
     }
     return false;
 }
@@ -224,8 +225,8 @@ class Builder {
     }
     void set_language(const MD_ATTRIBUTE& name) {
         for (const char c : std::string_view(name.text, name.size).substr(0, kMaxLanguage)) {
-            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                               c == '+' || c == '-' || c == '#' || c == '_' || c == '.';
+            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
+                               c == '-' || c == '#' || c == '_' || c == '.';
             if (!plain) break;
             out_.leaves.back().language += c;
         }
@@ -327,8 +328,8 @@ Markdown read_markdown(std::string_view source) {
     if (text.size() > kMaxMarkdown) return as_it_stands(std::move(text));
     Builder builder;
     MD_PARSER parser{};
-    parser.flags = MD_FLAG_PERMISSIVEAUTOLINKS | MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH |
-                   MD_FLAG_TASKLISTS;
+    parser.flags =
+        MD_FLAG_PERMISSIVEAUTOLINKS | MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS;
     parser.enter_block = [](MD_BLOCKTYPE type, void* detail, void* to) {
         return guarded(to, [&](Builder& into) { return into.enter(type, detail); });
     };

@@ -68,8 +68,7 @@ class Splitter {
     }
 
     bool indentation(size_t i) const {
-        return flow_.atoms[i].kind == Kind::Quote ||
-               (flow_.atoms[i].kind == Kind::Marker && flow_.text(i) == "  ");
+        return flow_.atoms[i].kind == Kind::Quote || (flow_.atoms[i].kind == Kind::Marker && flow_.text(i) == "  ");
     }
     // The next place that a piece may begin at.
     size_t skipped(size_t at) const {
