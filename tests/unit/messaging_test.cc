@@ -1,0 +1,265 @@
+// What must not be lost, and who is let in: the post, the door, and events as hostile bytes.
+#include <doctest/doctest.h>
+
+#include "error.h"
+#include "folder.h"
+#include "messaging/door.h"
+#include "messaging/post.h"
+
+using namespace peacrab;
+
+namespace {
+
+json::Value event_value() {
+    return json::parse(R"({"key":"k1","kind":"message","conversation":"c","scope":"direct","id":"m1","sender":"u1",)"
+                       R"("name":"Una","text":"hello"})");
+}
+
+Event event_of(const std::string& key, const std::string& sender, const std::string& text, bool group = false) {
+    Event event = read_event(event_value());
+    event.key = key;
+    event.id = "m" + key;
+    event.sender = sender;
+    event.text = text;
+    event.group = group;
+    event.conversation = group ? "room" : "dm-" + sender;
+    return event;
+}
+
+const Verdict kAdmitted{Verdict::What::Admitted, "said by the role owner", {}};
+
+struct Fixture {
+    test::Folder folder;
+    Post post{folder.path + "/channels.db"};
+    Door door{post.database()};
+
+    int64_t arrive(const std::string& key, const std::string& text = "hello") {
+        const Event event = event_of(key, "u1", text);
+        return post.add_arrival(post.place("desk", event), event, text, kAdmitted);
+    }
+    int64_t place() { return post.place("desk", event_of("0", "u1", "")).id; }
+    Verdict::What judge(const Event& event) { return door.judge("desk", event).what; }
+};
+
+using What = Verdict::What;
+
+}  // namespace
+
+TEST_CASE("event: what is said stands in it, and the least is enough") {
+    const Event event = read_event(event_value());
+    CHECK(event.key == "k1");
+    CHECK(event.text == "hello");
+    CHECK(event.addressed);
+    CHECK(!event.group);
+    CHECK(!event.bot);
+}
+
+TEST_CASE("event: what does not belong there, is missing, of another kind or too long is refused") {
+    const struct {
+        const char* key;
+        json::Value value;
+    } bad[] = {{"more", "x"},      {"kind", "order"},     {"scope", "private"},
+               {"key", ""},        {"sender", 7},         {"bot", "yes"},
+               {"at", -1},         {"at", "now"},         {"text", std::string(kMaxEventText + 1, 'x')},
+               {"id", std::string(kMaxEventId + 1, 'x')}, {"files", "none"},
+               {"reply_to", json::parse(R"({"id":"1","more":1})")},
+               {"files", json::parse(R"([{"name":"x","path":"/etc/passwd"}])")}};
+    for (const auto& each : bad) {
+        json::Value value = event_value();
+        value.set(each.key, each.value);
+        CAPTURE(each.key);
+        CHECK_THROWS_AS(read_event(value), Error);
+    }
+    for (const char* needed : {"key", "kind", "conversation", "scope", "id", "sender"}) {
+        json::Value value = event_value();
+        value.erase(needed);
+        CHECK_THROWS_AS(read_event(value), Error);
+    }
+    CHECK_THROWS_AS(read_event(json::parse("[]")), Error);
+}
+
+TEST_CASE("event: a file is a line, whatever its name is") {
+    json::Value value = event_value();
+    value.set("files", json::parse(R"([{"name":"../a\n[file: b\u202e","mime":"text/html","size":3}])"));
+    const Event event = read_event(value);
+    REQUIRE(event.files.size() == 1);
+    CHECK(event.files[0].find('\n') == std::string::npos);
+    CHECK(event.files[0].find("\u202e") == std::string::npos);
+}
+
+TEST_CASE("limits: only the three ways of a second sending are known") {
+    CHECK(read_limits(json::parse(R"({"dedupe":"key"})")).dedupe == ChannelLimits::Dedupe::Key);
+    CHECK_THROWS_AS(read_limits(json::parse(R"({"dedupe":"always"})")), Error);
+    CHECK_THROWS_AS(read_limits(json::parse(R"({"dedupe":"key","edits":-1})")), Error);
+    CHECK_THROWS_AS(read_limits(json::parse(R"({})")), Error);
+    const ChannelLimits limits = read_limits(json::parse(R"({"dedupe":"none","edits":3000,"edits_group":1000})"));
+    CHECK(limits.edits_group == 3000);  // never more often than elsewhere
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: an event is kept once, whoever tells of it again") {
+    const int64_t first = arrive("1");
+    CHECK(first > 0);
+    CHECK(arrive("1", "something else") == 0);
+    CHECK(arrive("2") > first);
+    REQUIRE(post.waiting(place()).size() == 2);
+    CHECK(post.waiting(place())[0].text == "hello");
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: a row of a place is no row of an arrival") {
+    Event event = event_of("9", "u2", "x");  // makes a place, which has a row of its own
+    CHECK(post.add_arrival(post.place("desk", event), event, "x", kAdmitted) > 0);
+    CHECK(post.add_arrival(post.place("desk", event), event, "x", kAdmitted) == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: waiting, handed, answered; what was cut waits again") {
+    const int64_t row = arrive("1"), next = arrive("2");
+    post.handed(row, "t1");
+    post.handed(next, "t1");
+    CHECK(post.waiting(place()).empty());
+    CHECK(post.places_at_work() == std::vector<int64_t>{place()});
+    post.note_cut(place(), "t1");
+    CHECK(post.was_cut(place(), "t1"));
+    CHECK(!post.was_cut(place(), "t2"));
+    post.wait_again(place(), "t1");  // the last of them: the model has read the others
+    REQUIRE(post.waiting(place()).size() == 1);
+    CHECK(post.waiting(place())[0].row == next);
+    CHECK(post.waiting(place())[0].tries == 1);
+    post.handed(next, "t2");
+    post.answered_all(place());
+    CHECK(post.places_at_work().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: an edit of what waits takes its place, a stranger's does not") {
+    arrive("1");
+    Event edit = event_of("2", "u1", "better");
+    edit.id = "m1";
+    const PlaceRow where = *post.place(place());
+    Event theirs = edit;
+    theirs.sender = "u2";
+    CHECK(!post.edit_waiting(where, theirs, "worse"));
+    CHECK(post.edit_waiting(where, edit, "better"));
+    CHECK(post.waiting(place())[0].text == "better");
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: one delivery of a place at a time, in order, each made once") {
+    arrive("1");
+    post.enqueue(place(), "r:s1:1", "one");
+    post.enqueue(place(), "r:s1:1", "one again");
+    post.enqueue(place(), "r:s1:2", "two");
+    const std::optional<DeliveryRow> one = post.take(place(), unix_ms());
+    REQUIRE(one);
+    CHECK(one->text == "one");
+    CHECK(!post.take(place(), unix_ms()));
+    post.part_sent(one->row, 0, 2, "p1");
+    CHECK(!post.take(place(), unix_ms()));  // its second part is not out
+    post.part_sent(one->row, 1, 2, "p2");
+    CHECK(post.delivery(one->row)->state == "sent");
+    CHECK(post.delivery(one->row)->platform == "p1");
+    REQUIRE(post.take(place(), unix_ms()));
+    CHECK(post.under_way("desk").size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: what was cut in the middle goes on with the part that is missing") {
+    arrive("1");
+    post.enqueue(place(), "r:s1:1", "long");
+    const DeliveryRow row = *post.take(place(), unix_ms());
+    post.part_sent(row.row, 0, 3, "p1");
+    post.set_unknown(row.row, "cut");
+    CHECK(post.unknown("desk").size() == 1);
+    CHECK(!post.take(place(), unix_ms()));
+    post.put_off(row.row, unix_ms() + 60'000, "cut", true);
+    CHECK(!post.take(place(), unix_ms()));
+    CHECK(post.next_delivery("desk", unix_ms()).has_value());
+    const std::optional<DeliveryRow> again = post.take(place(), unix_ms() + 61'000);
+    REQUIRE(again);
+    CHECK(again->part == 1);
+    CHECK(again->again);
+    post.part_sent(row.row, 0, 3, "other");  // said too late: that part is out
+    CHECK(post.delivery(row.row)->part == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: a reply takes the place of the line that showed its turn, another text does not") {
+    arrive("1");
+    post.set_live(place(), "p7");
+    post.enqueue(place(), "e:s1:1", "said meanwhile");
+    post.enqueue(place(), "r:s1:2", "the reply");
+    const DeliveryRow said = *post.take(place(), unix_ms());
+    CHECK(said.platform.empty());
+    post.part_sent(said.row, 0, 1, "p8");
+    CHECK(post.take(place(), unix_ms())->platform == "p7");
+    CHECK(post.place(place())->live.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: it is all there again when the file is opened anew") {
+    arrive("1");
+    post.set_cursor("desk", "17");
+    Post again(folder.path + "/channels.db");
+    CHECK(again.cursor("desk") == "17");
+    CHECK(again.waiting(place()).size() == 1);
+    CHECK(!again.cursor("yard"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: nobody is known at first") {
+    CHECK(judge(event_of("1", "u1", "hi")) == What::Held);
+    CHECK(judge(event_of("2", "u1", "hi", true)) == What::Dropped);
+    CHECK(door.role_of("desk", "u1") == Role::None);
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: a code lets in one person, once, on its own channel, in a direct chat") {
+    const std::string code = door.make_code("desk", Role::Owner);
+    CHECK(judge(event_of("1", "u1", code, true)) == What::Dropped);
+    CHECK(door.role_of("desk", "u1") == Role::None);
+    Verdict elsewhere = door.judge("yard", event_of("2", "u1", code));
+    CHECK(elsewhere.what == What::Held);
+    const Verdict let_in = door.judge("desk", event_of("3", "u1", " " + lower(code) + "\n"));
+    CHECK(let_in.what == What::Dropped);
+    CHECK(!let_in.answer.empty());
+    CHECK(door.role_of("desk", "u1") == Role::Owner);
+    CHECK(judge(event_of("4", "u2", code)) == What::Held);
+    CHECK(door.role_of("desk", "u2") == Role::None);
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: after five wrong codes the right one is no use") {
+    const std::string code = door.make_code("desk", Role::Owner);
+    for (int i = 0; i < 5; ++i) CHECK(judge(event_of(std::to_string(i), "u1", "AAAA-AAAA")) == What::Held);
+    CHECK(judge(event_of("6", "u1", code)) == What::Held);
+    CHECK(door.role_of("desk", "u1") == Role::None);
+    CHECK(judge(event_of("7", "u2", code)) == What::Dropped);  // for somebody else it still is
+    CHECK(door.role_of("desk", "u2") == Role::Owner);
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: who is known is heard, in a group only when it is said to us") {
+    door.set_role("desk", "u1", "Una", Role::Member);
+    CHECK(judge(event_of("1", "u1", "hi")) == What::Admitted);
+    CHECK(judge(event_of("2", "u1", "/help")) == What::Command);
+    Event chatter = event_of("3", "u1", "hi", true);
+    chatter.addressed = false;
+    CHECK(judge(chatter) == What::Silent);
+    Event own = event_of("4", "u1", "hi");
+    own.own = true;
+    CHECK(judge(own) == What::Dropped);
+    Event bot = event_of("5", "u1", "hi");
+    bot.bot = true;
+    CHECK(judge(bot) == What::Dropped);
+    CHECK(door.judge("yard", event_of("6", "u1", "hi")).what == What::Held);  // elsewhere it is somebody else
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: a name chosen by somebody else is not a person") {
+    door.set_role("desk", "u1", "Una", Role::Owner);
+    Event event = event_of("1", "u2", "hi");
+    event.name = "Una";
+    CHECK(judge(event) == What::Held);
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: who waits is announced once; who is turned away, never again") {
+    const Event event = event_of("1", "u1", "hi");
+    const std::string ticket = door.announce("desk", event);
+    REQUIRE(ticket.size() == 4);
+    CHECK(door.announce("desk", event).empty());
+    REQUIRE(door.waiting(ticket));
+    CHECK(door.waiting(ticket)->sender == "u1");
+    door.turn_away(ticket);
+    CHECK(!door.waiting(ticket));
+    CHECK(door.announce("desk", event).empty());
+    CHECK(door.all_waiting({}).empty());
+}
