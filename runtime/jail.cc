@@ -365,7 +365,9 @@ bool take_ids(const Ids& ids) noexcept {
            ::syscall(SYS_setresuid, ids.uid, ids.uid, ids.uid) == 0;
 }
 
-bool change_directory(const char* path) noexcept {
+}  // namespace
+
+bool enter_directory(const char* path) noexcept {
     const UniqueFd folder = open_resolved(AT_FDCWD, path, O_PATH | O_DIRECTORY,
                                           on(Mechanism::WorkingDirectory) ? RESOLVE_NO_MAGICLINKS : 0);
     if (!folder) return false;
@@ -374,8 +376,6 @@ bool change_directory(const char* path) noexcept {
     return ::fchdir(folder.get()) == 0 && ::syscall(SYS_getcwd, name, sizeof name) > 0 &&
            (name[0] == '/' || (errno = EXDEV, false));
 }
-
-}  // namespace
 
 const char* drop_privileges(const JailOptions& options) noexcept {
     if (::setsid() < 0) return "session";
@@ -386,8 +386,8 @@ const char* drop_privileges(const JailOptions& options) noexcept {
     if (!lower_bounding_set(options.capabilities)) return "bounding set";
     if (options.ids && on(Mechanism::Ids) && !take_ids(*options.ids)) return "ids";
     if (!lower_capabilities(options.capabilities)) return "capabilities";
-    if (options.directory && !change_directory(options.directory) &&
-        (!options.otherwise || !change_directory(options.otherwise)))
+    if (options.directory && !enter_directory(options.directory) &&
+        (!options.otherwise || !enter_directory(options.otherwise)))
         return "working directory";
     if (on(Mechanism::NoNewPrivs) && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return "no-new-privs";

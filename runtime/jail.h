@@ -72,6 +72,9 @@ struct JailOptions {
     int landlock = -1;                            // a ruleset (landlock.h); -1: none
 };
 
+// As JailOptions::directory, later. noexcept, no allocation. False: errno is set.
+[[nodiscard]] bool enter_directory(const char* path) noexcept;
+
 // Child side of the fork, in this order: session, rlimits, user namespace, bounding set, ids,
 // capabilities, working directory, no-new-privs, Landlock, the filter. noexcept, no allocation. On
 // failure gives the name of the step (errno is set); the caller reports it on the error pipe and

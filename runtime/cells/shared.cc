@@ -89,8 +89,8 @@ void hand_back_spaces(int socket, const std::string& ids, const std::string& gro
 }
 
 // The same for an ordinary user: the network namespace belongs to a user namespace in which only
-// our own uid is known.
-void make_user_spaces(UniqueFd& users, UniqueFd& network, UniqueFd& listener) {
+// our own uid is known. Who made them, to be reaped: it is ending.
+Pidfd make_user_spaces(UniqueFd& users, UniqueFd& network, UniqueFd& listener) {
     SocketPair pair = SocketPair::seqpacket();
     const std::string uid = std::to_string(::geteuid()), gid = std::to_string(::getegid());
     const pid_t pid = ::fork();
@@ -108,8 +108,8 @@ void make_user_spaces(UniqueFd& users, UniqueFd& network, UniqueFd& listener) {
     users = receive_fd(pair.ours.get());
     if (users) network = receive_fd(pair.ours.get());
     if (network) listener = receive_fd(pair.ours.get());
-    (void)child.wait();
     if (!listener) throw Error("no user namespaces here");
+    return child;
 }
 
 void require_directory(const char* what, const std::string& path) {
@@ -148,15 +148,32 @@ class Scratch {
     std::string path_;
 };
 
+// A command's processes, as they are told of; begun before it is known what it is.
+struct Spare {
+    Pidfd process;
+    UniqueFd asked, output, output_keeper, report, clean;
+};
+
 // The holder's process and the socket to it. With a pid namespace all calls end with it.
 struct Holder {
     Pidfd process;
     UniqueFd control;
     UniqueFd init;  // pidfd of the place's pid 1, which goes when all of them have
+    std::optional<Spare> spare;
+    bool spare_comes = false;  // was asked for, and is told of before anything else
 
     ~Holder() { end(); }
+    int32_t told_pid() const;
+    Pidfd started() const;
+    void ask_spare();
+    void take_spare();
     void end() noexcept {
         if (!process) return;
+        try {
+            take_spare();  // it has to be reaped too
+        } catch (const Error&) {
+        }
+        spare.reset();
         process.kill_and_reap();
         if (!init) return;
         pollfd one{init.get(), POLLIN, 0};
@@ -164,10 +181,58 @@ struct Holder {
     }
 };
 
+// Of what was asked for.
+int32_t Holder::told_pid() const {
+    int32_t pid = 0;
+    std::span<char> bytes(reinterpret_cast<char*>(&pid), sizeof pid);
+    if (read_some(control.get(), bytes).value_or(0) != sizeof pid || pid == 0)
+        throw Error("cell: its holder has ended: try again");
+    if (pid < 0) throw ErrnoError("cell: fork", -pid);
+    return pid;
+}
+
+Pidfd Holder::started() const {
+    const int32_t pid = told_pid();
+    UniqueFd told = receive_fd(control.get());
+    if (!told) throw Error("cell: its holder has ended: try again");
+    return Pidfd(pid, std::move(told));
+}
+
+// So that it is made while the model thinks.
+void Holder::ask_spare() {
+    if (spare || spare_comes) return;
+    const char byte = static_cast<char>(SharedCallKind::Spare);
+    write_all(control.get(), {&byte, 1});
+    spare_comes = true;
+}
+
+// Without one, or with one that somebody in the place has ended, the next call begins from nothing.
+void Holder::take_spare() {
+    if (!std::exchange(spare_comes, false)) return;
+    const int32_t pid = told_pid();
+    UniqueFd told, asked, output, output_keeper, report, clean;
+    bool whole = true;
+    for (UniqueFd* fd : {&told, &asked, &output, &output_keeper, &report, &clean})
+        whole = (*fd = receive_fd(control.get())) && whole;
+    if (!whole) {  // we have no descriptors left
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+        return;
+    }
+    for (const UniqueFd* fd : {&output, &report, &clean}) set_nonblocking(fd->get());
+    spare = {Pidfd(pid, std::move(told)), std::move(asked), std::move(output), std::move(output_keeper),
+             std::move(report), std::move(clean)};
+}
+
 class SharedCall : public PlaceCall {
   public:
-    SharedCall(std::shared_ptr<Holder> holder, UniqueFd clean)
-        : holder_(std::move(holder)), clean_(std::move(clean)) {}
+    SharedCall(std::shared_ptr<Holder> holder, Spare made)
+        : holder_(std::move(holder)), clean_(std::move(made.clean)) {
+        child = std::move(made.process);
+        output = std::move(made.output);
+        output_keeper = std::move(made.output_keeper);
+        report = std::move(made.report);
+    }
     ~SharedCall() override {
         if (child) {
             kill();
@@ -216,6 +281,8 @@ class SharedPlace : public Place {
     std::string attempt();
     std::unique_ptr<PlaceCall> start(SharedCallKind kind, const std::string& text);
     std::unique_ptr<PlaceCall> start_reading(SharedCallKind kind, int input);
+    std::unique_ptr<PlaceCall> start_spare(const std::string& command);
+    void ready_holder();
 
     CellOptions options_;
     SharedLayers layers_;
@@ -396,9 +463,18 @@ std::unique_ptr<PlaceCall> SharedPlace::start(SharedCallKind kind, const std::st
     return start_reading(kind, in_memory(text).get());
 }
 
-std::unique_ptr<PlaceCall> SharedPlace::start_reading(SharedCallKind kind, int input) {
+void SharedPlace::ready_holder() {
     use_mechanisms_of(options_.agent);
+    try {
+        holder_->take_spare();
+    } catch (const Error& error) {
+        log(LogLevel::Debug, error.what());
+    }
     if (!holder_->process || holder_->process.try_wait()) start_holder();
+}
+
+std::unique_ptr<PlaceCall> SharedPlace::start_reading(SharedCallKind kind, int input) {
+    ready_holder();
     Pipe said = Pipe::make();
     Pipe report = Pipe::make();
     Pipe clean = Pipe::make();
@@ -408,19 +484,29 @@ std::unique_ptr<PlaceCall> SharedPlace::start_reading(SharedCallKind kind, int i
     write_all(control, {&byte, 1});
     for (const int fd : {input, said.write.get(), report.write.get(), clean.write.get()})
         send_fd(control, fd);
-    int32_t pid = 0;
-    std::span<char> bytes(reinterpret_cast<char*>(&pid), sizeof pid);
-    if (read_some(control, bytes).value_or(0) != sizeof pid || pid == 0)
-        throw Error("cell: its holder has ended: try again");
-    if (pid < 0) throw ErrnoError("cell: fork", -pid);
-    UniqueFd process = receive_fd(control);
-    if (!process) throw Error("cell: its holder has ended: try again");
-    auto call = std::make_unique<SharedCall>(holder_, std::move(clean.read));
-    call->child = Pidfd(pid, std::move(process));
-    call->output = std::move(said.read);
-    call->output_keeper = std::move(said.write);
-    call->report = std::move(report.read);
-    return call;
+    Pidfd process = holder_->started();
+    holder_->ask_spare();
+    return std::make_unique<SharedCall>(holder_, Spare{std::move(process), {}, std::move(said.read), std::move(said.write),
+                                                       std::move(report.read), std::move(clean.read)});
+}
+
+// Null: there is none.
+std::unique_ptr<PlaceCall> SharedPlace::start_spare(const std::string& command) {
+    if (command.size() > kMaxCommand) throw Error("command: too long");
+    ready_holder();
+    if (!holder_->spare) return nullptr;
+    const UniqueFd text = in_memory(command + '\0');
+    Spare spare = std::move(*holder_->spare);
+    holder_->spare.reset();
+    bool sent = !spare.process.try_wait();
+    try {
+        if (sent) send_fd(spare.asked.get(), text.get());
+    } catch (const Error&) {  // somebody in the place has ended it
+        sent = false;
+    }
+    if (!sent) return nullptr;
+    holder_->ask_spare();
+    return std::make_unique<SharedCall>(holder_, std::move(spare));
 }
 
 // Builds the place and tries the forbidden effects in it. Empty when all were refused.
@@ -453,8 +539,9 @@ std::string SharedPlace::attempt() {
 void SharedPlace::find_layers() {
     using Kind = SharedLayers::Kind;
     std::string failed;
+    Pidfd maker;
     try {
-        make_user_spaces(users_, network_, listener_);
+        maker = make_user_spaces(users_, network_, listener_);
     } catch (const Error& error) {
         failed = error.what();  // only the jail and Landlock are left to try
     }
@@ -474,6 +561,8 @@ void SharedPlace::find_layers() {
 std::unique_ptr<PlaceCall> SharedPlace::shell(const ShellCall& call) {
     const bool background = call.life == ShellCall::Life::Background;
     std::string text = call.command.substr(0, call.command.find('\0'));  // behind one stands its stdin
+    if (!background && call.input.empty())
+        if (std::unique_ptr<PlaceCall> begun = start_spare(text)) return begun;
     if (!call.input.empty()) text += '\0' + call.input;
     return start(background ? SharedCallKind::Background : SharedCallKind::Shell, text);
 }

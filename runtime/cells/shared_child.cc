@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -35,6 +36,7 @@ namespace {
 // of a call.
 constexpr int kProgram = 4, kUsers = 5, kNetwork = 6;
 constexpr int kClean = 5, kRules = 6;
+constexpr int kAsked = 6;  // instead, of a call that was begun before it was known
 
 bool tmpfs(const char* path, unsigned long flags, const char* options) noexcept {
     return ::mount("tmpfs", path, "tmpfs", flags, options) == 0;
@@ -135,10 +137,10 @@ void bind_to_warden() noexcept {
     require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
 }
 
-// Pid 1 of the place: mounts the /proc that shows only it, and rests. It goes with the holder, and
-// everything in the place with it.
+// Pid 1 of the place: mounts the /proc that shows only it, and of it nothing of ours, and rests. It goes
+// with the holder, and everything in the place with it.
 [[noreturn]] void rest_as_init(const HolderPlan& plan, int told) noexcept {
-    require(::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0,
+    require(::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2") == 0,
             "mount /proc");
     require(::signal(SIGCHLD, SIG_IGN) != SIG_ERR, "signals");
     JailOptions options;
@@ -200,13 +202,41 @@ void kill_descendants(pid_t command, bool& told) noexcept {
     }
 }
 
+// Of a command that was begun before it was known: what it is to run, as sent. Nobody asks any more: ends.
+const char* await_command() noexcept {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    char byte;
+    iovec io{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &io;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ssize_t n;
+    do {
+        n = ::recvmsg(kAsked, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    const cmsghdr* header = n == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
+    if (!header || header->cmsg_type != SCM_RIGHTS) ::_exit(126);
+    int file;
+    ::memcpy(&file, CMSG_DATA(header), sizeof file);
+    struct stat info;
+    require(::fstat(file, &info) == 0 && info.st_size > 0, "command");
+    void* const text = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+    require(text != MAP_FAILED, "command");
+    return static_cast<const char*>(text);  // its last byte is the end of the text
+}
+
+// `command`: null: it is still to come.
 [[noreturn]] void run_command(const HolderPlan& plan, SharedCallKind kind, const char* command,
                               int gate) noexcept {
     // If the keeper goes, so does the command.
     require(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "death signal");
     char byte;
-    while (::read(gate, &byte, 1) < 0 && errno == EINTR) {
+    ssize_t opened;
+    while ((opened = ::read(gate, &byte, 1)) < 0 && errno == EINTR) {
     }
+    if (opened != 1) ::_exit(126);  // it went before it could take us along
     ::umask(022);
     const bool file = kind == SharedCallKind::File;
     JailOptions jail;
@@ -219,6 +249,11 @@ void kill_descendants(pid_t command, bool& told) noexcept {
     if (file) jail.max_processes *= 2;
     if (file && on(Mechanism::LandlockFile)) jail.landlock = kRules;
     if (const char* step = enter_jail(jail, file ? *plan.file : *plan.shell)) fail(step);
+    if (!command) {
+        command = await_command();
+        // Meanwhile another folder may have taken its place.
+        require(enter_directory(jail.directory) || enter_directory(jail.otherwise), "working directory");
+    }
     if (kind == SharedCallKind::Probe) ::_exit(try_effects_in_shared());
     const bool helps = file || kind == SharedCallKind::Fetch;
     const char* const helper[] = {"peacrabd", file ? "tool-file" : "tool-fetch", mechanism_argument(), nullptr};
@@ -255,7 +290,8 @@ void watch(pid_t command, bool outlives, const sigset_t& awaited, bool& told) no
     ::sigaddset(&awaited, SIGTERM);
     if (::sigprocmask(SIG_BLOCK, &awaited, nullptr) < 0) ::_exit(126);
     arrange_descriptors(descriptors);
-    // The warden may have gone before its death could be announced.
+    // The warden may have gone before its death could be announced; of a spare the holder may have the other
+    // end still, and then nobody will ever ask.
     pollfd reader{kReport, 0, 0};
     if (::poll(&reader, 1, 0) != 0) ::_exit(126);
     if (descriptors[0] < 0) require(::open("/dev/null", O_RDONLY) == 0, "open /dev/null");
@@ -272,7 +308,7 @@ void watch(pid_t command, bool outlives, const sigset_t& awaited, bool& told) no
     }
     ::close_range(0, kReport - 1, 0);
     ::close(kProgram);
-    ::close(kRules);
+    ::close(kRules);  // or kAsked
     require(::write(gate[1], "", 1) == 1, "gate");
     bool told = false;
     watch(started, kind == SharedCallKind::Background, awaited, told);
@@ -290,11 +326,41 @@ std::string read_text(int file) {
     return text;
 }
 
+// A keeper, told to the warden. False: there could be none, which it is told too. A child of the warden, not
+// of ours: it waits for its calls itself. By the old call: a sandbox around us that has no namespaces to give
+// refuses clone3 as well.
+bool begin_call(const HolderPlan& plan, SharedCallKind kind, const char* command, const int (&descriptors)[7]) {
+    const long pid = ::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) keep(plan, kind, command, descriptors);
+    const int32_t answer = pid < 0 ? -errno : static_cast<int32_t>(pid);
+    write_all(kReport, {reinterpret_cast<const char*>(&answer), sizeof answer});
+    if (pid < 0) return false;
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!process) throw ErrnoError("holder: pidfd");
+    send_fd(kReport, process.get());
+    return true;
+}
+
+// The next command's processes, up to where it must be known.
+void begin_spare(const HolderPlan& plan) {
+    const Pipe said = Pipe::make(), report = Pipe::make(), clean = Pipe::make();
+    const SocketPair asked = SocketPair::seqpacket();
+    const int descriptors[7] = {-1,       said.write.get(),  said.write.get(),  report.write.get(),
+                                kProgram, clean.write.get(), asked.theirs.get()};
+    if (!begin_call(plan, SharedCallKind::Shell, nullptr, descriptors)) return;
+    for (const UniqueFd* fd : {&asked.ours, &said.read, &said.write, &report.read, &clean.read})
+        send_fd(kReport, fd->get());
+}
+
 // One call. False: the warden has gone.
 bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
     char kind_byte;
     if (read_some(kReport, {&kind_byte, 1}).value_or(0) != 1) return false;
     const auto kind = static_cast<SharedCallKind>(kind_byte);
+    if (kind == SharedCallKind::Spare) {
+        begin_spare(plan);
+        return true;
+    }
     UniqueFd fds[4];
     for (UniqueFd& fd : fds)
         if (fd = receive_fd(kReport); !fd) return false;
@@ -306,16 +372,7 @@ bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
     const int descriptors[7] = {file ? text.get() : said.get(), output.get(), output.get(),
                                 report_to.get(),                kProgram,     clean.get(),
                                 file_rules.get()};
-    // A child of the warden, not of ours: it waits for its calls itself. By the old call: a sandbox
-    // around us that has no namespaces to give refuses clone3 as well.
-    const long pid = ::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-    if (pid == 0) keep(plan, kind, command.c_str(), descriptors);
-    const int32_t answer = pid < 0 ? -errno : static_cast<int32_t>(pid);
-    write_all(kReport, {reinterpret_cast<const char*>(&answer), sizeof answer});
-    if (pid < 0) return true;
-    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    if (!process) throw ErrnoError("holder: pidfd");
-    send_fd(kReport, process.get());
+    begin_call(plan, kind, command.c_str(), descriptors);
     return true;
 }
 

@@ -1,7 +1,9 @@
 // The processes of posture shared. One holder for an agent: it enters the namespaces and the
 // Landlock domain once and starts every call from there, because processes of two domains could
 // neither signal nor trace each other. Per call a keeper, which adopts what the command leaves
-// behind and ends it, and the command in its jail. Their steps report failures as {step, errno}.
+// behind and ends it, and the command in its jail. The next command's stand ready, jailed, while the model
+// thinks; until it is executed a command's process is as hidden and untraceable as the keeper. Their steps
+// report failures as {step, errno}.
 #pragma once
 
 #include <sys/types.h>
@@ -46,11 +48,14 @@ struct HolderPlan {
     const JailFilter* reaper = nullptr;
 };
 
-// One call, as it is asked for on the control socket: this byte, then three descriptors with a byte
-// each: the text (of the command, or a helper's stdin), the output, the report; and a
-// fourth on which the keeper says by one byte that nobody is left. The answer is the pid, and a
-// pidfd; or minus an errno.
-enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Fetch = 'w', Probe = 'p' };
+// One call, as it is asked for on the control socket: this byte, then four descriptors with a byte
+// each: the text (of the command, or a helper's stdin), the output, the report, and one on which the keeper
+// says by one byte that nobody is left. The answer is the pid, and a pidfd; or minus an errno.
+//
+// `Spare`, without descriptors, asks for the next command's processes before it is known. They are told of
+// as a call is, and five descriptors more: where the command is sent to, the output's ends, what is read of
+// report and clean. It is sent as a descriptor with a byte: its text and a 0.
+enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Fetch = 'w', Probe = 'p', Spare = 'n' };
 constexpr size_t kMaxCommand = size_t{1} << 20;
 
 // In a child of the warden: builds the place, says so on the control socket (one CellReport, then

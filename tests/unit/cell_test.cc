@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "cell_fixture.h"
 #include "guest_main.h"
@@ -48,6 +49,22 @@ bool lock_is_free(const std::string& path) {
 // Leaves processes behind that hold the lock and the output: one orphan, one in another session.
 constexpr const char* kHoldInBackground =
     "exec 9>lock; flock 9; (setsid sleep 1000 & sleep 1000 &) ; echo left";
+
+// Of the pid 1 that a child of ours has started: without a cell, nobody in the place sees it.
+std::string status_of_init() {
+    const auto line = [](const std::string& status, const std::string& name) {
+        const size_t at = status.find("\n" + name + ":");
+        return at == std::string::npos ? "" : status.substr(at + 1, status.find('\n', at + 1) - at - 1);
+    };
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+        const std::string status = read_file_if_exists(entry.path().string() + "/status", KiB(16)).value_or("");
+        if (!line(status, "NSpid").ends_with("\t1")) continue;
+        const std::string parent = line(status, "PPid").substr(std::strlen("PPid:\t"));
+        const std::string above = read_file_if_exists("/proc/" + parent + "/status", KiB(16)).value_or("");
+        if (line(above, "PPid") == "PPid:\t" + std::to_string(::getpid())) return status;
+    }
+    return {};
+}
 
 std::string here(const std::string& workspace, std::vector<std::string> hidden,
                  const std::string& command) {
@@ -118,7 +135,7 @@ TEST_CASE("cell: pid 1 of a call cannot be read, traced or ended") {
 TEST_CASE("cell: pid 1 of a call has given everything up before the command may start") {
     if (not_apart()) return;
     TestCell test;
-    const std::string status = test.run("cat /proc/1/status").output;
+    const std::string status = in_guest() ? test.run("cat /proc/1/status").output : status_of_init();
     for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
         CHECK_MESSAGE(holds(status, std::string(set) + ":\t0000000000000000\n"), set);
     CHECK(holds(status, "NoNewPrivs:\t1\n"));

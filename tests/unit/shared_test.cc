@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -245,6 +246,49 @@ TEST_CASE("shared: a later call may look into and end what an earlier one left r
             return seen + server.run().exit.describe();
         });
         CHECK_MESSAGE(out == "MARK=here\nended\nexit code 143", out);
+    }
+}
+
+TEST_CASE("shared: what waits for the next command is not seen in /proc, and cannot be looked into") {
+    if (!kept_apart()) {
+        MESSAGE("skipped: no user namespaces for ordinary users here");
+        return;
+    }
+    const std::string out = with(Spaces::Had, [] {
+        Folder folder;
+        Cell cell(options_for(folder.path));
+        (void)said(cell, "true");
+        return said(cell,
+                    "sleep 0.2; for each in /proc/[0-9]*; do read name <$each/comm; echo $name; done; n=1; "
+                    "while [ $n -lt 300 ]; do [ $n = $$ ] || ! (exec 3</proc/$n/maps) 2>/dev/null || echo in $n; "
+                    "n=$((n+1)); done");
+    });
+    CHECK(out == "sh\n");
+}
+
+TEST_CASE("shared: who ends what waits for the next command has ended nothing else") {
+    for (const Spaces spaces : kBoth) {
+        const std::string out = with(spaces, [] {
+            Folder folder;
+            Cell cell(options_for(folder.path));
+            const auto children = [] {
+                const std::string own = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
+                return split(read_file_if_exists(own, KiB(4)).value_or(""), ' ');
+            };
+            std::string all = said(cell, "echo one");
+            std::vector<std::string> old = children(), waiting;
+            all += said(cell, "echo two");
+            // The holder stays; what came since waits.
+            for (const Deadline patience = Deadline::in(Seconds(10)); waiting.empty() && !patience.passed();)
+                for (const std::string& pid : children())
+                    if (!pid.empty() && std::find(old.begin(), old.end(), pid) == old.end()) waiting.push_back(pid);
+            for (const std::string& pid : waiting) {
+                ::kill(std::stoi(pid), SIGKILL);
+                while (!holds(read_file_if_exists("/proc/" + pid + "/stat", KiB(4)).value_or(") Z"), ") Z")) ::usleep(1000);
+            }
+            return (waiting.empty() ? "none waits " : "") + all + said(cell, "echo three") + said(cell, "echo four");
+        });
+        CHECK(out == "one\ntwo\nthree\nfour\n");
     }
 }
 
