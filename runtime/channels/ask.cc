@@ -55,7 +55,7 @@ class Watch {
     bool streams_;  // a person watches stdout: the reply is shown as it comes
     TurnView view_;
     std::string question_, message_id_, turn_;
-    bool attached_ = false, caught_up_ = false, detach_ = false, stopping_ = false;
+    bool attached_ = false, said_ = false, detach_ = false, stopping_ = false;
     std::string reply_, session_;
     std::optional<Schema> schema_;
     int repairs_ = 0;  // asked for
@@ -82,11 +82,10 @@ void Watch::on_frame(const json::Value& frame) {
         session_ = frame.text("session");
     } else if (type == "caught_up") {
         // Only now: what comes before is of other turns, or of the watched one.
-        if (!message_id_.empty() && !caught_up_)
+        if (!message_id_.empty() && !said_)
             say(question_);
         else if (!turn_.empty() && frame.text("turn") == turn_)
             view_.show_partial(frame.text("partial"));
-        caught_up_ = true;
     } else if (type == "ack" && frame.text("id") == message_id_) {
         turn_ = frame.text("turn");
         if (!detach_) return;
@@ -192,6 +191,7 @@ void Watch::on_json_reply() {
 
 void Watch::say(const std::string& text) {
     message_id_ = random_hex(16);
+    said_ = true;
     wire_.send(json::Value::object({{"type", "message"}, {"id", message_id_}, {"text", text}}));
 }
 
@@ -200,8 +200,7 @@ std::optional<int> Watch::on_signal(Interrupt interrupt) {
     const bool ends = number == SIGHUP || number == SIGTERM;
     if (!ends && number != SIGINT) return std::nullopt;
     if (asked_) return held();
-    const bool sent = !message_id_.empty() && caught_up_;
-    if (ends || interrupt == Interrupt::Leaves || stopping_ || !sent) {
+    if (ends || interrupt == Interrupt::Leaves || stopping_ || !said_) {
         if (!turn_.empty()) {
             const std::string turn = one_line(turn_, 60);
             view_.line("left: turn " + turn + " goes on" +
@@ -249,6 +248,7 @@ int Watch::ask(AskOptions ask) {
     // What is not a session of its own goes on with the conversation of `chat`.
     const bool apart = options_.fresh || !options_.session.empty();
     wire_.send(attach_frame(options_, apart ? "ask" : "terminal"));
+    if (options_.fresh && options_.own_warden) say(question_);
     return watch(Interrupt::Stops);
 }
 

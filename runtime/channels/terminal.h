@@ -34,6 +34,8 @@ struct TerminalOptions {
     std::string agent = "main";
     std::string session;  // empty: the channel's current one
     bool fresh = false;   // start a new session
+    // It was begun for us: in a new session, of which nothing can come first, it is told at once what is asked.
+    bool own_warden = false;
     bool fork = false;    // `chat`: go on in a copy of it
     // No cursor movement, ASCII only, no colours. Off only when out_fd is a terminal that can.
     bool plain = true;

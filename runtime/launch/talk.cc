@@ -85,6 +85,7 @@ TalkOptions parse_talk(const std::string& verb, const Arguments& arguments) {
 FrameSocket start(TalkOptions& options) {
     detect_style(options.terminal, options.plain);
     options.terminal.accelerator = "no VM";
+    options.terminal.own_warden = true;
     options.terminal.next_step = "run it again: the conversation is kept";
     if (options.local.use != LocalOptions::Use::Reading) options.terminal.model_note = local_model(options.local);
     return start_local_warden(options.local);

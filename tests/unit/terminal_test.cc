@@ -314,6 +314,34 @@ TEST_CASE("ask: the reply and nothing else is on stdout, the rest on stderr") {
     CHECK(has(ran.err, "claude-x, 1.2 s, 12 tokens in, 3 out, 0.021 USD\n"));
 }
 
+TEST_CASE("ask: who has begun its warden asks at once in a new session, once; Ctrl-C then stops the turn") {
+    for (const bool stopped : {false, true}) {
+        const Ran ran = run(
+            [&](Script& warden) {
+                warden.expect("attach");
+                const json::Value message = warden.expect("message");
+                Script::check(message.text("text") == "hello", "text");
+                if (stopped) {
+                    ::kill(::getppid(), SIGINT);
+                    warden.expect("stop");
+                }
+                warden.say(frame("attached", {{"agent", "main"}, {"session", "s1"}, {"version", "0.1.0"}, {"running", false}}));
+                warden.say(frame("caught_up", {}));
+                warden.say(frame("ack", {{"id", message.text("id")}, {"turn", "t1"}}));
+                warden.start("hello");
+                if (!stopped) warden.reply("6.12");
+                warden.done(stopped ? "stopped" : "done");
+                warden.expect_end();
+            },
+            [](TerminalOptions options, FrameSocket& warden) {
+                options.fresh = options.own_warden = true;
+                return terminal_ask(options, warden, {"hello"});
+            });
+        CHECK(ran.code == (stopped ? 130 : 0));
+        CHECK(ran.out == (stopped ? "" : "6.12\n"));
+    }
+}
+
 TEST_CASE("ask: a question back is code 3 and how to answer it; on a terminal what is typed is the answer") {
     const auto asks = [](Script& warden) {
         warden.attached();
