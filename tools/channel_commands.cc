@@ -8,11 +8,21 @@
 
 #include "client.h"
 #include "config/secrets.h"
+#include "config_edit.h"
 #include "dialogue.h"
 #include "error.h"
+#include "messaging/channel_config.h"
 #include "messaging/serving.h"
 
 namespace peacrab {
+
+namespace {
+
+std::vector<std::string> adapter() {
+    return {require_real_path("channel", "/proc/self/exe"), "channel-run"};
+}
+
+}  // namespace
 
 int run_serve(const Arguments& arguments) {
     const MachineOptions flags = machine_options(arguments);
@@ -26,7 +36,54 @@ int run_serve(const Arguments& arguments) {
             return fd;
         };
     };
-    return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel-run"}, begin});
+    return serve_channels({adapter(), begin});
+}
+
+namespace {
+
+// Asks for the token, tries it, and only then writes anything that stays.
+int add(const std::string& name) {
+    ConfigEdit edit(config_file());
+    ChannelConfig channel;
+    channel.hub.name = channel.type = name;
+    for (const ChannelConfig& known : load_channels(config_file()))
+        if (known.hub.name == name) channel = known;
+    const SecretStore store;
+    const std::string secret_name = "channel-" + name;
+    if (!store.exists(secret_name)) {
+        const bool person = ::isatty(STDIN_FILENO);
+        const Secret token = person ? Dialogue(STDIN_FILENO, STDERR_FILENO).ask_hidden("Token of " + name + ": ") : read_key(STDIN_FILENO);
+        if (const std::string fault = secret_fault(token.reveal()); !fault.empty()) throw Error("channel: the token: " + fault);
+        store.write(secret_name, token);
+    }
+    std::string account;
+    try {
+        account = try_channel(adapter(), channel);
+    } catch (const Error& error) {
+        store.remove(secret_name);
+        throw Error(std::string(error.what()) + "; nothing was kept");
+    }
+    edit.make({"channels", name});
+    edit.save();
+    tell(name + " lets it in as " + account + ". Next: `peacrab serve`, and, for the first person: `peacrab people pair " + name + "`");
+    return 0;
+}
+
+}  // namespace
+
+int run_channel_command(const Arguments& arguments) {
+    const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
+    const std::string name = arguments.words.size() > 1 ? arguments.words[1] : "";
+    if (what == "ls" && name.empty()) return list_channels();
+    if (what == "add" && !name.empty()) return add(name);
+    if (what != "rm" || name.empty()) throw UsageError("channel: `add NAME`, `ls` or `rm NAME` was expected");
+    ConfigEdit edit(config_file());
+    const bool was = edit.remove({"channels", name});
+    edit.save();
+    SecretStore().remove("channel-" + name);
+    if (!was) throw Error("channel: there is none of the name " + printable(name));
+    tell("removed; `peacrab serve` has to be started again to take it up");
+    return 0;
 }
 
 int run_people(const Arguments& arguments) {

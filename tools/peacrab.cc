@@ -405,6 +405,9 @@ const Command kCommands[] = {
     {"serve", "the messengers of the configuration, until it is told to end", "serve [machine flags]", kMachineFlags, "", 0,
      "Channels stand under `channels:` in the configuration (`peacrab doctor` tells where), their tokens in\n"
      "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
+    {"channel", "set a messenger up, list them, remove one", "channel [add NAME | ls | rm NAME]", "", "", 2,
+     "  add NAME           asks for its token, tries it, and writes it down: telegram\n"
+     "  ls                 when it was heard last, what waits\n", run_channel_command},
     {"people", "who may speak on messengers, and what became of a message",
      "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,
      "  pair CHANNEL ROLE  a code that makes whoever sends it in a direct chat an owner (or member, guest)\n"

@@ -79,8 +79,8 @@ Role Door::role_of(const std::string& channel, const std::string& sender) {
     return role_from(query.text(0)).value_or(Role::None);
 }
 
-Verdict Door::judge(const std::string& channel, const Event& event) {
-    using What = Verdict::What;
+Admission Door::judge(const std::string& channel, const Event& event) {
+    using What = Admission::What;
     if (event.own) return {What::Dropped, "we wrote it ourselves", {}};
     if (event.bot) return {What::Dropped, "another program wrote it", {}};
     const Role role = role_of(channel, event.sender);

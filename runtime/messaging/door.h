@@ -24,7 +24,7 @@ class Door {
 
     Role role_of(const std::string& channel, const std::string& sender);
     // The one decision. In a transaction of the caller's, since a pairing code is used up by it.
-    Verdict judge(const std::string& channel, const Event& event);
+    Admission judge(const std::string& channel, const Event& event);
 
     // "K7M2-P4QX": good for ten minutes, for one person who sends it in a direct chat of this channel.
     std::string make_code(const std::string& channel, Role role);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kKeepDays = 30;
 constexpr Milliseconds kDay{86'400'000};
+constexpr int64_t kSignEvery = 60'000;  // ms
 
 // As the agent is told it: what it answers to, and what came with it.
 std::string text_of(const Event& event) {
@@ -45,7 +46,6 @@ Channel* Hub::State::channel_of(const PlaceRow& place) {
 
 void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     const std::string type = frame.text("type");
-    channel.last_frame = unix_ms();
     if (type == "hello") {
         if (frame.integer("protocol") != 1) throw Error("channel: protocol 1 is spoken here");
         channel.account = frame.text("account").substr(0, kMaxEventId);
@@ -53,11 +53,13 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
         channel.limits = read_limits(frame.at("limits"));
         channel.ready = true;
         channel.trouble.clear();
+        note_sign(channel);
         resolve_unknown(channel);
         return pump(channel.options.name);
     }
     if (type == "trouble") {
-        channel.trouble = frame.text("class");
+        channel.trouble = frame.text("class").substr(0, 16);
+        note_sign(channel);
         log(LogLevel::Error, channel.options.name + ": " + one_line(frame.text("text"), 300));
         if (channel.trouble != "network")
             tell_owners({}, "The channel " + channel.options.name + " has stopped: " + one_line(frame.text("text"), 300));
@@ -68,7 +70,7 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     if (type == "sent") return on_sent(channel, frame);
     if (type == "failed") return on_failed(channel, frame);
     if (type == "alive") {
-        channel.last_poll = channel.last_frame;
+        if (unix_ms() - channel.noted > kSignEvery) note_sign(channel);
     } else if (type == "shown") {
         for (auto& [place, chat] : chats) {
             if (!chat->show_under_way || frame.text("slot") != std::to_string(place)) continue;
@@ -80,7 +82,14 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     }
 }
 
+void Hub::State::note_sign(Channel& channel) {
+    channel.noted = unix_ms();
+    const std::string name = channel.bot.empty() ? channel.account : channel.bot;
+    post.set_sign(channel.options.name, {one_line(name, 100), channel.ready ? channel.noted : 0, channel.trouble});
+}
+
 void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
+    if (!options.open_chat) throw Error("channel: nothing is received yet");
     const std::string& name = channel.options.name;
     std::vector<Event> events;
     for (const json::Value& each : frame.at("events").items()) {
@@ -92,20 +101,20 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
         for (const Event& event : events) {
             const PlaceRow place = post.place(name, event);
             const std::string text = text_of(event);
-            Verdict verdict = door.judge(name, event);
-            if (event.kind == Event::Kind::Edit && verdict.what != Verdict::What::Dropped) {
+            Admission verdict = door.judge(name, event);
+            if (event.kind == Event::Kind::Edit && verdict.what != Admission::What::Dropped) {
                 if (post.edit_waiting(place, event, text)) continue;
-                verdict = {Verdict::What::Dropped, "an edit of what was taken already", {}};
+                verdict = {Admission::What::Dropped, "an edit of what was taken already", {}};
             }
             if (text.find_first_not_of(" \t\r\n") == std::string::npos)
-                verdict = {Verdict::What::Dropped, "there is nothing in it", {}};
-            if (verdict.what == Verdict::What::Silent && !channel.options.listens)
-                verdict = {Verdict::What::Dropped, verdict.rule, {}};
+                verdict = {Admission::What::Dropped, "there is nothing in it", {}};
+            if (verdict.what == Admission::What::Silent && !channel.options.listens)
+                verdict = {Admission::What::Dropped, verdict.rule, {}};
             const int64_t row = post.add_arrival(place, event, text, verdict);
             if (row == 0) continue;  // told before
             touched.insert(place.id);
             if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
-            if (verdict.what == Verdict::What::Held)
+            if (verdict.what == Admission::What::Held)
                 if (const std::string ticket = door.announce(name, event); !ticket.empty())
                     tell_owners({}, one_line(event.name.empty() ? event.sender : event.name, 80) + " (" +
                                         one_line(event.sender, 80) + ") is not known and wrote on " + name + ": \"" +
@@ -114,7 +123,6 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
         }
         if (frame.find("cursor")) post.set_cursor(name, frame.text("cursor"));
     });
-    channel.last_stored = unix_ms();
     json::Value stored = json::Value::object({{"type", "stored"}});
     if (frame.find("cursor")) stored.set("cursor", frame.text("cursor"));
     channel.port->send(stored);
@@ -181,29 +189,12 @@ void Hub::disconnect(const std::string& name) {
     state_->lost(name, "it was told to stop");
 }
 
-bool Hub::idle() const {
-    return state_->chats.empty();
+Post& Hub::post() {
+    return state_->post;
 }
 
-json::Value Hub::report() {
-    json::Value rows = json::Value::array();
-    for (const auto& [name, channel] : state_->channels) {
-        const Post::Counts counts = state_->post.counts(name);
-        json::Value row = json::Value::object({{"channel", name},
-                                               {"account", one_line(channel->account, 100)},
-                                               {"ready", channel->ready},
-                                               {"last_frame", channel->last_frame},
-                                               {"last_poll", channel->last_poll},
-                                               {"last_stored", channel->last_stored},
-                                               {"waiting", counts.waiting},
-                                               {"backlog", counts.backlog},
-                                               {"unknown", counts.unknown},
-                                               {"failed", counts.failed}});
-        if (counts.next) row.set("next", *counts.next);
-        if (!channel->trouble.empty()) row.set("trouble", channel->trouble);
-        rows.push(std::move(row));
-    }
-    return rows;
+bool Hub::idle() const {
+    return state_->chats.empty();
 }
 
 }  // namespace peacrab

@@ -22,7 +22,8 @@ namespace peacrab {
 
 struct HubOptions {
     std::string file;                     // of the post
-    std::function<UniqueFd()> open_chat;  // a connection to the warden; throws Error when it cannot be had now
+    std::function<UniqueFd()> open_chat;  // a connection to the warden; throws Error when it cannot be had now.
+                                          // Absent: channels are tried, and who has something for us is cut off
 };
 
 struct HubChannel {
@@ -48,7 +49,7 @@ class Hub {
                  std::function<void(const std::string& why, const std::string& code)> gone);
     void disconnect(const std::string& channel);  // tells it to stop, and forgets it
     bool idle() const;                            // nothing waits and no turn runs
-    json::Value report();                         // rows of `peacrab channel ls`
+    Post& post();
 
     struct State;
 

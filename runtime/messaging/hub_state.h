@@ -19,7 +19,7 @@ struct Channel {
     bool ready = false;  // it has said hello
     std::string account, bot, trouble;
     ChannelLimits limits;
-    int64_t last_frame = 0, last_poll = 0, last_stored = 0;  // Unix ms
+    int64_t noted = 0;  // Unix ms: when its last sign of life was written down
     Loop::TimerId timer = 0;  // to what is due next
     std::map<int64_t, Clock::time_point> under_way;  // deliveries it has not answered
 };
@@ -58,6 +58,7 @@ struct Hub::State {
     // hub.cc
     void on_channel(Channel& channel, const json::Value& frame);
     void on_batch(Channel& channel, const json::Value& frame);
+    void note_sign(Channel& channel);
     void tell_owners(const std::string& channel, const std::string& text);
     void lost(const std::string& name, const std::string& why);
 

@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kVersion1 = 1;
 const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS cursors(channel TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signs(channel TEXT PRIMARY KEY, account TEXT NOT NULL, polled INTEGER NOT NULL,
+    trouble TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS places(id INTEGER PRIMARY KEY, channel TEXT NOT NULL, conversation TEXT NOT NULL,
     thread TEXT NOT NULL, grouped INTEGER NOT NULL, title TEXT NOT NULL, agent TEXT NOT NULL DEFAULT '',
     live TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '', UNIQUE(channel, conversation, thread));
@@ -86,17 +88,17 @@ int64_t unix_ms() {
     return std::chrono::duration_cast<Milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-const char* verdict_name(Verdict::What what) {
+const char* verdict_name(Admission::What what) {
     switch (what) {
-        case Verdict::What::Dropped:
+        case Admission::What::Dropped:
             return "dropped";
-        case Verdict::What::Silent:
+        case Admission::What::Silent:
             return "silent";
-        case Verdict::What::Held:
+        case Admission::What::Held:
             return "held";
-        case Verdict::What::Command:
+        case Admission::What::Command:
             return "command";
-        case Verdict::What::Admitted:
+        case Admission::What::Admitted:
             return "admitted";
     }
     return "dropped";
@@ -117,6 +119,21 @@ std::optional<std::string> Post::cursor(const std::string& channel) {
 
 void Post::set_cursor(const std::string& channel, const std::string& cursor) {
     database_.prepare("INSERT OR REPLACE INTO cursors(channel, cursor) VALUES(?, ?)").bind(channel).bind(cursor).run();
+}
+
+void Post::set_sign(const std::string& channel, const Sign& sign) {
+    database_.prepare("INSERT OR REPLACE INTO signs(channel, account, polled, trouble) VALUES(?, ?, ?, ?)")
+        .bind(channel)
+        .bind(sign.account)
+        .bind(sign.polled)
+        .bind(sign.trouble)
+        .run();
+}
+
+Post::Sign Post::sign(const std::string& channel) {
+    Statement query = database_.prepare("SELECT account, polled, trouble FROM signs WHERE channel = ?");
+    if (!query.bind(channel).step()) return {};
+    return {query.text(0), query.integer(1), query.text(2)};
 }
 
 PlaceRow Post::place(const std::string& channel, const Event& event) {
@@ -151,8 +168,8 @@ void Post::move_place(int64_t place, const std::string& conversation) {
     database_.prepare("UPDATE OR IGNORE places SET conversation = ? WHERE id = ?").bind(conversation).bind(place).run();
 }
 
-int64_t Post::add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Verdict& verdict) {
-    const bool waits = verdict.what == Verdict::What::Admitted || verdict.what == Verdict::What::Command;
+int64_t Post::add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Admission& verdict) {
+    const bool waits = verdict.what == Admission::What::Admitted || verdict.what == Admission::What::Command;
     Statement insert = database_.prepare(
         "INSERT OR IGNORE INTO arrivals(channel, key, place, id, sender, name, text, state, verdict, rule) "
         "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING row");
@@ -163,7 +180,7 @@ int64_t Post::add_arrival(const PlaceRow& place, const Event& event, const std::
         .bind(event.sender)
         .bind(event.name)
         .bind(text)
-        .bind(waits ? "waiting" : verdict.what == Verdict::What::Held ? "held" : "none")
+        .bind(waits ? "waiting" : verdict.what == Admission::What::Held ? "held" : "none")
         .bind(verdict_name(verdict.what))
         .bind(verdict.rule);
     const int64_t row = insert.step() ? insert.integer(0) : 0;

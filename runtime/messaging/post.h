@@ -47,12 +47,12 @@ struct DeliveryRow {
 };
 
 // Why an event was let in or not: `rule` is a sentence of `peacrab explain`.
-struct Verdict {
+struct Admission {
     enum class What { Dropped, Silent, Held, Command, Admitted } what = What::Dropped;
     std::string rule;
     std::string answer;  // said to the sender, once
 };
-const char* verdict_name(Verdict::What what);
+const char* verdict_name(Admission::What what);
 
 class Post {
   public:
@@ -63,6 +63,14 @@ class Post {
     // Channels.
     std::optional<std::string> cursor(const std::string& channel);
     void set_cursor(const std::string& channel, const std::string& cursor);
+    // Its last sign of life, for `channel ls`.
+    struct Sign {
+        std::string account;
+        int64_t polled = 0;  // Unix ms
+        std::string trouble;
+    };
+    void set_sign(const std::string& channel, const Sign& sign);
+    Sign sign(const std::string& channel);
 
     // Places. Made when it is not known; a title that has changed is noted.
     PlaceRow place(const std::string& channel, const Event& event);
@@ -71,7 +79,7 @@ class Post {
     void move_place(int64_t place, const std::string& conversation);
 
     // Arrivals. 0: an event with this key is there already.
-    int64_t add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Verdict& verdict);
+    int64_t add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Admission& verdict);
     // An edit of one that still waits takes its place. False: there is no such.
     bool edit_waiting(const PlaceRow& place, const Event& event, const std::string& text);
     std::vector<ArrivalRow> waiting(int64_t place);        // in order

@@ -59,6 +59,69 @@ int serve_channels(const Serving& serving) {
     return ends ? 0 : 1;
 }
 
+namespace {
+
+std::string ago(int64_t then) {
+    const int64_t seconds = (unix_ms() - then) / 1000;
+    if (then == 0) return "never";
+    return seconds < 120 ? std::to_string(seconds) + " s ago" : std::to_string(seconds / 60) + " min ago";
+}
+
+bool serves() {
+    const UniqueFd lock(::open((post_file() + ".serve").c_str(), O_RDWR | O_CLOEXEC));
+    return lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) < 0;
+}
+
+}  // namespace
+
+int list_channels() {
+    const std::vector<ChannelConfig> channels = load_channels(config_file());
+    if (channels.empty()) throw Error("no channels: `peacrab channel add telegram` makes the first");
+    const bool served = serves();
+    Post post(post_file());
+    for (const ChannelConfig& channel : channels) {
+        const std::string& name = channel.hub.name;
+        const Post::Sign sign = post.sign(name);
+        const Post::Counts counts = post.counts(name);
+        std::printf("%s: %s, agent %s, heard %s", name.c_str(), sign.account.empty() ? "never connected" : one_line(sign.account).c_str(),
+                    one_line(channel.hub.agent).c_str(), ago(sign.polled).c_str());
+        if (!served) std::printf(", `serve` does not run");
+        if (!sign.trouble.empty()) std::printf(", trouble: %s", one_line(sign.trouble).c_str());
+        std::printf("; %lld to be answered, %lld to be sent, %lld unknown, %lld never delivered", static_cast<long long>(counts.waiting),
+                    static_cast<long long>(counts.backlog), static_cast<long long>(counts.unknown), static_cast<long long>(counts.failed));
+        if (counts.next && *counts.next > unix_ms()) std::printf(", next try in %lld s", static_cast<long long>((*counts.next - unix_ms()) / 1000));
+        std::printf("\n");
+    }
+    return 0;
+}
+
+std::string try_channel(const std::vector<std::string>& adapter, const ChannelConfig& channel) {
+    const std::string folder = state_folder() + "/channel-" + random_hex(6);
+    make_directories(folder);
+    const auto removed = [&folder] {
+        for (const char* of : {"", "-wal", "-shm", ".lock"}) ::unlink((folder + "/post" + of).c_str());
+        ::rmdir(folder.c_str());
+    };
+    Post::Sign sign;
+    try {
+        Loop loop;
+        Hub hub(loop, {folder + "/post", {}});
+        ChannelRun run(loop, hub, adapter, {channel});
+        for (const Deadline patience = Deadline::in(Seconds(30)); !patience.passed() && !run.all_down();) {
+            loop.run_once(Milliseconds(200));
+            sign = hub.post().sign(channel.hub.name);
+            if (sign.polled > 0) break;
+        }
+    } catch (...) {
+        removed();
+        throw;
+    }
+    removed();
+    if (sign.polled == 0)
+        throw Error(channel.hub.name + ": it was not let in" + (sign.trouble == "auth" ? ": the token is not taken" : ""));
+    return sign.account;
+}
+
 int people_command(const std::vector<std::string>& arguments) {
     const std::string what = arguments.empty() ? "" : arguments[0];
     Post post(post_file());

@@ -18,6 +18,12 @@ struct Serving {
 // Until SIGINT, SIGTERM or SIGHUP (0), or until no channel is left that can be started (1). Throws Error.
 int serve_channels(const Serving& serving);
 
+// A line for each channel of the configuration: whether it is heard, and what waits. Throws Error.
+int list_channels();
+// What the messenger says to a token: the account that it is of. Throws Error when it takes none within half a
+// minute. Nothing is received.
+std::string try_channel(const std::vector<std::string>& adapter, const struct ChannelConfig& channel);
+
 // Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error.
 int people_command(const std::vector<std::string>& arguments);
 

@@ -31,14 +31,13 @@ class Host:
         folder.mkdir()
         (folder / "config.yaml").write_text(f"model: echo\nmodel-url: {self.model.url}\ndialect: anthropic\n"
                                             f"channels:\n  telegram:\n    api: {self.server.url}\n")
-        self.peacrab("secret", "set", "channel-telegram", stdin=TOKEN)
         self.serving = None
 
-    def peacrab(self, *words, stdin=""):
+    def peacrab(self, *words, stdin="", code=0):
         run = subprocess.run([PEACRAB, *words], env=self.home.env, text=True, input=stdin, capture_output=True, timeout=200,
                              check=False)
-        need(run.returncode == 0, f"{words} ended with {run.returncode}: {run.stderr}")
-        return run.stdout.strip()
+        need(run.returncode == code, f"{words} ended with {run.returncode}: {run.stderr}")
+        return run.stdout.strip() or run.stderr.strip()
 
     def serve(self):
         self.log = open(os.path.join(self.home.path, "serve.log"), "ab")
@@ -66,10 +65,19 @@ class Host:
 def main():
     host = Host()
     try:
+        refused = host.peacrab("channel", "add", "telegram", stdin="1:" + "A" * 35, code=1)
+        need("not taken" in refused and "A" * 35 not in refused, f"a wrong token is refused: {refused}")
+        host.server.say(OWNER, OWNER, "before anybody served")
+        added = host.peacrab("channel", "add", "telegram", stdin=TOKEN)
+        need("lets it in as" in added and TOKEN not in added, f"the token is tried: {added}")
+        need(host.peacrab("secret") == "channel-telegram", "it is kept")
+        need("`serve` does not run" in host.peacrab("channel"), "nobody serves yet")
         host.serve()
         code = host.peacrab("people", "pair", "telegram")
         host.says(OWNER, code, "You are paired, as owner", 120)
+        need("before anybody served" in host.peacrab("people", "explain", "1"), "what came while it was tried is not lost")
         host.says(OWNER, "hello", "re: hello")
+        need(", heard " in host.peacrab("channel", "ls"), "the list tells when it was heard")
         host.model.script["who are you"] = ("shell", {"command": "id -un; cat /etc/debian_version"})
         host.says(OWNER, "who are you", "it said: ")
         host.says(OWNER, "/status", "full")

@@ -26,7 +26,7 @@ Event event_of(const std::string& key, const std::string& sender, const std::str
     return event;
 }
 
-const Verdict kAdmitted{Verdict::What::Admitted, "said by the role owner", {}};
+const Admission kAdmitted{Admission::What::Admitted, "said by the role owner", {}};
 
 struct Fixture {
     test::Folder folder;
@@ -38,10 +38,10 @@ struct Fixture {
         return post.add_arrival(post.place("desk", event), event, text, kAdmitted);
     }
     int64_t place() { return post.place("desk", event_of("0", "u1", "")).id; }
-    Verdict::What judge(const Event& event) { return door.judge("desk", event).what; }
+    Admission::What judge(const Event& event) { return door.judge("desk", event).what; }
 };
 
-using What = Verdict::What;
+using What = Admission::What;
 
 }  // namespace
 
@@ -209,9 +209,9 @@ TEST_CASE_FIXTURE(Fixture, "door: a code lets in one person, once, on its own ch
     const std::string code = door.make_code("desk", Role::Owner);
     CHECK(judge(event_of("1", "u1", code, true)) == What::Dropped);
     CHECK(door.role_of("desk", "u1") == Role::None);
-    Verdict elsewhere = door.judge("yard", event_of("2", "u1", code));
+    Admission elsewhere = door.judge("yard", event_of("2", "u1", code));
     CHECK(elsewhere.what == What::Held);
-    const Verdict let_in = door.judge("desk", event_of("3", "u1", " " + lower(code) + "\n"));
+    const Admission let_in = door.judge("desk", event_of("3", "u1", " " + lower(code) + "\n"));
     CHECK(let_in.what == What::Dropped);
     CHECK(!let_in.answer.empty());
     CHECK(door.role_of("desk", "u1") == Role::Owner);
