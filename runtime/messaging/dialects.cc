@@ -160,7 +160,7 @@ size_t measured(std::string_view text, RenderStyle::Unit unit) {
 
 DialectWriter::DialectWriter(const Flow& flow, const RenderStyle& style)
     : flow_(flow), style_(style), row_(kRows[static_cast<size_t>(style.dialect)]) {
-    assert(style.limit >= kLeastLimit);
+    assert(style.limit >= least_limit(style.dialect));
     const bool any = row_.html || row_.escape == Escape::Slack || row_.escape == Escape::Discord;
     for (const MarkdownLink& link : flow.markdown.links) {
         std::string written;

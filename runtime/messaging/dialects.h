@@ -23,10 +23,13 @@ enum class Dialect : uint8_t {
 
 struct RenderStyle {
     Dialect dialect = Dialect::Plain;
-    size_t limit = 4096;  // of a part; at least kLeastLimit
+    size_t limit = 4096;  // of a part; at least least_limit()
     enum class Unit : uint8_t { Bytes, Utf16, CodePoints } unit = Unit::Utf16;
 };
-constexpr size_t kLeastLimit = 256;
+// Less would not hold what is opened and closed around a single character.
+constexpr size_t least_limit(Dialect dialect) {
+    return dialect == Dialect::Email ? 2048 : 256;
+}
 
 size_t measured(std::string_view text, RenderStyle::Unit unit);
 
