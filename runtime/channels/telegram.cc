@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <random>
 #include <utility>
 
@@ -99,7 +98,7 @@ class Telegram {
     int failures_ = 0;   // in a row
     bool troubled_ = false;
     int polls_ = 0;
-    std::deque<Time> conflicts_;
+    std::vector<Time> conflicts_;
     int64_t most_ = kMostUpdates;
     int unreadable_ = 0;
 };
@@ -253,7 +252,7 @@ void Telegram::take_updates(const std::vector<json::Value>& updates) {
 void Telegram::take_conflict(const TelegramAnswer& answer) {
     const Time now = Clock::now();
     conflicts_.push_back(now);
-    while (conflicts_.front() + kMinute < now) conflicts_.pop_front();
+    std::erase_if(conflicts_, [now](Time at) { return at + kMinute < now; });
     const bool webhook = answer.says("webhook");
     if (webhook) (void)api_.call("deleteWebhook", json::Value::object({{"drop_pending_updates", false}}));
     if (conflicts_.size() >= kMostConflicts || (polls_ < kSettledAfter && !webhook))

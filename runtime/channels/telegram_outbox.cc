@@ -114,7 +114,7 @@ TelegramOutbox::Chat& TelegramOutbox::chat(const std::string& conversation) {
 
 Time TelegramOutbox::free_at(const std::string& conversation, size_t most_in_group) {
     Chat& one = chat(conversation);
-    while (!one.sent.empty() && one.sent.front() + kMinute < Clock::now()) one.sent.pop_front();
+    while (!one.sent.empty() && one.sent.front() + kMinute < Clock::now()) one.sent.erase(one.sent.begin());
     const Time free = std::max(one.free, any_);
     if (!is_group(conversation) || one.sent.size() < most_in_group) return free;
     return std::max(free, one.sent[one.sent.size() - most_in_group] + kMinute);
@@ -126,7 +126,7 @@ void TelegramOutbox::spend(const std::string& conversation) {
     one.free = std::max(one.free, now + kBetween);
     any_ = now + kBetweenAny;
     one.sent.push_back(now);
-    if (one.sent.size() > kGroupMinute) one.sent.pop_front();
+    if (one.sent.size() > kGroupMinute) one.sent.erase(one.sent.begin());
 }
 
 Time TelegramOutbox::due_of(const Delivery& delivery) { return free_at(delivery.conversation, kGroupMinute); }
@@ -256,7 +256,7 @@ void TelegramOutbox::show(Show& show) {
         show.platform = std::to_string(answer.result.integer("message_id"));
         posted_.push_back(
             {show.slot, show.conversation, show.thread, show.platform, Clock::now() + kPostedLasts});
-        if (posted_.size() > kMostPosted) posted_.pop_front();
+        if (posted_.size() > kMostPosted) posted_.erase(posted_.begin());
     }
     port_.shown(show.slot, show.platform);
 }

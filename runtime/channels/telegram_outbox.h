@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,7 +37,7 @@ class TelegramOutbox {
 
   private:
     struct Chat {
-        std::deque<Time> sent;  // within the last minute
+        std::vector<Time> sent;  // within the last minute
         Time free{};            // not before: pace, and what Telegram said
         Time shown{};
     };
@@ -83,9 +82,9 @@ class TelegramOutbox {
 
     ChannelPort& port_;
     TelegramApi& api_;
-    std::deque<Delivery> deliveries_;
-    std::deque<Show> shows_;
-    std::deque<Posted> posted_;  // what the warden may not have heard of yet
+    std::vector<Delivery> deliveries_;
+    std::vector<Show> shows_;
+    std::vector<Posted> posted_;  // what the warden may not have heard of yet
     std::vector<Typing> typing_;
     std::map<std::string, Chat> chats_;
     Time any_{};  // the next message of any chat, not before
