@@ -230,7 +230,7 @@ unsigned bit_of(JailClass jail, JailFilter::Network network) {
         case JailClass::Turn:
             return network == Network::Own ? jail_tables::kOwn : jail_tables::kTurn;
         case JailClass::Adapter:
-            return network == Network::Own ? jail_tables::kOwn : jail_tables::kAdapter;
+            return network == Network::Own ? jail_tables::kAdapterOwn : jail_tables::kAdapter;
         case JailClass::Reaper:
             return jail_tables::kReaper;
     }

@@ -131,8 +131,9 @@ TelegramAnswer read_telegram_answer(int status, std::string_view body, std::stri
         if (json::Value* result = answer.find("result")) good.result = std::move(*result);
         return good;
     } catch (const Error&) {
-        return without_words(status, body, retry_after);
+    } catch (const std::bad_alloc&) {  // a few bytes of text can be a large tree
     }
+    return without_words(status, body, retry_after);
 }
 
 TelegramApi::TelegramApi(std::string base, Secret token) : base_(std::move(base)), token_(std::move(token)) {

@@ -74,12 +74,15 @@ struct Said {
     bool other_named = false;  // a command for another bot
 };
 
-void add_links(std::string& text, std::vector<Entity> entities) {
-    std::stable_sort(entities.begin(), entities.end(),
-                     [](const Entity& a, const Entity& b) { return a.end > b.end; });
-    for (const Entity& entity : entities)
-        if (const std::string link = entity.value->text("url"); entity.kind == "text_link" && !link.empty())
-            if (text.size() < kMaxText) text.insert(entity.end, " (" + bounded(link, kMaxLink) + ")");
+// From behind, so that the places before stay right.
+void add_links(std::string& text, const std::vector<Entity>& entities) {
+    size_t before = text.size();
+    for (size_t i = entities.size(); i-- > 0;) {
+        const std::string link = entities[i].kind == "text_link" ? entities[i].value->text("url") : std::string();
+        if (link.empty() || entities[i].end > before || text.size() > kMaxText) continue;
+        before = entities[i].end;
+        text.insert(before, " (" + bounded(link, kMaxLink) + ")");
+    }
 }
 
 Said said_in(const json::Value& message, const TelegramSelf& self) {

@@ -20,7 +20,8 @@ namespace peacrab::jail_tables {
 namespace {
 
 constexpr unsigned kTurns = kTurn | kOwn;
-constexpr unsigned kStreams = kTurns | kAdapter;  // files of their own, sockets that are there
+constexpr unsigned kOwns = kOwn | kAdapterOwn;  // a resolver and connections of their own
+constexpr unsigned kStreams = kTurns | kAdapter | kAdapterOwn;  // files of their own, sockets that are there
 constexpr unsigned kOurs = kFile | kStreams;
 constexpr unsigned kAll = kOurs | kShells;
 constexpr unsigned kEach = kAll | kFetch;
@@ -107,8 +108,8 @@ constexpr AllowRow kAllowed[] = {
     {kStreams | kFetch | kShell | kLocalShell, "sendto sendmsg", "frames, the model route"},
     {kStreams | kFetch | kShells, "recvfrom recvmsg shutdown", "frames, the model route"},
     {kStreams | kFetch | kShells, "getsockopt setsockopt getsockname getpeername", "libcurl"},
-    {kOwn | kShells, "connect bind recvmmsg", "resolver and connections of its own"},
-    {kOwn | kShell | kLocalShell, "sendmmsg", "the resolver"},
+    {kOwns | kShells, "connect bind recvmmsg", "resolver and connections of its own"},
+    {kOwns | kShell | kLocalShell, "sendmmsg", "the resolver"},
     {kShells, "listen accept accept4", "servers on loopback"},
     // System V and POSIX queues live in the call's own ipc namespace.
     {kShells, "shmget shmat shmdt shmctl semget semop semtimedop semctl", "postgres"},
@@ -122,7 +123,7 @@ constexpr AllowRow kAllowed[] = {
 };
 
 constexpr RefusedRow kRefused[] = {
-    {kShells | kOwn, Mechanism::SeccompClone3, "clone3", ENOSYS,
+    {kShells | kOwns, Mechanism::SeccompClone3, "clone3", ENOSYS,
      "its flags are in memory a filter cannot read; libc falls back"},
     {kShells, Mechanism::SeccompUring, "io_uring_setup io_uring_enter io_uring_register", ENOSYS,
      "much of the kernel past every other filter; runtimes fall back to epoll"},
@@ -170,20 +171,20 @@ constexpr ArgumentRow kByArgument[] = {
     {kShells, "clone", 1, {{{0, kNamespaces, 0}}}, kAllow, "processes and threads"},
     {kShells, "clone", 0, {}, EPERM, "no namespace may be made: each opens new kernel code",
      Mechanism::SeccompNamespaces},
-    {kOwn, "clone", 1, {{{0, CLONE_THREAD | kNamespaces, CLONE_THREAD}}}, kAllow,
+    {kOwns, "clone", 1, {{{0, CLONE_THREAD | kNamespaces, CLONE_THREAD}}}, kAllow,
      "a shared libcurl resolves names in a thread"},
-    {kOwn, "clone", 0, {}, EPERM, "no processes"},
+    {kOwns, "clone", 0, {}, EPERM, "no processes"},
 
     {kShells | kOwn, "socket", 1, {{{0, kEvery, AF_UNIX}}}, kAllow, "local sockets; syslog"},
-    {kShell | kTcpShell | kOwn, "socket", 3,
+    {kShell | kTcpShell | kOwns, "socket", 3,
      {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, 0}}}, kAllow, "TCP"},
-    {kShell | kTcpShell | kOwn, "socket", 3,
+    {kShell | kTcpShell | kOwns, "socket", 3,
      {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_STREAM}, {2, kEvery, kTcp}}}, kAllow, "TCP"},
-    {kShell | kOwn, "socket", 3,
+    {kShell | kOwns, "socket", 3,
      {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, 0}}}, kAllow, "UDP"},
-    {kShell | kOwn, "socket", 3,
+    {kShell | kOwns, "socket", 3,
      {{{0, kInet, AF_INET}, {1, kTypeMask, SOCK_DGRAM}, {2, kEvery, kUdp}}}, kAllow, "UDP"},
-    {kShells | kOwn, "socket", 2, {{{0, kEvery, AF_NETLINK}, {2, kEvery, kNetlinkRoute}}}, kAllow,
+    {kShells | kOwns, "socket", 2, {{{0, kEvery, AF_NETLINK}, {2, kEvery, kNetlinkRoute}}}, kAllow,
      "getaddrinfo asks which addresses the machine has"},
     {kShells | kStreams, "socket", 0, {}, EAFNOSUPPORT, "vsock, alg, raw and the rest"},
 
@@ -195,7 +196,9 @@ constexpr ArgumentRow kByArgument[] = {
     {kTcpShell, "sendmmsg", 1, {{{3, kFastOpen, kFastOpen}}}, EOPNOTSUPP, "as sendto"},
     {kTcpShell, "sendmmsg", 0, {}, kAllow, "on what is connected"},
 
-    {kShells | kStreams, "socketpair", 1, {{{0, kEvery, AF_UNIX}}}, kAllow, "wake-ups, pipes"},
+    {kAdapterOwn, "socketpair", 2, {{{0, kEvery, AF_UNIX}, {1, kTypeMask, SOCK_STREAM}}}, kAllow,
+     "wake-ups; one of datagrams could be connected to a service of the person's"},
+    {kShells | kTurns | kAdapter, "socketpair", 1, {{{0, kEvery, AF_UNIX}}}, kAllow, "wake-ups, pipes"},
     {kShells | kStreams, "socketpair", 0, {}, EAFNOSUPPORT, "only AF_UNIX has pairs worth having"},
 
     {kShells, "ioctl", 1, {{{1, kEvery, TIOCSTI}}}, EPERM, "types into somebody's terminal",

@@ -14,12 +14,13 @@ enum Class : unsigned {
     kFile = 1,          // read and write: our own helper
     kShell = 2,         // any program, in a network of its own
     kTurn = 4,          // the turn process with the model route as its only network
-    kOwn = 8,           // the turn process, or an adapter, that opens its own connections
+    kOwn = 8,           // the turn process that opens its own connections
     kReaper = 16,       // pid 1 of a cell, and who waits for a call
     kFetch = 32,        // speaks and reads what came on one connected socket
     kAdapter = 64,      // a messenger's adapter: its folder, and the sockets it is given
     kTcpShell = 128,    // any program, in the machine's network: Landlock says which port
     kLocalShell = 256,  // any program, without a network
+    kAdapterOwn = 512,  // a messenger's adapter that opens its own connections
     kShells = kShell | kTcpShell | kLocalShell,
 };
 

@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +96,7 @@ constexpr Compiled kCompiled[] = {
     {JailClass::Turn, JailFilter::Network::None, jail_tables::kTurn},
     {JailClass::Turn, JailFilter::Network::Own, jail_tables::kOwn},
     {JailClass::Adapter, JailFilter::Network::None, jail_tables::kAdapter},
+    {JailClass::Adapter, JailFilter::Network::Own, jail_tables::kAdapterOwn},
     {JailClass::Reaper, JailFilter::Network::None, jail_tables::kReaper},
 };
 #if defined(__x86_64__)
@@ -401,6 +404,37 @@ TEST_CASE("jail: a fetch child has its streams and no file, socket, process or p
         CHECK(in_jail(JailClass::Fetch, [&] { return outcome(act()); }) == -SIGSYS);
     ::close(pair[0]);
     ::close(pair[1]);
+}
+
+TEST_CASE("jail: an adapter that connects by itself reaches no service of this machine by a path") {
+    const auto jailed = [](const std::function<int()>& act) {
+        return in_jail(JailClass::Adapter, act, JailFilter::Network::Own);
+    };
+    CHECK(jailed([] { return outcome(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP)); }) == 0);
+    CHECK(jailed([] { return outcome(::socket(AF_INET6, SOCK_DGRAM, 0)); }) == 0);
+    for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET})
+        CHECK(jailed([=] { return outcome(::socket(AF_UNIX, type, 0)); }) == EAFNOSUPPORT);
+    for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET})
+        CHECK(jailed([=] {
+                  int ends[2];
+                  return outcome(::socketpair(AF_UNIX, type, 0, ends));
+              }) == EAFNOSUPPORT);
+    const UniqueFd service(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    socklen_t size = sizeof(sa_family_t);
+    address.sun_family = AF_UNIX;
+    REQUIRE(::bind(service.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);  // a name by itself
+    REQUIRE(::listen(service.get(), 1) == 0);
+    size = sizeof address;
+    REQUIRE(::getsockname(service.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    CHECK(jailed([=] {
+              int ends[2];
+              if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) return 99;
+              return outcome(::connect(ends[0], reinterpret_cast<const sockaddr*>(&address), size));
+          }) == EISCONN);
+    CHECK(jailed([] { return outcome(::socket(AF_VSOCK, SOCK_STREAM, 0)); }) == EAFNOSUPPORT);
+    CHECK(jailed([] { return outcome(::fork()); }) == EPERM);
+    CHECK(jailed([] { return outcome(::kill(1, 0)); }) == -SIGSYS);
 }
 
 TEST_CASE("jail: an adapter has files and the sockets it is given, no other, and runs nothing") {
