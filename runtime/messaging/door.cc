@@ -21,12 +21,14 @@ CREATE TABLE IF NOT EXISTS codes(channel TEXT NOT NULL, code TEXT NOT NULL, role
 CREATE TABLE IF NOT EXISTS tries(channel TEXT NOT NULL, sender TEXT NOT NULL, count INTEGER NOT NULL,
     since INTEGER NOT NULL, PRIMARY KEY(channel, sender)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS at_the_door(channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL,
-    ticket TEXT NOT NULL UNIQUE, PRIMARY KEY(channel, sender)) WITHOUT ROWID;
+    ticket TEXT NOT NULL UNIQUE, since INTEGER NOT NULL DEFAULT (unixepoch()), PRIMARY KEY(channel, sender))
+    WITHOUT ROWID;
 )";
 
 constexpr char kLetters[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";  // 32, none that looks like another
 constexpr size_t kCodeLength = 8;
 constexpr int64_t kMostAtTheDoor = 200;
+constexpr int64_t kMostTold = 5;  // in ten minutes, of one channel
 
 std::string random_letters(size_t count) {
     std::string text(count, ' ');
@@ -177,14 +179,16 @@ void Door::note_place(const std::string& channel, const std::string& sender, int
 }
 
 std::string Door::announce(const std::string& channel, const Event& event) {
-    Statement count = database_.prepare("SELECT count(*) FROM at_the_door WHERE channel = ?");
+    Statement count = database_.prepare("SELECT count(*), total(since > unixepoch() - 600) FROM at_the_door WHERE channel = ?");
     count.bind(channel).step();
     if (count.integer(0) >= kMostAtTheDoor) return {};
+    const bool told_enough = count.integer(1) >= kMostTold;  // the others stand in /people
+    count.run();
     Statement insert = database_.prepare("INSERT OR IGNORE INTO at_the_door(channel, sender, name, ticket) VALUES(?, ?, ?, ?) RETURNING ticket");
     insert.bind(channel).bind(event.sender).bind(event.name).bind(lower(random_letters(4)));
     const std::string ticket = insert.step() ? insert.text(0) : std::string();
     insert.run();
-    return ticket;
+    return told_enough ? std::string() : ticket;
 }
 
 std::optional<Door::Waiting> Door::waiting(const std::string& ticket) {

@@ -39,7 +39,7 @@ class Door {
     std::vector<int64_t> owners_places(const std::string& channel);
     void note_place(const std::string& channel, const std::string& sender, int64_t place);
 
-    // Who waits: a short ticket ("ab12") for /allow and /deny. Empty: this one was announced already.
+    // Who waits: a short ticket ("ab12") for /allow and /deny. Empty: nobody is to be told of it, now or again.
     std::string announce(const std::string& channel, const Event& event);
     struct Waiting {
         std::string ticket, channel, sender, name;

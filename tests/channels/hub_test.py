@@ -167,6 +167,106 @@ def faults(dedupe):
         need("failed" in rig.people("explain", "m5"), "explain tells of it")
 
 
+def works():
+    """While it works: a line that shows it and becomes the answer, what is said meanwhile, /stop, a model that is
+    down, many messages at once."""
+    with Rig(edits=300) as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        rig.start()
+        rig.pair("desk")
+        before = len(desk.posts["dm-u1"])
+        model.script["long"] = ("shell", {"command": "sleep 4; echo slept"})
+        desk.say("long")
+        desk.wait(lambda: len(desk.posts["dm-u1"]) > before)
+        need("step 1" in desk.texts("dm-u1")[-1], f"a line shows what it does: {desk.texts('dm-u1')[-1]}")
+        desk.say("meanwhile")
+        desk.wait(lambda: "re: meanwhile" in desk.texts("dm-u1")[-1])
+        need(len(desk.posts["dm-u1"]) == before + 1, f"the answer took the line's place: {desk.texts('dm-u1')}")
+
+        model.script["longer"] = ("shell", {"command": "sleep 60"})
+        desk.say("longer")
+        desk.wait(lambda: len(desk.posts["dm-u1"]) > before + 1)
+        began = time.monotonic()
+        desk.say("/stop")
+        desk.wait(lambda: desk.texts("dm-u1")[-1] == "Stopped.")
+        need(time.monotonic() - began < 5, "/stop does not wait for the command")
+
+        model.down = True
+        count = len(desk.posts["dm-u1"])
+        desk.say("are you there")
+        desk.wait(lambda: "I will answer when" in desk.texts("dm-u1")[-1], 60)
+        time.sleep(3)
+        need(len(desk.posts["dm-u1"]) == count + 1, f"it is said once: {desk.texts('dm-u1')[count:]}")
+        model.down = False
+        desk.wait(lambda: desk.texts("dm-u1")[-1] == "re: are you there", 90)
+
+        rig.stop()
+        for number in range(15):
+            desk.say(f"note {number}")
+        count = len(desk.posts["dm-u1"])
+        rig.start()
+        desk.wait(lambda: desk.texts("dm-u1")[-1] == "re: note 14", 60)
+        time.sleep(1)
+        need(len(desk.posts["dm-u1"]) == count + 1, f"many at once are one turn: {desk.texts('dm-u1')[count:]}")
+
+
+HOSTILE = {
+    "garbage": 'print("not json" * 10)',
+    "long": 'print("x" * (3 << 20))',
+    "unknown type": 'say(type="root", command="id")',
+    "no hello": 'say(type="batch", events=[])',
+    "bad hello": 'say(type="hello", protocol=2, channel="x", account="a", limits={"dedupe": "key"})',
+    "bad event": 'hello(); say(type="batch", events=[{"key": "k", "kind": "message"}])',
+    "an event too many": 'hello(); say(type="batch", events=[event(n) for n in range(101)])',
+    "deep": 'hello(); say(type="batch", events=[{"key": [[[[[[[[1]]]]]]]]}])',
+    "a role of its own": 'hello(); say(type="batch", events=[event(0, role="owner")])',
+    "sent what nobody asked": 'hello(); say(type="sent", id="99999999", part=0, of=1); say(type="sent", id="x", part=0, of=1)',
+    "parts that are none": 'hello(); say(type="sent", id="1", part=7, of=3)',
+    "flood": "hello()\nfor n in range(3000): say(type='alive')\nfor n in range(40): say(type='batch', events=[event(n * 100 + k) "
+             "for k in range(100)])",
+    "silence": "import time; time.sleep(3)",
+    "reads nothing": "hello()\nimport time\nfor n in range(200): say(type='batch', events=[event(n)])\ntime.sleep(3)",
+    "shouts its secret": "import sys; print('\\x1b[2J' * 100, file=sys.stderr); sys.exit(1)",
+}
+PRELUDE = """#!/usr/bin/python3
+import json
+def say(**frame): print(json.dumps(frame), flush=True)
+def hello(): say(type="hello", protocol=1, channel="x", account="a", limits={"dedupe": "key"})
+def event(n, **more): return {"key": f"k{n}", "kind": "message", "conversation": "c", "scope": "direct", "id": f"m{n}",
+                              "sender": f"s{n}", "text": "hi", **more}
+input()
+"""
+
+
+def hostile():
+    """A channel that lies, floods or falls silent harms nobody else."""
+    with Rig() as rig:
+        config = rig.folder / "config/peacrab/config.yaml"
+        lines = config.read_text()
+        for number, (what, code) in enumerate(HOSTILE.items()):
+            program = rig.folder / f"bad{number}"
+            program.write_text(PRELUDE + code + "\n")
+            program.chmod(0o755)
+            if number < 15:
+                lines += f"  bad{number}:\n    command: [{program}]\n"
+        config.write_text(lines)
+        desk = rig.messengers["desk"]
+        rig.start()
+        rig.pair("desk")
+        for number in range(5):
+            desk.say(f"still {number}")
+            desk.wait(lambda: f"re: still {number}" in desk.texts("dm-u1"))  # noqa: B023
+            time.sleep(0.7)
+        need(rig.process.poll() is None, "serve lives")
+        log = (rig.folder / "log").read_text()
+        told = [text for text in desk.texts("dm-u1") if "is not known" in text]
+        need(0 < len(told) <= 10, f"owners are not flooded with strangers: {len(told)}")
+        for number, what in enumerate(HOSTILE):
+            if what not in ("flood", "reads nothing", "silence"):
+                need(f"bad{number}" in log, f"{what}: it is said that this channel failed")
+        need("owner" in rig.people() and rig.people().count("owner") == 1, "nobody was made an owner")
+
+
 def descendants(pid):
     """Who there is below it, whatever it is."""
     parents = {}
@@ -237,6 +337,8 @@ def killed(sessions, messages, kills):
 
 def main():
     talks()
+    works()
+    hostile()
     for dedupe in ("key", "none"):
         faults(dedupe)
     killed(*((50, 5000, 200) if os.environ.get("PEACRAB_FULL") else (12, 120, 25)))

@@ -8,7 +8,7 @@ import random
 import socket
 import threading
 
-from scripted_model import Model
+from scripted_model import Handler, Model
 
 
 class Messenger:
@@ -119,11 +119,22 @@ class EchoModel(Model):
 
     def __init__(self):
         super().__init__()
-        self.script = {}
+        self.script, self.down, self.refused = {}, False, 0
         self.steps = self.Steps(self)
+        self.RequestHandlerClass = EchoHandler
 
     def handle_error(self, *_):  # who asked was killed
         pass
+
+
+class EchoHandler(Handler):
+    def do_POST(self):
+        if not self.server.down:
+            return super().do_POST()
+        self.server.refused += 1
+        self.send_response(503)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
 
 def chaos(seed):

@@ -251,6 +251,13 @@ TEST_CASE_FIXTURE(Fixture, "door: a name chosen by somebody else is not a person
     CHECK(judge(event) == What::Held);
 }
 
+TEST_CASE_FIXTURE(Fixture, "door: of many who come at once only some are announced") {
+    int told = 0;
+    for (int n = 0; n < 300; ++n) told += !door.announce("desk", event_of(std::to_string(n), "s" + std::to_string(n), "hi")).empty();
+    CHECK(told == 5);
+    CHECK(door.all_waiting("desk").size() == 200);
+}
+
 TEST_CASE_FIXTURE(Fixture, "door: who waits is announced once; who is turned away, never again") {
     const Event event = event_of("1", "u1", "hi");
     const std::string ticket = door.announce("desk", event);
