@@ -26,17 +26,15 @@
 #include <climits>
 #include <cstddef>
 #include <map>
-#include <span>
 
 #include "cells/mechanism.h"
 #include "error.h"
 #include "jails/tables.h"
+#include "jails/tree.h"
 #include "landlock.h"
 
 namespace peacrab {
 namespace {
-
-using Program = std::vector<sock_filter>;
 
 #if defined(__x86_64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
@@ -57,14 +55,6 @@ constexpr uint32_t refuse(int code) {
     return SECCOMP_RET_ERRNO | static_cast<uint32_t>(code);
 }
 
-sock_filter statement(unsigned code, uint32_t k) {
-    return {static_cast<uint16_t>(code), 0, 0, k};
-}
-sock_filter jump(unsigned test, uint32_t k, size_t yes, size_t no) {
-    if (yes > 255 || no > 255) throw Error("jail: filter: a block is too long to jump over");
-    return {static_cast<uint16_t>(BPF_JMP | test | BPF_K), static_cast<uint8_t>(yes),
-            static_cast<uint8_t>(no), k};
-}
 sock_filter answer(uint32_t action) {
     return statement(BPF_RET | BPF_K, action);
 }
@@ -125,8 +115,6 @@ Program prologue() {
     };
 }
 
-using Verdicts = std::map<uint32_t, Program>;  // by number; each ends with an answer
-
 Verdicts by_argument(unsigned bit) {
     Verdicts verdicts;
     std::map<uint32_t, bool> closed;
@@ -158,64 +146,6 @@ Verdicts verdicts_of(unsigned bit) {
             add(verdicts, on(row.mechanism) ? refuse(row.code) : kAllowed, row.names);
     return verdicts;
 }
-
-// Numbers from `first` up to where the next range begins.
-struct Range {
-    uint32_t first;
-    Program verdict;
-};
-
-bool same(const sock_filter& one, const sock_filter& other) {
-    return one.code == other.code && one.k == other.k;  // of instructions that do not jump
-}
-
-std::vector<Range> ranges_of(const Verdicts& verdicts, uint32_t otherwise) {
-    std::vector<Range> ranges;
-    const Program refused{answer(otherwise)};
-    for (uint32_t number = 0; number <= highest_known(); ++number) {
-        const auto found = verdicts.find(number);
-        const Program& verdict = found == verdicts.end() ? refused : found->second;
-        const bool alike = !ranges.empty() && ranges.back().verdict.size() == 1 && verdict.size() == 1 &&
-                           same(ranges.back().verdict[0], verdict[0]);
-        if (!alike) ranges.push_back({number, verdict});
-    }
-    return ranges;
-}
-
-// Halves the ranges until one is left. Written from its end: what is jumped to stands already.
-class Tree {
-  public:
-    explicit Tree(std::span<const Range> ranges) { place(ranges); }
-    Program program() const { return {backwards_.rbegin(), backwards_.rend()}; }
-
-  private:
-    static constexpr size_t kReach = 255;
-
-    // Where its first instruction stands.
-    size_t place(std::span<const Range> ranges) {
-        if (ranges.size() == 1) return place(ranges[0].verdict);
-        const size_t half = ranges.size() / 2;
-        size_t high = place(ranges.subspan(half));
-        const size_t low = place(ranges.first(half));
-        if (distance(high) >= kReach)
-            high = push(statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(distance(high))));
-        return push(jump(BPF_JGE, ranges[half].first, distance(high), distance(low)));
-    }
-    size_t place(const Program& verdict) {
-        // An answer that is there already, near enough from where it is asked for.
-        for (size_t at = backwards_.size(); verdict.size() == 1 && at-- > 0 && distance(at) < kReach / 2;)
-            if (same(verdict[0], backwards_[at])) return at;
-        for (size_t i = verdict.size(); i-- > 0;) push(verdict[i]);
-        return backwards_.size() - 1;
-    }
-    size_t push(const sock_filter& instruction) {
-        backwards_.push_back(instruction);
-        return backwards_.size() - 1;
-    }
-    size_t distance(size_t place) const { return backwards_.size() - place - 1; }
-
-    Program backwards_;
-};
 
 unsigned bit_of(JailClass jail, JailFilter::Network network) {
     using Network = JailFilter::Network;
@@ -257,7 +187,7 @@ JailFilter JailFilter::compile(JailClass jail, Network network) {
     }
     filter.program_ = prologue();
     const uint32_t otherwise = bit & jail_tables::kShells ? refuse(EPERM) : kKill;
-    const Program rest = Tree(ranges_of(verdicts_of(bit), otherwise)).program();
+    const Program rest = decide(verdicts_of(bit), highest_known(), answer(otherwise));
     filter.program_.insert(filter.program_.end(), rest.begin(), rest.end());
     if (filter.program_.size() > BPF_MAXINSNS) throw Error("jail: filter: too long");
     return filter;
