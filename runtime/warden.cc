@@ -218,6 +218,7 @@ void Warden::State::choose_session(Client& client, const json::Value& frame, Rep
         client.session = session->id;
     } else if (frame.flag("fresh")) {
         client.session = store.new_session(client.agent, client.channel).id;
+        return;  // nothing has happened in it
     } else {
         client.session = store.current_session(client.agent, client.channel).id;
     }
@@ -249,7 +250,8 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
     attached.set("version", kVersion);
     attached.set("running", runs);
     send(client, attached);
-    const WardenStore::Events missed = store.events(replay, kReplayLimit, kReplaySize);
+    WardenStore::Events missed;
+    if (replay.session) missed = store.events(replay, kReplayLimit, kReplaySize);
     if (!missed.all)
         send(client, json::Value::object({{"type", "notice"},
                                           {"text", "too much was missed: only the end is shown"}}));

@@ -89,13 +89,14 @@ json::Value Warden::State::start_frame(const RunningTurn& turn) {
     const ToolSet tools = tools_of(turn);
     frame.set("cell", tools.cell);
     frame.set("with", partner_name(tools.with));
-    put_asked(frame, turn.session);
+    const bool first = store.turn_count(turn.session) == 1;  // then there is nothing before it to look for
+    if (!first) put_asked(frame, turn.session);
     for (const std::string& name : tools.may_message) {
         if (!frame.find("may_message")) frame.set("may_message", json::Value::array());
         frame.find("may_message")->push(name);
     }
     if (!options.open_model && !options.key.empty()) frame.set("key", options.key.reveal());
-    for (const MessageRow& row : store.messages_before(turn.id)) {
+    for (const MessageRow& row : first ? std::vector<MessageRow>() : store.messages_before(turn.id)) {
         if (!frame.find("earlier")) frame.set("earlier", json::Value::array());
         frame.find("earlier")->push(
             json::Value::object({{"turn", turn_name(row.turn)}, {"text", row.text}}));
@@ -285,7 +286,6 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
         show_call_done(turn, call, {Outcome::Interrupted, {}, {}});
     }
     turn.calls.clear();
-    kept([&] { store.end_turn(turn.id, status); });
     const auto span = std::chrono::steady_clock::now() - turn.since;
     json::Value frame = json::Value::object(
         {{"type", "turn_done"}, {"turn", turn_name(turn.id)}, {"status", status}});
@@ -295,7 +295,8 @@ void Warden::State::end_turn(RunningTurn& turn, const std::string& status, const
         frame.set("model", shown_line(model, 200));
     put_spent(frame, turn.id);
     frame.set("ms", std::chrono::duration_cast<Milliseconds>(span).count());
-    show(turn.session, turn.id, frame);
+    const auto ended = [&] { store.end_turn(turn.id, status); };
+    if (!show(turn.session, turn.id, frame, ended)) kept(ended);
     if (turn.parent) delegate_ended(turn, status, error);
     const int64_t session = turn.session;
     loop.cancel(turn.timer);
