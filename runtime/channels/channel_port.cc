@@ -33,6 +33,16 @@ std::string without(std::string text, const std::string& secret) {
     return text;
 }
 
+// Nothing of what was still on its way is of use to anybody: that is an end too.
+std::optional<size_t> read_or_end(int fd, std::span<char> into) {
+    try {
+        return read_some(fd, into);
+    } catch (const ErrnoError& error) {
+        if (error.code() != ECONNRESET) throw;
+        return 0;
+    }
+}
+
 json::Value frame_of(const char* type) { return json::Value::object({{"type", type}}); }
 
 }  // namespace
@@ -54,7 +64,7 @@ std::optional<json::Value> ChannelPort::read(Deadline deadline) {
         if (ready < 0 && errno != EINTR) throw ErrnoError("channel: poll");
         if (ready <= 0) return std::nullopt;
         std::array<char, 65536> bytes;
-        const std::optional<size_t> n = read_some(in_.get(), bytes);
+        const std::optional<size_t> n = read_or_end(in_.get(), bytes);
         if (!n) continue;
         if (*n == 0) ended_ = true;
         buffer_.append({bytes.data(), *n});

@@ -115,7 +115,7 @@ class Bot:
         self.token, self.username = token, username
         self.id = int(token.split(":")[0])
         self.updates, self.next_update, self.confirmed = [], 1000, []
-        self.poll = 0  # number of the poll that holds
+        self.poll, self.poll_ended_by = 0, ""  # number of the poll that holds
         self.webhook, self.commands = "", []
         self.allowed = None
         self.handed = collections.Counter()
@@ -330,7 +330,7 @@ class TelegramServer:
     def api_setWebhook(self, bot, parameters):
         with self.change:
             bot.webhook = parameters.get("url", "")
-            bot.poll += 1
+            bot.poll, bot.poll_ended_by = bot.poll + 1, "setWebhook"
             self.change.notify_all()
         return True
 
@@ -356,7 +356,7 @@ class TelegramServer:
                                    "deleteWebhook to delete the webhook first")
             if allowed:
                 bot.allowed = allowed
-            bot.poll += 1
+            bot.poll, bot.poll_ended_by = bot.poll + 1, "other getUpdates"
             mine = bot.poll
             self.change.notify_all()
             if offset > 0:
@@ -372,7 +372,7 @@ class TelegramServer:
             finally:
                 self.polling_now -= 1
             if bot.poll != mine:
-                raise Refusal(409, "Conflict: terminated by other getUpdates request; make sure that only one bot "
+                raise Refusal(409, f"Conflict: terminated by {bot.poll_ended_by} request; make sure that only one bot "
                                    "instance is running")
             for update in bot.updates[:limit]:
                 bot.handed[update["update_id"]] += 1

@@ -120,6 +120,12 @@ TEST_CASE("channel port: a warden that goes before `stored` is a no, and its end
     CHECK(joined.port.ended());
     joined.port.alive();  // to nobody
     CHECK(!joined.port.receive(Deadline::never()));
+
+    Joined other;
+    other.port.alive();
+    other.warden.close();  // without having read it
+    CHECK(!other.port.receive(Deadline::never()));
+    CHECK(other.port.ended());
 }
 
 TEST_CASE("channel port: it speaks over pipes too, and refuses what is no frame") {
