@@ -94,7 +94,7 @@ class Telegram {
     Time next_poll_{};
     Time last_alive_{};
     Time cut_since_{};  // polls were cut short since; zero: the last one was not
-    std::string album_;  // that was waited for
+    bool held_ = false;  // the updates that are there were not taken yet: the rest of an album is waited for
     int failures_ = 0;   // in a row
     bool troubled_ = false;
     int polls_ = 0;
@@ -209,7 +209,7 @@ void Telegram::poll() {
         std::max(outbox_.next_due(), now) - now, Seconds(kPollSeconds)));
     const bool deaf = cut_since_ != Time{} && now - cut_since_ > kDeaf;
     // The first one too, which shows that all is well.
-    const int64_t seconds = deaf || !album_.empty() || polls_ == 0 ? 0 : left.count();
+    const int64_t seconds = deaf || held_ || polls_ == 0 ? 0 : left.count();
     const TelegramAnswer answer =
         api_.poll(poll_parameters(seconds), {.limit = Milliseconds(seconds * 1000 + 10'000),
                                              .cancel_fd = seconds ? port_.wake_fd() : -1});
@@ -227,18 +227,11 @@ void Telegram::poll() {
 }
 
 void Telegram::take_updates(const std::vector<json::Value>& updates) {
-    if (updates.empty()) {
-        album_.clear();
-        return;
-    }
-    // The rest of an album comes as updates of its own, a moment later: they are asked for once more, all of them.
-    const std::string album = open_telegram_album(updates);
-    if (!album.empty() && album != album_ && std::cmp_less(updates.size(), most_)) {
-        album_ = album;
-        next_poll_ = Clock::now() + kAlbumWait;
-        return;
-    }
-    album_.clear();
+    // The rest of an album comes as updates of its own, a moment later: all are asked for once more, but not twice.
+    const bool open = !held_ && std::cmp_less(updates.size(), most_) && !open_telegram_album(updates).empty();
+    held_ = open;
+    if (open) next_poll_ = Clock::now() + kAlbumWait;
+    if (open || updates.empty()) return;
     next_poll_ = {};
     const std::optional<int64_t> next = telegram_cursor(updates);
     if (!next) {
