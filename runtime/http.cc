@@ -4,8 +4,8 @@
 //
 // Everything the server says is bounded here, before anyone parses it. This file must not follow a
 // redirect, must not ask a resolver on the model route, must not put a credential into `detail`,
-// and must not load a CA bundle for plain http (20-30 ms). The only file that includes curl; it
-// compiles against 7.88 (Debian 12) and 8.14 (ours, static).
+// and must not load a CA bundle for plain http (20-30 ms). Beside protocols/byte_stream.cc the
+// only file that includes curl; it compiles against 7.88 (Debian 12) and 8.14 (ours, static).
 #include "http.h"
 
 #include <curl/curl.h>

@@ -1,0 +1,450 @@
+// What arrives is taken apart in the order in which it came, never waiting for more than is there. The server is not
+// trusted: lengths are looked at before anything is kept, and the first thing that is against the protocol ends the
+// connection. Reading goes on while something waits to go out, or two who both write would wait for each other.
+// Source: RFC 6455; the test is tests/channels/websocket_test.py.
+#include "protocols/websocket.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "error.h"
+#include "protocols/byte_stream.h"
+
+namespace peacrab {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Kind = WebSocketEvent::Kind;
+
+constexpr size_t kHeadLimit = 16 << 10;
+constexpr size_t kReadPiece = 64 << 10;
+constexpr size_t kOutgoingLimit = 64 << 20;
+constexpr int kProtocol = 1002, kNoCode = 1005, kGone = 1006, kNotUtf8 = 1007, kTooLarge = 1009;
+
+enum Opcode : uint8_t { kContinuation = 0, kText = 1, kBinary = 2, kClose = 8, kPing = 9, kPong = 10 };
+
+std::string random_bytes(size_t count) {
+    const std::string hex = random_hex(count);
+    std::string out;
+    const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+    for (size_t i = 0; i < hex.size(); i += 2) out += static_cast<char>(digit(hex[i]) << 4 | digit(hex[i + 1]));
+    return out;
+}
+
+std::string base64(std::string_view bytes) {
+    static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+        uint32_t three = 0;
+        for (size_t k = 0; k < 3; ++k)
+            three = three << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0);
+        for (size_t k = 0; k < 4; ++k) out += i + k > bytes.size() ? '=' : kDigits[three >> (18 - 6 * k) & 63];
+    }
+    return out;
+}
+
+// RFC 3174. Proves here only that the server read the request; nothing rests on its strength.
+std::string sha1(std::string text) {
+    const uint64_t bits = text.size() * 8;
+    text += '\x80';
+    while (text.size() % 64 != 56) text += '\0';
+    for (int shift = 56; shift >= 0; shift -= 8) text += static_cast<char>(bits >> shift);
+    const auto turned = [](uint32_t value, int by) { return value << by | value >> (32 - by); };
+    std::array<uint32_t, 5> sum{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    for (size_t block = 0; block < text.size(); block += 64) {
+        std::array<uint32_t, 80> w{};
+        for (size_t i = 0; i < 64; ++i) w[i / 4] = w[i / 4] << 8 | static_cast<unsigned char>(text[block + i]);
+        for (size_t i = 16; i < 80; ++i) w[i] = turned(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+        auto [a, b, c, d, e] = sum;
+        for (size_t i = 0; i < 80; ++i) {
+            const uint32_t f = i < 20              ? (b & c) | (~b & d)
+                               : i < 40 || i >= 60 ? b ^ c ^ d
+                                                   : (b & c) | (b & d) | (c & d);
+            static constexpr uint32_t kAdded[] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
+            const uint32_t next = turned(a, 5) + f + e + kAdded[i / 20] + w[i];
+            e = d, d = c, c = turned(b, 30), b = a, a = next;
+        }
+        sum[0] += a, sum[1] += b, sum[2] += c, sum[3] += d, sum[4] += e;
+    }
+    std::string out;
+    for (const uint32_t word : sum)
+        for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(word >> shift);
+    return out;
+}
+
+bool is_utf8(std::string_view text) {
+    for (size_t at = 0; at < text.size();) {
+        const size_t length = static_cast<unsigned char>(text[at]) < 0x80 ? 1 : utf8_length(text.substr(at, 4));
+        if (length == 0) return false;
+        at += length;
+    }
+    return true;
+}
+
+bool is_close_code(int code) {
+    return (code >= 1000 && code <= 1014 && code != 1004 && code != kNoCode && code != kGone) ||
+           (code >= 3000 && code <= 4999);
+}
+
+struct Address {
+    ByteStreamOptions place;
+    std::string host, target;  // as the request says them
+};
+
+// Throws Error: not such an address.
+Address read_address(const std::string& url) {
+    Address out;
+    const bool tls = url.starts_with("wss://");
+    if (!tls && !url.starts_with("ws://")) throw Error("this is not the address of a WebSocket");
+    const std::string rest = url.substr(tls ? 6 : 5);
+    const size_t end = std::min(rest.find_first_of("/?"), rest.size());
+    out.host = rest.substr(0, end);
+    out.target = rest.substr(end);
+    if (!out.target.starts_with('/')) out.target.insert(0, "/");
+    for (const char c : rest)
+        if (static_cast<unsigned char>(c) <= 0x20 || c == '#' || c == 0x7f)
+            throw Error("an address has a character in it that none has");
+    const size_t colon = out.host.find(':', out.host.starts_with('[') ? out.host.find(']') : 0);
+    out.place.host = out.host.substr(0, colon);
+    out.place.tls = tls;
+    out.place.http = true;
+    unsigned port = tls ? 443 : 80;
+    if (colon != std::string::npos) {
+        port = 0;
+        for (const char c : out.host.substr(colon + 1))
+            port = c >= '0' && c <= '9' && port < 65536 ? port * 10 + static_cast<unsigned>(c - '0') : 65536;
+    }
+    if (port == 0 || port > 65535) throw Error("an address has a port that there is not");
+    out.place.port = static_cast<uint16_t>(port);
+    return out;
+}
+
+std::string_view trimmed(std::string_view text) {
+    const size_t first = text.find_first_not_of(" \t\r");
+    return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+// The value of a header, those of one name joined by commas. `head` is whole.
+std::string header(const std::string& head, std::string_view name) {
+    std::string out;
+    for (const std::string& line : split(head, '\n')) {
+        const size_t colon = line.find(':');
+        if (colon == std::string::npos || lower(line.substr(0, colon)) != name) continue;
+        out += (out.empty() ? "" : ",") + std::string(trimmed(std::string_view(line).substr(colon + 1)));
+    }
+    return out;
+}
+
+bool has_token(const std::string& list, std::string_view token) {
+    for (const std::string& each : split(lower(list), ','))
+        if (trimmed(each) == token) return true;
+    return false;
+}
+
+}  // namespace
+
+struct WebSocket::State {
+    WebSocketOptions options;
+    std::unique_ptr<ByteStream> stream;
+    std::string in;   // not yet taken apart
+    size_t at = 0;    // of it, what has been
+    std::string out;  // not yet handed to the stream
+    size_t out_at = 0;
+    std::string message;  // of which not all frames have come
+    uint8_t message_kind = 0;
+    bool over = false;
+    bool close_sent = false;
+    Clock::time_point heard = Clock::now();
+    bool asked = false;  // since then, with a ping
+
+    void queue(uint8_t opcode, std::string_view payload) {
+        std::string frame(1, static_cast<char>(0x80 | opcode));
+        const size_t size = payload.size();
+        const int bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
+        frame += static_cast<char>(0x80 | (bytes == 0 ? size : bytes == 2 ? 126 : 127));
+        for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) frame += static_cast<char>(uint64_t{size} >> shift);
+        const std::string mask = random_bytes(4);
+        frame += mask;
+        const size_t first = frame.size();
+        frame += payload;
+        for (size_t i = 0; i < size; ++i) frame[first + i] = static_cast<char>(frame[first + i] ^ mask[i % 4]);
+        out += frame;
+    }
+
+    bool write() {
+        for (;;) {
+            size_t taken = 0;
+            if (!stream->write(std::string_view(out).substr(out_at), taken)) return false;
+            out_at += taken;
+            if (out_at == out.size() || out_at > kOutgoingLimit / 8) {
+                out.erase(0, out_at);
+                out_at = 0;
+            }
+            if (taken == 0 || out.empty()) return true;
+        }
+    }
+
+    WebSocketEvent closed(int code, std::string why) {
+        over = true;
+        return {Kind::Closed, printable(utf8_prefix(why, 200)), code};
+    }
+    // What the server did is against the rules: it is told, and nothing more is heard from it.
+    WebSocketEvent refused(int code, const char* why) {
+        say_goodbye(code, "");
+        return closed(code, why);
+    }
+    void say_goodbye(int code, std::string_view reason) {
+        if (close_sent) return;
+        close_sent = true;
+        std::string payload;
+        if (code != kNoCode) payload = {static_cast<char>(code >> 8), static_cast<char>(code)};
+        queue(kClose, payload += utf8_prefix(reason, 120));
+        const Clock::time_point end = Clock::now() + Seconds(1);
+        while (write() && (!out.empty() || !stream->flushed()) && Clock::now() < end) stream->wait(Milliseconds(100));
+    }
+
+    // The front of `in`: true when an event came of it. `more`: it is not a whole frame yet.
+    bool take_frame(WebSocketEvent& event, bool& more) {
+        const std::string_view all = std::string_view(in).substr(at);
+        const auto byte = [&](size_t i) { return static_cast<unsigned char>(all[i]); };
+        more = true;
+        if (all.size() < 2) return false;
+        const uint8_t opcode = byte(0) & 15;
+        const bool last = byte(0) & 0x80, control = opcode >= 8;
+        const auto wrong = [&](const char* why) {
+            event = refused(kProtocol, why);
+            more = false;
+            return true;
+        };
+        if (byte(0) & 0x70) return wrong("the server used an extension that was not agreed on");
+        if (byte(1) & 0x80) return wrong("the server masked a frame");
+        if ((opcode > kBinary && opcode < kClose) || opcode > kPong)
+            return wrong("the server sent a frame of no known kind");
+        uint64_t size = byte(1) & 0x7f;
+        const size_t extra = size == 126 ? 2 : size == 127 ? 8 : 0;
+        if (control && (!last || extra)) return wrong("the server sent a control frame that is too long or in pieces");
+        if (all.size() < 2 + extra) return false;
+        if (extra) {
+            size = 0;
+            for (size_t i = 0; i < extra; ++i) size = size << 8 | byte(2 + i);
+            if (size < 126 || (extra == 8 && size < 65536))
+                return wrong("the server wrote a length in more bytes than it takes");
+        }
+        if (!control) {
+            if ((opcode == kContinuation) != (message_kind != 0)) return wrong("the server mixed two messages");
+            if (size > options.message_limit.count || message.size() + size > options.message_limit.count) {
+                event = refused(kTooLarge, "the server sent a message that is larger than is accepted");
+                more = false;
+                return true;
+            }
+        }
+        if (all.size() - 2 - extra < size) return false;
+        const std::string_view payload = all.substr(2 + extra, size);
+        more = false;
+        const bool made = control ? take_control(opcode, payload, event) : take_data(opcode, last, payload, event);
+        at += 2 + extra + size;
+        return made;
+    }
+
+    bool take_data(uint8_t opcode, bool last, std::string_view payload, WebSocketEvent& event) {
+        if (opcode != kContinuation) message_kind = opcode;
+        message += payload;
+        if (!last) return false;
+        const bool text = message_kind == kText;
+        message_kind = 0;
+        if (text && !is_utf8(message)) {
+            event = refused(kNotUtf8, "the server sent a text that is not UTF-8");
+            return true;
+        }
+        event = {text ? Kind::Text : Kind::Binary, std::exchange(message, {}), 0};
+        return true;
+    }
+
+    bool take_control(uint8_t opcode, std::string_view payload, WebSocketEvent& event) {
+        if (opcode == kPing && !close_sent && out.size() - out_at < kOutgoingLimit) queue(kPong, payload);
+        if (opcode != kClose) return false;
+        int code = kNoCode;
+        if (payload.size() >= 2)
+            code = static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
+        const std::string reason(payload.size() > 2 ? payload.substr(2) : "");
+        if (payload.size() == 1 || (payload.size() >= 2 && !is_close_code(code)) || !is_utf8(reason)) {
+            event = refused(kProtocol, "the server closed with a code or reason that there is not");
+            return true;
+        }
+        say_goodbye(code, "");
+        event = closed(code, reason);
+        return true;
+    }
+
+    // What has arrived as far as an event; false: nothing whole.
+    bool take(WebSocketEvent& event) {
+        for (bool more = false; !more;)
+            if (take_frame(event, more)) return true;
+        if (at > 0) {
+            in.erase(0, at);
+            at = 0;
+        }
+        return false;
+    }
+};
+
+WebSocket::WebSocket() : state_(std::make_unique<State>()) {}
+WebSocket::~WebSocket() = default;
+
+namespace {
+
+std::string request_of(const Address& address, const WebSocketOptions& options, const std::string& key) {
+    std::string out =
+        "GET " + address.target + " HTTP/1.1\r\nHost: " + address.host +
+        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key +
+        "\r\n";
+    for (const std::string& line : options.headers) {
+        if (line.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
+            throw Error("the header " + printable(line.substr(0, line.find(':'))) +
+                        " (a key, perhaps) has a line break in it");
+        out += line + "\r\n";
+    }
+    return out + "\r\n";
+}
+
+// Sends the request and reads the head of the answer; what follows it stays in `rest`. "": `why` says what happened.
+std::string ask(ByteStream& stream, std::string request, Milliseconds limit, std::string& rest, int cancel_fd,
+                const char*& why) {
+    const Clock::time_point end = Clock::now() + limit;
+    std::string head;
+    for (size_t sent = 0;;) {
+        size_t taken = 0;
+        why = "closed the connection before it answered";
+        if (!stream.write(std::string_view(request).substr(sent), taken)) return {};
+        sent += taken;
+        const ByteStream::Got got = stream.read(head, kReadPiece);
+        if (got == ByteStream::Got::Ended || got == ByteStream::Got::Broken) return {};
+        if (const size_t stop = head.find("\r\n\r\n"); stop != std::string::npos && stop < kHeadLimit) {
+            rest = head.substr(stop + 4);
+            head.resize(stop);
+            std::erase(head, '\r');
+            return head;
+        }
+        why = "sent more headers than are accepted";
+        if (head.size() > kHeadLimit) return {};
+        why = "did not answer in time";
+        if (Clock::now() >= end) return {};
+        if (got == ByteStream::Got::Some) continue;
+        why = "was not waited for";
+        if (stream.wait(std::chrono::ceil<Milliseconds>(end - Clock::now()), cancel_fd)) return {};
+    }
+}
+
+}  // namespace
+
+WebSocket::Opened WebSocket::open(const WebSocketOptions& options, int cancel_fd) {
+    Opened out;
+    std::unique_ptr<WebSocket> made(new WebSocket);
+    State& state = *made->state_;
+    state.options = options;
+    const std::string key = base64(random_bytes(16));
+    Address address;
+    std::string request;
+    try {
+        address = read_address(options.url);
+        request = request_of(address, options, key);
+    } catch (const Error& error) {
+        out.hopeless = true;
+        out.detail = error.what();
+        return out;
+    }
+    address.place.environment = options.environment;
+    address.place.connect_limit = options.connect_limit;
+    ByteStream::Opened opened = ByteStream::open(address.place, cancel_fd);
+    if (!opened.stream) {
+        out.hopeless = opened.hopeless;
+        out.detail = opened.detail;
+        return out;
+    }
+    const char* why = "";
+    const std::string head = ask(*opened.stream, request, options.connect_limit, state.in, cancel_fd, why);
+    out.detail = printable(address.host) + ' ';
+    if (head.empty()) {
+        out.detail += why;
+        return out;
+    }
+    const std::string line = head.substr(0, head.find('\n'));
+    const bool http =
+        line.starts_with("HTTP/1.1 ") && line.size() >= 12 && line.find_first_not_of("0123456789", 9) >= 12;
+    const int status = http ? std::atoi(line.c_str() + 9) : 0;
+    if (status != 101) {
+        out.status = status;
+        out.detail +=
+            status ? "answered " + std::to_string(status) + " in place of a WebSocket" : "does not speak HTTP/1.1";
+        return out;
+    }
+    const bool agreed =
+        has_token(header(head, "upgrade"), "websocket") && has_token(header(head, "connection"), "upgrade") &&
+        header(head, "sec-websocket-accept") == base64(sha1(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) &&
+        header(head, "sec-websocket-extensions").empty() && header(head, "sec-websocket-protocol").empty();
+    if (!agreed) {
+        out.detail += "did not agree to what was asked of it as a WebSocket";
+        return out;
+    }
+    state.stream = std::move(opened.stream);
+    state.heard = Clock::now();
+    out.detail.clear();
+    out.socket = std::move(made);
+    return out;
+}
+
+void WebSocket::send(std::string_view text) {
+    State& state = *state_;
+    if (state.over || state.close_sent) return;
+    if (state.out.size() - state.out_at + text.size() > kOutgoingLimit)
+        throw Error("a WebSocket: too much waits to be sent");
+    state.queue(kText, text);
+    (void)state.write();  // when it is gone, next() finds out
+}
+
+WebSocketEvent WebSocket::next(Milliseconds most, int wake_fd) {
+    State& state = *state_;
+    WebSocketEvent event;
+    if (state.over) return {Kind::Closed, "it is closed", kGone};
+    for (const Clock::time_point end = Clock::now() + most;;) {
+        if (state.take(event)) return event;
+        const bool writes = state.write();
+        const ByteStream::Got got = state.stream->read(state.in, kReadPiece);
+        const Clock::time_point now = Clock::now();
+        if (got == ByteStream::Got::Some) {
+            state.heard = now;
+            state.asked = false;
+            // Who sends without end keeps nobody from being woken.
+            const bool woken = wake_fd >= 0 && state.stream->wait(Milliseconds(0), wake_fd);
+            if ((woken || now >= end) && !state.take(event)) return event;
+            if (event.kind != Kind::Nothing) return event;
+            continue;
+        }
+        if (got != ByteStream::Got::Nothing || !writes) return state.closed(kGone, "the connection broke");
+        const auto silent = now - state.heard;
+        if (silent >= 2 * state.options.silence_limit) return state.closed(kGone, "the server fell silent");
+        if (silent >= state.options.silence_limit && !state.asked) {
+            state.asked = true;
+            state.queue(kPing, "");
+            continue;
+        }
+        if (now >= end) return event;
+        const Clock::time_point due = state.heard + (state.asked ? 2 : 1) * state.options.silence_limit;
+        if (state.stream->wait(std::chrono::ceil<Milliseconds>(std::min(end, due) - now), wake_fd)) {
+            (void)state.write();
+            return event;
+        }
+    }
+}
+
+void WebSocket::close(int code, std::string_view reason) {
+    State& state = *state_;
+    if (state.over) return;
+    state.say_goodbye(code, reason);
+    for (const Clock::time_point end = Clock::now() + Seconds(2); !state.over && Clock::now() < end;)
+        (void)next(Milliseconds(200));
+    state.over = true;
+}
+
+}  // namespace peacrab
