@@ -8,6 +8,7 @@
 #include <cassert>
 #include <utility>
 
+#include "os.h"
 #include "web/address.h"
 
 namespace peacrab {
@@ -34,6 +35,7 @@ namespace {
 
 using Kind = Atom::Kind;
 
+constexpr size_t kMostEntities = 100;
 constexpr std::string_view kApart = "\u200b";
 constexpr std::string_view kGrave = "\u02cb";  // looks like a backtick; two of those are code wherever they stand
 
@@ -137,6 +139,24 @@ void append_slack(std::string& out, std::string_view text) {
     }
 }
 
+// What a messenger makes no link of must not be one: its address would be lost.
+bool takes(Dialect dialect, const std::string& address) {
+    switch (dialect) {
+        case Dialect::Plain:
+        case Dialect::WhatsApp:
+        case Dialect::Irc: return false;
+        case Dialect::Slack:
+        case Dialect::Email: return true;
+        case Dialect::Discord: return address.starts_with("http");
+        case Dialect::Telegram: break;
+    }
+    // Neither mailto nor a host without a dot, such as localhost.
+    const size_t host = address.find("://");
+    if (!address.starts_with("http") || host == std::string::npos) return false;
+    const std::string name = address.substr(host + 3, address.find_first_of("/?#", host + 3) - host - 3);
+    return name.find('.') != std::string::npos;
+}
+
 // As it may stand within <…> or quotes.
 std::string encoded_address(std::string_view address) {
     return percent_encoded(address, [](char c) {
@@ -161,16 +181,19 @@ size_t measured(std::string_view text, RenderStyle::Unit unit) {
 DialectWriter::DialectWriter(const Flow& flow, const RenderStyle& style)
     : flow_(flow), style_(style), row_(kRows[static_cast<size_t>(style.dialect)]) {
     assert(style.limit >= least_limit(style.dialect));
-    const bool any = row_.html || row_.escape == Escape::Slack || row_.escape == Escape::Discord;
     for (const MarkdownLink& link : flow.markdown.links) {
         std::string written;
         append_html(written, encoded_address(link.address));
-        linkable_.push_back(any && link.safe && std::max(written.size(), link.address.size()) <= style.limit / 4);
+        const bool fits = std::max(written.size(), link.address.size()) <= style.limit / 4;
+        linkable_.push_back(fits && link.safe && takes(style.dialect, lower(link.address.substr(0, 300))));
     }
 }
 
-size_t DialectWriter::counted() const {
-    return style_.dialect == Dialect::Telegram ? counted_ : measured(out_, style_.unit);
+bool DialectWriter::fits() const {
+    if (style_.dialect != Dialect::Telegram) return measured(out_, style_.unit) <= style_.limit;
+    // Of more entities than these the rest are left out there, with the addresses of links.
+    const auto tags = static_cast<size_t>(std::count(out_.begin(), out_.end(), '<'));
+    return counted_ <= style_.limit && tags / 2 <= kMostEntities;
 }
 
 bool DialectWriter::line_by_line() const {

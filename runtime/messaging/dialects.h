@@ -40,8 +40,8 @@ class DialectWriter {
     DialectWriter(const Flow& flow, const RenderStyle& style);
     // Atoms `from` up to `to`. The text is good until the next call.
     const std::string& write(size_t from, size_t to);
-    // What of it counts against the limit: with Telegram the text without tags, else all of it.
-    size_t counted() const;
+    // What was written last, as the messenger measures it: Telegram the text without tags, the others all of it.
+    bool fits() const;
     // An address that is said by the link itself.
     bool hidden(size_t atom) const;
     bool line_by_line() const;

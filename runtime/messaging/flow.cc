@@ -200,17 +200,15 @@ class Layout {
         uint8_t before = 0;
         std::vector<uint8_t> left(atoms_.size());
         for (size_t i = 0; i < atoms_.size(); ++i) {
-            if (!through(atoms_[i])) before = around(atoms_[i]);
+            before = through(atoms_[i]) ? before & atoms_[i].style : around(atoms_[i]);
             left[i] = before;
         }
         uint8_t behind = 0;
         for (size_t i = atoms_.size(); i-- > 0;) {
             Atom& atom = atoms_[i];
-            if (!through(atom)) {
-                behind = around(atom);
-            } else {
-                atom.style = static_cast<uint8_t>(atom.style & left[i] & behind);
-            }
+            const bool edge = through(atom);
+            behind = edge ? behind & atom.style : around(atom);
+            if (edge) atom.style = left[i] & behind;
         }
     }
 

@@ -276,7 +276,7 @@ class Builder {
         }
         made.shown = made.shown || is_same_address(said, made.address);
         made.safe = is_address(made.address) && made.address.size() <= kLongestAddress &&
-                    (made.shown || !(is_address(said) || said.find("://") != std::string_view::npos));
+                    (made.shown || !(is_address(said) || said.starts_with("www.") || said.find("://") != said.npos));
         links_.pop_back();
         if ((in_table || !links_.empty()) && !made.shown && !made.address.empty())
             add(" (" + made.address + ")", style(), link());

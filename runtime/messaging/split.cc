@@ -31,7 +31,7 @@ class Splitter {
         const size_t plain = measured(writer_.again(from), style_.unit) + measured(flow_.text(from, to), style_.unit);
         if (plain > style_.limit) return false;
         writer_.write(from, to);
-        return writer_.counted() <= style_.limit;
+        return writer_.fits();
     }
 
     size_t end_from(size_t at) {

@@ -441,7 +441,11 @@ TEST_CASE("render: only http, https and mailto become links, and none that prete
     CHECK(telegram("[x](javascript:alert(1))") == "x (javascript:alert(1))");
     CHECK(telegram("[x](tg://user?id=1)") == "x (tg://user?id=1)");
     CHECK(telegram("[https://bank.example](https://thief.example)") == "https://bank.example (https://thief.example)");
-    CHECK(telegram("[m](mailto:a@b.example)") == "<a href=\"mailto:a@b.example\">m</a>");
+    CHECK(telegram("[www.bank.example](https://thief.example)") == "www.bank.example (https://thief.example)");
+    // Telegram makes no links of these.
+    CHECK(telegram("[m](mailto:a@b.example)") == "m (mailto:a@b.example)");
+    CHECK(telegram("[m](http://localhost:3000/x.html)") == "m (http://localhost:3000/x.html)");
+    CHECK(only("[m](mailto:a@b.example)", {Dialect::Slack, 4000}) == "<mailto:a@b.example|m>");
     CHECK(telegram("![](http://x.example/p.png)") == "<a href=\"http://x.example/p.png\">http://x.example/p.png</a>");
 }
 
@@ -490,6 +494,14 @@ TEST_CASE("render: a cut is between paragraphs, else lines, sentences, words") {
     CHECK(render(repeated("x", 300), style)[0].plain.size() == 256);
 }
 
+TEST_CASE("render: Telegram gets at most a hundred entities a message") {
+    const std::string markdown = repeated("**b** and [l](http://x.example) ", 100);
+    const auto parts = render(markdown, kTelegram);
+    CHECK(parts.size() > 1);
+    for (const RenderedPart& part : parts) CHECK(std::count(part.text.begin(), part.text.end(), '<') <= 200);
+    CHECK(joined(parts) == plain_text(markdown));
+}
+
 TEST_CASE("render: code that is cut is closed, and opened again with its language") {
     const auto parts = render("```c++\n" + repeated("int x = 1;\n", 60) + "```", {Dialect::Telegram, 256});
     REQUIRE(parts.size() > 2);
@@ -518,6 +530,7 @@ TEST_CASE("render: Slack's marks; what is none does not become one") {
     CHECK(slack("<!channel> <@U1>") == "&lt;!channel&gt; &lt;@U1&gt;");
     CHECK(slack("snake_case 5 * 3") == "snake_case 5 * 3");
     CHECK(slack("\\*not bold\\*") == "*\u200bnot bold\u200b*");
+    CHECK(slack("*a\\** *b*") == "_a_\u200b\u200b* _b_");
     CHECK(slack("un**believ**able") == "un\u200b*believ*\u200bable");
     CHECK(slack("```py\na & b\n```") == "```\na &amp; b\n```");
     CHECK(slack("`` a`b ``") == "a\u02cbb");
