@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "messaging/graphemes.h"
+#include "web/characters.h"
 #include "web/entities.h"
 
 using namespace peacrab;
@@ -651,6 +652,8 @@ TEST_CASE("render: whatever is written, each part fits, parses alone, and togeth
             REQUIRE(measured(part.plain, style.unit) <= style.limit);
             REQUIRE(part.gap.find_first_not_of(" \t\n>") == std::string::npos);
             REQUIRE(part.text == once_more[i].text);
+            size_t first = part.again;
+            REQUIRE(!is_mark(next_character(part.plain, first)));  // no character was taken apart
         }
         REQUIRE(essence(all) == essence(whole));
     }
