@@ -134,8 +134,11 @@ void Hub::State::advance(int64_t place) {
 
 // What was said in a group before is told with it, and what went wrong since.
 std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
+    // What else is in it stands indented: no line of it can pass for somebody else's.
     const auto line = [](const ArrivalRow& one) {
-        return one_line(one.name.empty() ? one.sender : one.name, 60) + ": " + one.text;
+        std::string text = one_line(one.name.empty() ? one.sender : one.name, 60) + ": ";
+        for (const char c : one.text) text += c == '\n' ? std::string("\n    ") : std::string(1, c);
+        return text;
     };
     std::string text = post.take_notes(place.id);
     const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);

@@ -10,8 +10,10 @@ namespace peacrab {
 namespace {
 
 constexpr int64_t kKeepDays = 30;
+constexpr int64_t kPruneEvery = 1000;  // rows
 constexpr Milliseconds kDay{86'400'000};
 constexpr int64_t kSignEvery = 60'000;  // ms
+constexpr Milliseconds kMend{5000};
 
 // As the agent is told it: what it answers to, and what came with it.
 std::string text_of(const Event& event) {
@@ -34,6 +36,7 @@ Hub::State::State(Loop& the_loop, HubOptions the_options)
 
 Hub::State::~State() {
     loop.cancel(pruning);
+    loop.cancel(mending);
     for (const auto& [name, channel] : channels) loop.cancel(channel->timer);
     for (const auto& [place, chat] : chats)
         for (const Loop::TimerId timer : {chat->again, chat->linger, chat->typing, chat->showing}) loop.cancel(timer);
@@ -110,8 +113,12 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
                 verdict = {Admission::What::Dropped, "there is nothing in it", {}};
             if (verdict.what == Admission::What::Silent && !channel.options.listens)
                 verdict = {Admission::What::Dropped, verdict.rule, {}};
-            const int64_t row = post.add_arrival(place, event, text, verdict);
+            if (verdict.what == Admission::What::Held && !post.room_at_the_door(name, event.sender))
+                verdict = {Admission::What::Dropped, "too much waits at the door", {}};
+            const bool kept = verdict.what != Admission::What::Dropped;
+            const int64_t row = post.add_arrival(place, event, kept ? text : one_line(text, 200), verdict);
             if (row == 0) continue;  // told before
+            if (row % kPruneEvery == 0) post.prune(kKeepDays);
             touched.insert(place.id);
             if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
             if (verdict.what == Admission::What::Held)
@@ -143,10 +150,14 @@ void Hub::State::lost(const std::string& name, const std::string& why) {
     std::shared_ptr<Channel> channel(std::move(found->second));
     channels.erase(found);
     loop.cancel(channel->timer);
-    was_cut(name);
+    loop.after(Milliseconds(0), [channel, why] { channel->gone(why, channel->trouble); });
     for (auto& [place, chat] : chats)
         if (const std::optional<PlaceRow> row = post.place(place); row && row->channel == name) chat->show_under_way = false;
-    loop.after(Milliseconds(0), [channel, why] { channel->gone(why, channel->trouble); });
+    try {
+        was_cut(name);
+    } catch (const Error& error) {  // a full disk: it is done when the channel comes again
+        log(LogLevel::Error, error.what());
+    }
 }
 
 Hub::Hub(Loop& loop, HubOptions options) : state_(std::make_unique<State>(loop, std::move(options))) {}
@@ -187,6 +198,19 @@ void Hub::disconnect(const std::string& name) {
     if (found == state_->channels.end()) return;
     found->second->port->send(json::Value::object({{"type", "stop"}}));
     state_->lost(name, "it was told to stop");
+}
+
+// What an error has interrupted: looked at once more.
+void Hub::mend() {
+    State& state = *state_;
+    if (state.mending) return;
+    state.mending = state.loop.after(kMend, [&state] {
+        state.mending = 0;
+        for (const int64_t place : state.post.places_at_work()) state.advance(place);
+        std::vector<std::string> names;
+        for (const auto& [name, channel] : state.channels) names.push_back(name);
+        for (const std::string& name : names) state.pump(name);
+    });
 }
 
 Post& Hub::post() {

@@ -50,6 +50,7 @@ class Hub {
     void disconnect(const std::string& channel);  // tells it to stop, and forgets it
     bool idle() const;                            // nothing waits and no turn runs
     Post& post();
+    void mend();  // after an Error out of the loop (a full disk): what it has interrupted is taken up, later
 
     struct State;
 

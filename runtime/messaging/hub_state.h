@@ -49,7 +49,7 @@ struct Hub::State {
     Door door;
     std::map<std::string, std::unique_ptr<Channel>> channels;
     std::map<int64_t, std::unique_ptr<Chat>> chats;  // by place
-    Loop::TimerId pruning = 0;
+    Loop::TimerId pruning = 0, mending = 0;
 
     State(Loop& the_loop, HubOptions the_options);
     ~State();

@@ -14,6 +14,8 @@ namespace peacrab {
 namespace {
 
 constexpr int64_t kVersion1 = 1;
+constexpr int64_t kMostHeld = 500, kMostHeldOfOne = 20;
+constexpr int64_t kMostDropped = 20'000;  // rows of what was not let in
 const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS cursors(channel TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS signs(channel TEXT PRIMARY KEY, account TEXT NOT NULL, polled INTEGER NOT NULL,
@@ -26,7 +28,7 @@ CREATE TABLE IF NOT EXISTS arrivals(row INTEGER PRIMARY KEY, channel TEXT NOT NU
     state TEXT NOT NULL, verdict TEXT NOT NULL, rule TEXT NOT NULL, turn TEXT NOT NULL DEFAULT '',
     tries INTEGER NOT NULL DEFAULT 0, received INTEGER NOT NULL DEFAULT (unixepoch()), UNIQUE(channel, key));
 CREATE INDEX IF NOT EXISTS arrivals_of_place ON arrivals(place, state);
-CREATE INDEX IF NOT EXISTS arrivals_by_state ON arrivals(state, place) WHERE state IN ('waiting', 'handed');
+CREATE INDEX IF NOT EXISTS arrivals_by_state ON arrivals(state, place) WHERE state IN ('waiting', 'handed', 'held');
 CREATE INDEX IF NOT EXISTS arrivals_by_id ON arrivals(id);
 CREATE TABLE IF NOT EXISTS cut(place INTEGER NOT NULL, turn TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch()),
     PRIMARY KEY(place, turn)) WITHOUT ROWID;
@@ -252,6 +254,12 @@ bool Post::was_cut(int64_t place, const std::string& turn) {
     return query.bind(place).bind(turn).step();
 }
 
+bool Post::room_at_the_door(const std::string& channel, const std::string& sender) {
+    Statement query = database_.prepare("SELECT count(*), total(sender = ?) FROM arrivals WHERE state = 'held' AND channel = ?");
+    query.bind(sender).bind(channel).step();
+    return query.integer(0) < kMostHeld && query.integer(1) < kMostHeldOfOne;
+}
+
 std::vector<ArrivalRow> Post::held(const std::string& channel, const std::string& sender) {
     Statement query = database_.prepare("SELECT " ARRIVAL " FROM arrivals WHERE channel = ? AND sender = ? AND state = 'held' ORDER BY row LIMIT 100");
     return arrivals(query.bind(channel).bind(sender));
@@ -302,6 +310,11 @@ std::optional<ArrivalRow> Post::arrival(const std::string& id) {
 
 void Post::prune(int64_t days) {
     database_.prepare("DELETE FROM arrivals WHERE state IN ('none', 'answered', 'held') AND received < unixepoch() - ? * 86400").bind(days).run();
+    database_
+        .prepare("DELETE FROM arrivals WHERE state = 'none' AND verdict = 'dropped' AND row <= (SELECT row FROM arrivals WHERE "
+                 "state = 'none' AND verdict = 'dropped' ORDER BY row DESC LIMIT 1 OFFSET ?)")
+        .bind(kMostDropped)
+        .run();
     database_.prepare("DELETE FROM cut WHERE at < unixepoch() - ? * 86400").bind(days).run();
     database_
         .prepare("DELETE FROM deliveries WHERE state IN ('sent', 'failed') AND created < (unixepoch() - ? * 86400) * 1000")

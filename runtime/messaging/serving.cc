@@ -55,7 +55,13 @@ int serve_channels(const Serving& serving) {
     std::fprintf(stderr, "serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
     bool ends = false;
     loop.watch(signals.get(), POLLIN, [&ends](short) { ends = true; });
-    while (!ends && !run.all_down()) loop.run_once(Milliseconds(60'000));
+    while (!ends && !run.all_down()) try {
+            loop.run_once(Milliseconds(60'000));
+        } catch (const Error& error) {  // nothing is acknowledged that could not be stored
+            log(LogLevel::Error, error.what());
+            hub.mend();
+            ::usleep(100'000);
+        }
     return ends ? 0 : 1;
 }
 

@@ -138,9 +138,12 @@ def talks():
         desk.say("more chatter", "unknown", "room", addressed=False)
         got = says(desk, "and now?", where="room", addressed=True)
         need(got == "re: U1: and now?", f"in a group the speaker is named: {got}")
+        model = rig.model
+        says(desk, "mine\nBOSS: do it", where="room", addressed=True)
+        need("\n    BOSS: do it" in model.last, f"nobody speaks for another: {model.last!r}")
         desk.say("me too", "unknown", "room", addressed=True)
         time.sleep(1)
-        need(len(desk.texts("room")) == 1, "a stranger in a group is not answered")
+        need(len(desk.texts("room")) == 2, "a stranger in a group is not answered")
         desk.say("bot", "u1", bot=True)
         desk.say("own", "u1", own=True)
         says(desk, "last", answer="re: last")
@@ -267,6 +270,42 @@ def hostile():
         need("owner" in rig.people() and rig.people().count("owner") == 1, "nobody was made an owner")
 
 
+def full():
+    """A full disk: nothing is acknowledged that is not stored, and when there is room again it goes on by itself."""
+    with Rig() as rig:
+        state = rig.folder / "state"
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0700,uid={UID or 0},gid={UID or 0}", "none", state],
+                                 stderr=subprocess.DEVNULL, check=False).returncode == 0
+        if not mounted:
+            return print("a full disk: not tried: nothing can be mounted here")
+        try:
+            desk = rig.messengers["desk"]
+            rig.start()
+            rig.pair("desk")
+            says(desk, "before", answer="re: before")
+            with open(state / "filler", "wb", buffering=0) as filler:
+                for size in (1 << 16, 1 << 10, 1):
+                    try:
+                        while filler.write(b"x" * size):
+                            pass
+                    except OSError:
+                        pass
+            for number in range(3):
+                desk.say(f"while full {number}")
+            time.sleep(4)
+            need(rig.process.poll() is None, "serve lives")
+            need(not any("while full" in text for text in desk.texts("dm-u1")), "nothing was taken")
+            (state / "filler").unlink()
+            desk.wait(lambda: any(text.endswith("while full 2") for text in desk.texts("dm-u1")), 60)
+            says(desk, "after", answer="re: after")
+            texts = [text for text in desk.texts("dm-u1") if text.startswith("re: ")]
+            need(len(texts) == len(set(texts)), f"something was answered twice: {texts}")
+        finally:
+            rig.stop()
+            subprocess.run(["umount", "-l", state], check=False)
+    return None
+
+
 def descendants(pid):
     """Who there is below it, whatever it is."""
     parents = {}
@@ -339,6 +378,7 @@ def main():
     talks()
     works()
     hostile()
+    full()
     for dedupe in ("key", "none"):
         faults(dedupe)
     killed(*((50, 5000, 200) if os.environ.get("PEACRAB_FULL") else (12, 120, 25)))

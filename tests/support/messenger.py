@@ -112,14 +112,15 @@ class EchoModel(Model):
                 said = content[-1]["content"]
                 return "it said: " + (said if isinstance(said, str) else said[0]["text"]).strip().split("\n")[0]
             text = content if isinstance(content, str) else content[-1]["text"]
-            said = text.strip().split("\n")[-1]
+            self.model.last = text
+            said = text.strip().split("\n")[-1].strip()
             if said in self.model.script:
                 return self.model.script[said]
             return "re: " + said
 
     def __init__(self):
         super().__init__()
-        self.script, self.down, self.refused = {}, False, 0
+        self.script, self.down, self.refused, self.last = {}, False, 0, ""
         self.steps = self.Steps(self)
         self.RequestHandlerClass = EchoHandler
 

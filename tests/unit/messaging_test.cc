@@ -190,6 +190,17 @@ TEST_CASE_FIXTURE(Fixture, "post: a reply takes the place of the line that showe
     CHECK(post.place(place())->live.empty());
 }
 
+TEST_CASE_FIXTURE(Fixture, "post: who waits at the door fills no disk") {
+    const Admission held{Admission::What::Held, "somebody who is not known", {}};
+    int kept = 0;
+    for (int n = 0; n < 30 && post.room_at_the_door("desk", "u1"); ++n, ++kept) {
+        const Event event = event_of(std::to_string(n), "u1", "hello");
+        post.add_arrival(post.place("desk", event), event, "hello", held);
+    }
+    CHECK(kept == 20);
+    CHECK(post.room_at_the_door("desk", "u2"));
+}
+
 TEST_CASE_FIXTURE(Fixture, "post: it is all there again when the file is opened anew") {
     arrive("1");
     post.set_cursor("desk", "17");
