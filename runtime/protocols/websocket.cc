@@ -1,6 +1,5 @@
-// What arrives is taken apart in the order in which it came, never waiting for more than is there. The server is not
-// trusted: lengths are looked at before anything is kept, and the first thing that is against the protocol ends the
-// connection. Reading goes on while something waits to go out, or two who both write would wait for each other.
+// What arrives is taken apart in the order in which it came (websocket_frames), never waiting for more than is there.
+// Reading goes on while something waits to go out, or two who both write would wait for each other.
 // Source: RFC 6455; the test is tests/channels/websocket_test.py.
 #include "protocols/websocket.h"
 
@@ -10,6 +9,7 @@
 
 #include "error.h"
 #include "protocols/byte_stream.h"
+#include "protocols/websocket_frames.h"
 
 namespace peacrab {
 namespace {
@@ -20,9 +20,7 @@ using Kind = WebSocketEvent::Kind;
 constexpr size_t kHeadLimit = 16 << 10;
 constexpr size_t kReadPiece = 64 << 10;
 constexpr size_t kOutgoingLimit = 64 << 20;
-constexpr int kProtocol = 1002, kNoCode = 1005, kGone = 1006, kNotUtf8 = 1007, kTooLarge = 1009;
-
-enum Opcode : uint8_t { kContinuation = 0, kText = 1, kBinary = 2, kClose = 8, kPing = 9, kPong = 10 };
+constexpr int kNoCode = 1005, kGone = 1006;
 
 std::string random_bytes(size_t count) {
     const std::string hex = random_hex(count);
@@ -71,20 +69,6 @@ std::string sha1(std::string text) {
     for (const uint32_t word : sum)
         for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(word >> shift);
     return out;
-}
-
-bool is_utf8(std::string_view text) {
-    for (size_t at = 0; at < text.size();) {
-        const size_t length = static_cast<unsigned char>(text[at]) < 0x80 ? 1 : utf8_length(text.substr(at, 4));
-        if (length == 0) return false;
-        at += length;
-    }
-    return true;
-}
-
-bool is_close_code(int code) {
-    return (code >= 1000 && code <= 1014 && code != 1004 && code != kNoCode && code != kGone) ||
-           (code >= 3000 && code <= 4999);
 }
 
 struct Address {
@@ -145,31 +129,20 @@ bool has_token(const std::string& list, std::string_view token) {
 }  // namespace
 
 struct WebSocket::State {
-    WebSocketOptions options;
+    const WebSocketOptions options;
     std::unique_ptr<ByteStream> stream;
-    std::string in;   // not yet taken apart
-    size_t at = 0;    // of it, what has been
+    WebSocketFrames frames;
     std::string out;  // not yet handed to the stream
     size_t out_at = 0;
-    std::string message;  // of which not all frames have come
-    uint8_t message_kind = 0;
     bool over = false;
     bool close_sent = false;
     Clock::time_point heard = Clock::now();
     bool asked = false;  // since then, with a ping
 
+    explicit State(const WebSocketOptions& given) : options(given), frames(given.message_limit) {}
+
     void queue(uint8_t opcode, std::string_view payload) {
-        std::string frame(1, static_cast<char>(0x80 | opcode));
-        const size_t size = payload.size();
-        const int bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
-        frame += static_cast<char>(0x80 | (bytes == 0 ? size : bytes == 2 ? 126 : 127));
-        for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) frame += static_cast<char>(uint64_t{size} >> shift);
-        const std::string mask = random_bytes(4);
-        frame += mask;
-        const size_t first = frame.size();
-        frame += payload;
-        for (size_t i = 0; i < size; ++i) frame[first + i] = static_cast<char>(frame[first + i] ^ mask[i % 4]);
-        out += frame;
+        out += websocket_frame(opcode, payload, random_bytes(4));
     }
 
     bool write() {
@@ -189,107 +162,43 @@ struct WebSocket::State {
         over = true;
         return {Kind::Closed, printable(utf8_prefix(why, 200)), code};
     }
-    // What the server did is against the rules: it is told, and nothing more is heard from it.
-    WebSocketEvent refused(int code, const char* why) {
-        say_goodbye(code, "");
-        return closed(code, why);
-    }
     void say_goodbye(int code, std::string_view reason) {
         if (close_sent) return;
         close_sent = true;
         std::string payload;
         if (code != kNoCode) payload = {static_cast<char>(code >> 8), static_cast<char>(code)};
-        queue(kClose, payload += utf8_prefix(reason, 120));
+        queue(kCloseFrame, payload += utf8_prefix(reason, 120));
         const Clock::time_point end = Clock::now() + Seconds(1);
         while (write() && (!out.empty() || !stream->flushed()) && Clock::now() < end) stream->wait(Milliseconds(100));
     }
 
-    // The front of `in`: true when an event came of it. `more`: it is not a whole frame yet.
-    bool take_frame(WebSocketEvent& event, bool& more) {
-        const std::string_view all = std::string_view(in).substr(at);
-        const auto byte = [&](size_t i) { return static_cast<unsigned char>(all[i]); };
-        more = true;
-        if (all.size() < 2) return false;
-        const uint8_t opcode = byte(0) & 15;
-        const bool last = byte(0) & 0x80, control = opcode >= 8;
-        const auto wrong = [&](const char* why) {
-            event = refused(kProtocol, why);
-            more = false;
-            return true;
-        };
-        if (byte(0) & 0x70) return wrong("the server used an extension that was not agreed on");
-        if (byte(1) & 0x80) return wrong("the server masked a frame");
-        if ((opcode > kBinary && opcode < kClose) || opcode > kPong)
-            return wrong("the server sent a frame of no known kind");
-        uint64_t size = byte(1) & 0x7f;
-        const size_t extra = size == 126 ? 2 : size == 127 ? 8 : 0;
-        if (control && (!last || extra)) return wrong("the server sent a control frame that is too long or in pieces");
-        if (all.size() < 2 + extra) return false;
-        if (extra) {
-            size = 0;
-            for (size_t i = 0; i < extra; ++i) size = size << 8 | byte(2 + i);
-            if (size < 126 || (extra == 8 && size < 65536))
-                return wrong("the server wrote a length in more bytes than it takes");
-        }
-        if (!control) {
-            if ((opcode == kContinuation) != (message_kind != 0)) return wrong("the server mixed two messages");
-            if (size > options.message_limit.count || message.size() + size > options.message_limit.count) {
-                event = refused(kTooLarge, "the server sent a message that is larger than is accepted");
-                more = false;
-                return true;
-            }
-        }
-        if (all.size() - 2 - extra < size) return false;
-        const std::string_view payload = all.substr(2 + extra, size);
-        more = false;
-        const bool made = control ? take_control(opcode, payload, event) : take_data(opcode, last, payload, event);
-        at += 2 + extra + size;
-        return made;
-    }
-
-    bool take_data(uint8_t opcode, bool last, std::string_view payload, WebSocketEvent& event) {
-        if (opcode != kContinuation) message_kind = opcode;
-        message += payload;
-        if (!last) return false;
-        const bool text = message_kind == kText;
-        message_kind = 0;
-        if (text && !is_utf8(message)) {
-            event = refused(kNotUtf8, "the server sent a text that is not UTF-8");
-            return true;
-        }
-        event = {text ? Kind::Text : Kind::Binary, std::exchange(message, {}), 0};
-        return true;
-    }
-
-    bool take_control(uint8_t opcode, std::string_view payload, WebSocketEvent& event) {
-        if (opcode == kPing && !close_sent && out.size() - out_at < kOutgoingLimit) queue(kPong, payload);
-        if (opcode != kClose) return false;
-        int code = kNoCode;
-        if (payload.size() >= 2)
-            code = static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
-        const std::string reason(payload.size() > 2 ? payload.substr(2) : "");
-        if (payload.size() == 1 || (payload.size() >= 2 && !is_close_code(code)) || !is_utf8(reason)) {
-            event = refused(kProtocol, "the server closed with a code or reason that there is not");
-            return true;
-        }
-        say_goodbye(code, "");
-        event = closed(code, reason);
-        return true;
-    }
-
     // What has arrived as far as an event; false: nothing whole.
     bool take(WebSocketEvent& event) {
-        for (bool more = false; !more;)
-            if (take_frame(event, more)) return true;
-        if (at > 0) {
-            in.erase(0, at);
-            at = 0;
+        using Frame = WebSocketFrame::Kind;
+        for (;;) {
+            WebSocketFrame frame = frames.next();
+            switch (frame.kind) {
+                case Frame::Nothing: return false;
+                case Frame::Text:
+                case Frame::Binary:
+                    event = {frame.kind == Frame::Text ? Kind::Text : Kind::Binary, std::move(frame.data), 0};
+                    return true;
+                case Frame::Ping:
+                    // Who asks and does not read gets no more answers than these.
+                    if (!close_sent && out.size() - out_at < kReadPiece) queue(kPongFrame, frame.data);
+                    break;
+                case Frame::Pong: break;
+                case Frame::Close:
+                case Frame::Wrong:
+                    say_goodbye(frame.code, "");
+                    event = closed(frame.code, frame.data);
+                    return true;
+            }
         }
-        return false;
     }
 };
 
-WebSocket::WebSocket() : state_(std::make_unique<State>()) {}
+WebSocket::WebSocket(const WebSocketOptions& options) : state_(std::make_unique<State>(options)) {}
 WebSocket::~WebSocket() = default;
 
 namespace {
@@ -340,9 +249,8 @@ std::string ask(ByteStream& stream, std::string request, Milliseconds limit, std
 
 WebSocket::Opened WebSocket::open(const WebSocketOptions& options, int cancel_fd) {
     Opened out;
-    std::unique_ptr<WebSocket> made(new WebSocket);
+    std::unique_ptr<WebSocket> made(new WebSocket(options));
     State& state = *made->state_;
-    state.options = options;
     const std::string key = base64(random_bytes(16));
     Address address;
     std::string request;
@@ -363,7 +271,7 @@ WebSocket::Opened WebSocket::open(const WebSocketOptions& options, int cancel_fd
         return out;
     }
     const char* why = "";
-    const std::string head = ask(*opened.stream, request, options.connect_limit, state.in, cancel_fd, why);
+    const std::string head = ask(*opened.stream, request, options.connect_limit, state.frames.arriving(), cancel_fd, why);
     out.detail = printable(address.host) + ' ';
     if (head.empty()) {
         out.detail += why;
@@ -399,7 +307,7 @@ void WebSocket::send(std::string_view text) {
     if (state.over || state.close_sent) return;
     if (state.out.size() - state.out_at + text.size() > kOutgoingLimit)
         throw Error("a WebSocket: too much waits to be sent");
-    state.queue(kText, text);
+    state.queue(kTextFrame, text);
     (void)state.write();  // when it is gone, next() finds out
 }
 
@@ -410,7 +318,7 @@ WebSocketEvent WebSocket::next(Milliseconds most, int wake_fd) {
     for (const Clock::time_point end = Clock::now() + most;;) {
         if (state.take(event)) return event;
         const bool writes = state.write();
-        const ByteStream::Got got = state.stream->read(state.in, kReadPiece);
+        const ByteStream::Got got = state.stream->read(state.frames.arriving(), kReadPiece);
         const Clock::time_point now = Clock::now();
         if (got == ByteStream::Got::Some) {
             state.heard = now;
@@ -426,7 +334,7 @@ WebSocketEvent WebSocket::next(Milliseconds most, int wake_fd) {
         if (silent >= 2 * state.options.silence_limit) return state.closed(kGone, "the server fell silent");
         if (silent >= state.options.silence_limit && !state.asked) {
             state.asked = true;
-            state.queue(kPing, "");
+            state.queue(kPingFrame, "");
             continue;
         }
         if (now >= end) return event;

@@ -55,7 +55,7 @@ class WebSocket {
     void close(int code, std::string_view reason);
 
   private:
-    WebSocket();
+    explicit WebSocket(const WebSocketOptions& options);
     struct State;
     std::unique_ptr<State> state_;
 };
