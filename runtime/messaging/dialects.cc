@@ -141,18 +141,11 @@ void append_slack(std::string& out, std::string_view text) {
 
 // What a messenger makes no link of must not be one: its address would be lost.
 bool takes(Dialect dialect, const std::string& address) {
-    switch (dialect) {
-        case Dialect::Plain:
-        case Dialect::WhatsApp:
-        case Dialect::Irc: return false;
-        case Dialect::Slack:
-        case Dialect::Email: return true;
-        case Dialect::Discord: return address.starts_with("http");
-        case Dialect::Telegram: break;
-    }
-    // Neither mailto nor a host without a dot, such as localhost.
+    if (dialect == Dialect::Slack || dialect == Dialect::Email) return true;
+    if (dialect == Dialect::Discord) return address.starts_with("http");
+    // With Telegram neither mailto nor a host without a dot, such as localhost.
     const size_t host = address.find("://");
-    if (!address.starts_with("http") || host == std::string::npos) return false;
+    if (dialect != Dialect::Telegram || !address.starts_with("http") || host == std::string::npos) return false;
     const std::string name = address.substr(host + 3, address.find_first_of("/?#", host + 3) - host - 3);
     return name.find('.') != std::string::npos;
 }
