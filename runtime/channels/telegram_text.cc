@@ -7,7 +7,7 @@ namespace peacrab {
 
 std::vector<TelegramText> write_telegram(std::string_view markdown) {
     std::vector<TelegramText> parts;
-    for (RenderedPart& part : render(markdown, {Dialect::Telegram, 4096, RenderStyle::Unit::Utf16}))
+    for (RenderedPart& part : render(markdown, {Markup::Telegram, 4096, RenderStyle::Unit::Utf16}))
         parts.push_back({std::move(part.text), std::move(part.plain)});
     return parts;
 }

@@ -140,12 +140,12 @@ void append_slack(std::string& out, std::string_view text) {
 }
 
 // What a messenger makes no link of must not be one: its address would be lost.
-bool takes(Dialect dialect, const std::string& address) {
-    if (dialect == Dialect::Slack || dialect == Dialect::Email) return true;
-    if (dialect == Dialect::Discord) return address.starts_with("http");
+bool takes(Markup dialect, const std::string& address) {
+    if (dialect == Markup::Slack || dialect == Markup::Email) return true;
+    if (dialect == Markup::Discord) return address.starts_with("http");
     // With Telegram neither mailto nor a host without a dot, such as localhost.
     const size_t host = address.find("://");
-    if (dialect != Dialect::Telegram || !address.starts_with("http") || host == std::string::npos) return false;
+    if (dialect != Markup::Telegram || !address.starts_with("http") || host == std::string::npos) return false;
     const std::string name = address.substr(host + 3, address.find_first_of("/?#", host + 3) - host - 3);
     return name.find('.') != std::string::npos;
 }
@@ -183,14 +183,14 @@ DialectWriter::DialectWriter(const Flow& flow, const RenderStyle& style)
 }
 
 bool DialectWriter::fits() const {
-    if (style_.dialect != Dialect::Telegram) return measured(out_, style_.unit) <= style_.limit;
+    if (style_.dialect != Markup::Telegram) return measured(out_, style_.unit) <= style_.limit;
     // Of more entities than these the rest are left out there, with the addresses of links.
     const auto tags = static_cast<size_t>(std::count(out_.begin(), out_.end(), '<'));
     return counted_ <= style_.limit && tags / 2 <= kMostEntities;
 }
 
 bool DialectWriter::line_by_line() const {
-    return style_.dialect == Dialect::Irc;
+    return style_.dialect == Markup::Irc;
 }
 
 // An address takes its share of the plain text as well, and one that is too long for that is cut like any text.
@@ -333,7 +333,7 @@ void DialectWriter::in_fence(size_t i) {
     if (!fence_) {
         tag(row_.fence);
         if (row_.html && !leaf.language.empty()) tag("<code class=\"language-" + leaf.language + "\">");
-        if (style_.dialect == Dialect::Discord) tag(leaf.language + "\n");
+        if (style_.dialect == Markup::Discord) tag(leaf.language + "\n");
         fence_ = true;
         ticks_ = 0;
     }
@@ -354,7 +354,7 @@ void DialectWriter::in_fence(size_t i) {
 
 // Discord's are three, and begin the line.
 bool DialectWriter::has_heading(const MarkdownLeaf& leaf) const {
-    return style_.dialect == Dialect::Discord && leaf.level > 0 && leaf.level <= 3 && leaf.within == kNone;
+    return style_.dialect == Markup::Discord && leaf.level > 0 && leaf.level <= 3 && leaf.within == kNone;
 }
 
 uint8_t DialectWriter::style_of(const Atom& atom) const {
@@ -362,7 +362,7 @@ uint8_t DialectWriter::style_of(const Atom& atom) const {
     uint8_t style = atom.style & (kBold | kItalic | kStrike | kCode);
     if ((atom.style & kTicked) && !row_.html) return 0;
     if (can_link(atom.link)) style &= static_cast<uint8_t>(~kCode);
-    if (leaf.verbatim() && style_.dialect == Dialect::Irc) return kCode;
+    if (leaf.verbatim() && style_.dialect == Markup::Irc) return kCode;
     if ((atom.style & kHeading) && !row_.blocks && !has_heading(leaf)) style |= kBold;
     return style & kCode ? static_cast<uint8_t>(kCode) : style;
 }

@@ -11,7 +11,7 @@
 
 namespace peacrab {
 
-enum class Dialect : uint8_t {
+enum class Markup : uint8_t {
     Plain,     // no marks at all
     Telegram,  // HTML, the tags of the Bot API
     Slack,     // mrkdwn
@@ -22,13 +22,13 @@ enum class Dialect : uint8_t {
 };
 
 struct RenderStyle {
-    Dialect dialect = Dialect::Plain;
+    Markup dialect = Markup::Plain;
     size_t limit = 4096;  // of a part; at least least_limit()
     enum class Unit : uint8_t { Bytes, Utf16, CodePoints } unit = Unit::Utf16;
 };
 // Less would not hold what is opened and closed around a single character.
-constexpr size_t least_limit(Dialect dialect) {
-    return dialect == Dialect::Email ? 2048 : 256;
+constexpr size_t least_limit(Markup dialect) {
+    return dialect == Markup::Email ? 2048 : 256;
 }
 
 size_t measured(std::string_view text, RenderStyle::Unit unit);

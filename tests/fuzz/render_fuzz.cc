@@ -20,13 +20,13 @@ const char* const kPieces[] = {
     "words and words and words. ", "- [x] ", "![",
 };
 
-void check_characters(std::string_view text, Dialect dialect) {
+void check_characters(std::string_view text, Markup dialect) {
     for (size_t i = 0; i < text.size();) {
         const size_t length = utf8_length(text.substr(i));
         require(length > 0);
         const char c = text[i];
-        const bool code = dialect == Dialect::Irc && (c == 2 || c == 0x1d || c == 0x1e || c == 0x11);
-        require(static_cast<unsigned char>(c) >= 0x20 || code || c == '\t' || (c == '\n' && dialect != Dialect::Irc));
+        const bool code = dialect == Markup::Irc && (c == 2 || c == 0x1d || c == 0x1e || c == 0x11);
+        require(static_cast<unsigned char>(c) >= 0x20 || code || c == '\t' || (c == '\n' && dialect != Markup::Irc));
         i += length;
     }
 }
@@ -62,7 +62,7 @@ size_t check_tags(std::string_view html, RenderStyle::Unit unit) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size < 2) return 0;
-    const auto dialect = static_cast<Dialect>(data[0] % 7);
+    const auto dialect = static_cast<Markup>(data[0] % 7);
     const RenderStyle style{dialect, least_limit(dialect) + data[1] * size_t{3},
                             static_cast<RenderStyle::Unit>(data[0] / 7 % 3)};
     std::string markdown;
@@ -77,10 +77,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         all += part.gap + part.plain.substr(part.again);
         require(!part.text.empty() && part.gap.find_first_not_of(" \t\n>") == std::string::npos);
         check_characters(part.text, style.dialect);
-        check_characters(part.plain, Dialect::Plain);
-        const bool html = style.dialect == Dialect::Telegram || style.dialect == Dialect::Email;
+        check_characters(part.plain, Markup::Plain);
+        const bool html = style.dialect == Markup::Telegram || style.dialect == Markup::Email;
         const size_t shown = html ? check_tags(part.text, style.unit) : 0;
-        require((style.dialect == Dialect::Telegram ? shown : measured(part.text, style.unit)) <= style.limit);
+        require((style.dialect == Markup::Telegram ? shown : measured(part.text, style.unit)) <= style.limit);
         require(measured(part.plain, style.unit) <= style.limit);
     }
     require(all == plain_text(markdown));

@@ -18,7 +18,7 @@ using namespace peacrab;
 namespace {
 
 constexpr char kWrong = 1;
-constexpr RenderStyle kTelegram{Dialect::Telegram, 4096, RenderStyle::Unit::Utf16};
+constexpr RenderStyle kTelegram{Markup::Telegram, 4096, RenderStyle::Unit::Utf16};
 
 std::string only(std::string_view markdown, const RenderStyle& style) {
     const auto parts = render(markdown, style);
@@ -320,15 +320,15 @@ std::string read_mail(std::string_view html) {
     return open.empty() ? shown : wrong(std::string("open ") + open.back());
 }
 
-std::string read_written(Dialect dialect, std::string_view text) {
+std::string read_written(Markup dialect, std::string_view text) {
     switch (dialect) {
-        case Dialect::Plain: return std::string(text);
-        case Dialect::Telegram: return read_telegram(text);
-        case Dialect::Slack: return read_narrow(text, true);
-        case Dialect::Discord: return read_discord(text);
-        case Dialect::WhatsApp: return read_narrow(text, false);
-        case Dialect::Irc: return read_irc(text);
-        case Dialect::Email: return read_mail(text);
+        case Markup::Plain: return std::string(text);
+        case Markup::Telegram: return read_telegram(text);
+        case Markup::Slack: return read_narrow(text, true);
+        case Markup::Discord: return read_discord(text);
+        case Markup::WhatsApp: return read_narrow(text, false);
+        case Markup::Irc: return read_irc(text);
+        case Markup::Email: return read_mail(text);
     }
     return {};
 }
@@ -446,7 +446,7 @@ TEST_CASE("render: only http, https and mailto become links, and none that prete
     // Telegram makes no links of these.
     CHECK(telegram("[m](mailto:a@b.example)") == "m (mailto:a@b.example)");
     CHECK(telegram("[m](http://localhost:3000/x.html)") == "m (http://localhost:3000/x.html)");
-    CHECK(only("[m](mailto:a@b.example)", {Dialect::Slack, 4000}) == "<mailto:a@b.example|m>");
+    CHECK(only("[m](mailto:a@b.example)", {Markup::Slack, 4000}) == "<mailto:a@b.example|m>");
     CHECK(telegram("![](http://x.example/p.png)") == "<a href=\"http://x.example/p.png\">http://x.example/p.png</a>");
 }
 
@@ -485,7 +485,7 @@ TEST_CASE("render: 4096 of Telegram's units are one part, one more are two") {
 }
 
 TEST_CASE("render: a cut is between paragraphs, else lines, sentences, words") {
-    const RenderStyle style{Dialect::Plain, 256, RenderStyle::Unit::Bytes};
+    const RenderStyle style{Markup::Plain, 256, RenderStyle::Unit::Bytes};
     const std::string p = repeated("word ", 30);
     CHECK(render(p + "\n\n" + p + "\n\n" + p, style)[0].plain == p.substr(0, p.size() - 1));
     CHECK(render(p + "\n" + p, style)[0].plain == p.substr(0, p.size() - 1));
@@ -504,7 +504,7 @@ TEST_CASE("render: Telegram gets at most a hundred entities a message") {
 }
 
 TEST_CASE("render: code that is cut is closed, and opened again with its language") {
-    const auto parts = render("```c++\n" + repeated("int x = 1;\n", 60) + "```", {Dialect::Telegram, 256});
+    const auto parts = render("```c++\n" + repeated("int x = 1;\n", 60) + "```", {Markup::Telegram, 256});
     REQUIRE(parts.size() > 2);
     for (const RenderedPart& part : parts) {
         CHECK(part.text.starts_with("<pre><code class=\"language-c++\">int x = 1;\n"));
@@ -513,7 +513,7 @@ TEST_CASE("render: code that is cut is closed, and opened again with its languag
 }
 
 TEST_CASE("render: a quote that is cut is a quote in each part") {
-    const auto parts = render("> " + repeated("**word** and ", 60), {Dialect::Telegram, 256});
+    const auto parts = render("> " + repeated("**word** and ", 60), {Markup::Telegram, 256});
     REQUIRE(parts.size() > 1);
     for (const RenderedPart& part : parts) {
         CHECK(part.text.starts_with("<blockquote>"));
@@ -524,7 +524,7 @@ TEST_CASE("render: a quote that is cut is a quote in each part") {
 }
 
 TEST_CASE("render: Slack's marks; what is none does not become one") {
-    const auto slack = [](std::string_view markdown) { return only(markdown, {Dialect::Slack, 4000}); };
+    const auto slack = [](std::string_view markdown) { return only(markdown, {Markup::Slack, 4000}); };
     CHECK(slack("# T\n\n**b** *i* ~~s~~ `c` & <x>") == "*T*\n\n*b* _i_ ~s~ `c` &amp; &lt;x&gt;");
     CHECK(slack("[t](https://a.example/?x=1&y=2)") == "<https://a.example/?x=1&amp;y=2|t>");
     CHECK(slack("> q\n>\n> r") == "> q\n>\n> r");
@@ -538,7 +538,7 @@ TEST_CASE("render: Slack's marks; what is none does not become one") {
 }
 
 TEST_CASE("render: Discord's Markdown; nobody is mentioned") {
-    const auto discord = [](std::string_view markdown) { return only(markdown, {Dialect::Discord, 2000}); };
+    const auto discord = [](std::string_view markdown) { return only(markdown, {Markup::Discord, 2000}); };
     CHECK(discord("# T\n\n##### u\n\n**b** *i* ~~s~~ `c`") == "# T\n\n**u**\n\n**b** _i_ ~~s~~ `c`");
     CHECK(discord("\\# a\n\\- b\n1\\. c\n\\> d") == "\\# a\n\\- b\n1\\. c\n\\> d");
     CHECK(discord("- a\n- b") == "- a\n- b");
@@ -552,7 +552,7 @@ TEST_CASE("render: Discord's Markdown; nobody is mentioned") {
 }
 
 TEST_CASE("render: WhatsApp's marks, and addresses behind their words") {
-    const auto whatsapp = [](std::string_view markdown) { return only(markdown, {Dialect::WhatsApp, 4096}); };
+    const auto whatsapp = [](std::string_view markdown) { return only(markdown, {Markup::WhatsApp, 4096}); };
     CHECK(whatsapp("**b** *i* ~~s~~ `c` & <x>") == "*b* _i_ ~s~ `c` & <x>");
     CHECK(whatsapp("[t](https://a.example/x_y)") == "t (https://a.example/x_y)");
     CHECK(whatsapp("```c\nx\n```") == "```\nx\n```");
@@ -560,7 +560,7 @@ TEST_CASE("render: WhatsApp's marks, and addresses behind their words") {
 
 TEST_CASE("render: IRC gets a line a part, with its codes") {
     const auto parts =
-        render("**b** *i*\n\n> q\n\n```c\nint x;\n\n  y\n```", {Dialect::Irc, 400, RenderStyle::Unit::Bytes});
+        render("**b** *i*\n\n> q\n\n```c\nint x;\n\n  y\n```", {Markup::Irc, 400, RenderStyle::Unit::Bytes});
     REQUIRE(parts.size() == 4);
     CHECK(parts[0].text ==
           "\x02"
@@ -571,7 +571,7 @@ TEST_CASE("render: IRC gets a line a part, with its codes") {
 }
 
 TEST_CASE("render: a mail is HTML with its lists and quotes nested") {
-    const auto mail = [](std::string_view markdown) { return only(markdown, {Dialect::Email, 100000}); };
+    const auto mail = [](std::string_view markdown) { return only(markdown, {Markup::Email, 100000}); };
     CHECK(mail("## T\n\na\nb") == "<h2>T</h2>\n<p>a<br>\nb</p>\n");
     CHECK(mail("- a\n  - b\n- c") ==
           "<ul>\n<li><p>a</p>\n<ul>\n<li><p>b</p>\n</li>\n</ul>\n</li>\n<li><p>c</p>\n</li>\n</ul>\n");
@@ -580,10 +580,10 @@ TEST_CASE("render: a mail is HTML with its lists and quotes nested") {
 }
 
 TEST_CASE("render: 2000 of Discord's units are one part, and IRC's 400 bytes hold whole characters") {
-    CHECK(render(repeated("x", 2000), {Dialect::Discord, 2000}).size() == 1);
-    CHECK(render(repeated("x", 2001), {Dialect::Discord, 2000}).size() == 2);
+    CHECK(render(repeated("x", 2000), {Markup::Discord, 2000}).size() == 1);
+    CHECK(render(repeated("x", 2001), {Markup::Discord, 2000}).size() == 2);
     const std::string text = repeated("😀", 250);
-    const auto parts = render(text, {Dialect::Irc, 400, RenderStyle::Unit::Bytes});
+    const auto parts = render(text, {Markup::Irc, 400, RenderStyle::Unit::Bytes});
     REQUIRE(parts.size() == 3);
     for (const RenderedPart& part : parts) CHECK(part.text == repeated("😀", part.text.size() / 4));
     CHECK(joined(parts) == text);
@@ -596,8 +596,8 @@ TEST_CASE("render: nested fences, a table, a link and a list across the cuts: ev
                     ") and **bold *and italic* words**\n\n"
                     "   ````md\n   ```py\n   print(1)\n   ```\n   ````\n\n"
                     "> a quote with `code`\n\n| a | b |\n|---|---|\n| c | d |\n\n";
-    for (const Dialect dialect : {Dialect::Telegram, Dialect::Slack, Dialect::Discord, Dialect::WhatsApp, Dialect::Irc,
-                                  Dialect::Email, Dialect::Plain}) {
+    for (const Markup dialect : {Markup::Telegram, Markup::Slack, Markup::Discord, Markup::WhatsApp, Markup::Irc,
+                                  Markup::Email, Markup::Plain}) {
         for (size_t more = 0; more < 450; more += 13) {
             const size_t limit = least_limit(dialect) + more;
             const RenderStyle style{dialect, limit, RenderStyle::Unit::Utf16};
@@ -606,7 +606,7 @@ TEST_CASE("render: nested fences, a table, a link and a list across the cuts: ev
             for (const RenderedPart& part : parts) {
                 const std::string shown = read_written(dialect, part.text);
                 CHECK_MESSAGE(!shown.starts_with(kWrong), shown);
-                CHECK(measured(dialect == Dialect::Telegram ? shown : part.text, style.unit) <= limit);
+                CHECK(measured(dialect == Markup::Telegram ? shown : part.text, style.unit) <= limit);
             }
         }
     }
@@ -614,8 +614,8 @@ TEST_CASE("render: nested fences, a table, a link and a list across the cuts: ev
 
 TEST_CASE("render: marks that mark nothing and HTML that is never closed arrive readable") {
     const std::string odd = "_*[]()~>#+-=|{}.!<& <b><i>x</b> <a href='y'> **a _b** c_ ~~d";
-    for (const Dialect dialect : {Dialect::Telegram, Dialect::Slack, Dialect::Discord, Dialect::WhatsApp, Dialect::Irc,
-                                  Dialect::Email, Dialect::Plain}) {
+    for (const Markup dialect : {Markup::Telegram, Markup::Slack, Markup::Discord, Markup::WhatsApp, Markup::Irc,
+                                  Markup::Email, Markup::Plain}) {
         CAPTURE(static_cast<int>(dialect));
         const std::string shown = read_written(dialect, only(odd, {dialect, 4096}));
         CHECK(essence(shown) == essence(plain_text(odd)));
@@ -625,14 +625,14 @@ TEST_CASE("render: marks that mark nothing and HTML that is never closed arrive 
 }
 
 TEST_CASE("render: whatever is written, each part fits, parses alone, and together they are the whole") {
-    static const Dialect kAll[] = {Dialect::Telegram, Dialect::Slack, Dialect::Discord, Dialect::WhatsApp,
-                                   Dialect::Irc,      Dialect::Email, Dialect::Plain};
+    static const Markup kAll[] = {Markup::Telegram, Markup::Slack, Markup::Discord, Markup::WhatsApp,
+                                   Markup::Irc,      Markup::Email, Markup::Plain};
     std::mt19937 chance(20260501);
     for (int round = 0; round < 700; ++round) {
         const std::string markdown = some_markdown(chance, 1 + chance() % 300);
         CAPTURE(markdown);
         const std::string whole = plain_text(markdown);
-        const Dialect dialect = kAll[round % 7];
+        const Markup dialect = kAll[round % 7];
         const RenderStyle style{dialect, least_limit(dialect) + chance() % 700,
                                 static_cast<RenderStyle::Unit>(chance() % 3)};
         CAPTURE(static_cast<int>(style.dialect));
@@ -648,7 +648,7 @@ TEST_CASE("render: whatever is written, each part fits, parses alone, and togeth
             const std::string shown = read_written(style.dialect, part.text);
             REQUIRE_MESSAGE(!shown.starts_with(kWrong), shown);
             all += shown;
-            REQUIRE(measured(style.dialect == Dialect::Telegram ? shown : part.text, style.unit) <= style.limit);
+            REQUIRE(measured(style.dialect == Markup::Telegram ? shown : part.text, style.unit) <= style.limit);
             REQUIRE(measured(part.plain, style.unit) <= style.limit);
             REQUIRE(part.gap.find_first_not_of(" \t\n>") == std::string::npos);
             REQUIRE(part.text == once_more[i].text);
