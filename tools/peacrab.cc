@@ -406,7 +406,8 @@ const Command kCommands[] = {
      "Channels stand under `channels:` in the configuration (`peacrab doctor` tells where), their tokens in\n"
      "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
     {"channel", "set a messenger up, list them, remove one", "channel [add NAME | ls | rm NAME]", "", "", 2,
-     "  add NAME           asks for its token, tries it, and writes it down: telegram\n"
+     "  add NAME           asks for its token, tries it, and writes it down: telegram (irc has none that it needs:\n"
+     "                     see the README)\n"
      "  ls                 when it was heard last, what waits\n", run_channel_command},
     {"people", "who may speak on messengers, and what became of a message",
      "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,
