@@ -30,7 +30,7 @@ int run_serve(const Arguments& arguments) {
         (void)bring_up(flags, tell);
         return [flags]() -> UniqueFd {
             (void)bring_up(flags, tell);  // it may have been stopped meanwhile
-            const ChatConnection chat = open_chat(flags);
+            const ChatConnection chat = open_chat(flags, Deadline::in(Seconds(30)));
             UniqueFd fd(::fcntl(chat.warden.fd(), F_DUPFD_CLOEXEC, 3));
             if (!fd) throw ErrnoError("serve: connection");
             return fd;

@@ -152,13 +152,14 @@ std::string command_for(const std::string& command, const std::string& machine) 
     return "peacrab " + command + (machine == "default" ? "" : " --name " + machine);
 }
 
-ChatConnection open_chat(const MachineOptions& flags) {
+ChatConnection open_chat(const MachineOptions& flags, Deadline deadline) {
     const MachinePlace place = machine_place(flags.name);
     std::optional<FrameSocket> gateway = connect_gateway(place);
     if (!gateway) throw Error("the machine `" + flags.name + "` does not run; start it: " + command_for("up", flags.name));
     gateway->send(json::Value::object({{"type", "open"}, {"what", "chat"}}));
     for (;;) {
-        const std::optional<json::Value> frame = gateway->receive(Deadline::never());
+        const std::optional<json::Value> frame = gateway->receive(deadline);
+        if (!frame && deadline.passed()) throw Error("the machine does not answer");
         if (!frame && !gateway->closed()) continue;
         if (!frame) throw Error("the machine ended; start it again: " + command_for("up", flags.name));
         const std::string type = frame->text("type");

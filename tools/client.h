@@ -36,7 +36,7 @@ struct ChatConnection {
     bool demo = false;
 };
 // Opens a chat on a machine that runs (bring_up was called). Throws Error.
-ChatConnection open_chat(const MachineOptions& flags);
+ChatConnection open_chat(const MachineOptions& flags, Deadline deadline = Deadline::never());
 
 // What the agents of a machine that runs have spent today by their own count, in tokens. Nothing: it does not
 // run, or does not say so soon. It is the guest's word.
