@@ -4,6 +4,7 @@
 what the server said, call for call, whatever died in between; a limit stops a turn in its middle with exit code
 4 and one sentence; `more` goes on; a day that is spent lets nothing begin; what is delegated has a budget of its own.
 """
+import contextlib
 import http.server
 import json
 import os
@@ -149,7 +150,8 @@ class Place:
             except OSError:
                 continue
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it goes with the one before
+                os.kill(pid, signal.SIGKILL)
         return victims
 
 
