@@ -18,7 +18,7 @@ INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.M)
 REGISTRIES = {"agent", "policy", "llm", "tools", "cell", "jail", "config", "guest", "main", "warden_turns"}
 # Asked wherever something protects. The sources that do are compiled once more for the test-only binary.
 ASKED = "cells/mechanism"
-CORE_LIMIT = 9600  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it
+CORE_LIMIT = 9500  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
