@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # timeout: 240
+# timeout-full: 1500
 """Messaging without a VM, `peacrabd serve` with a channel that is a Python program (tests/support/messenger*.py):
 who is let in, what is answered, commands, groups, what goes on when everything is killed again and again."""
 import os
