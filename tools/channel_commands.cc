@@ -28,13 +28,13 @@ int run_serve(const Arguments& arguments) {
     const MachineOptions flags = machine_options(arguments);
     const auto begin = [flags] {
         (void)bring_up(flags, tell);
-        return [flags]() -> UniqueFd {
+        return Serving::Agent{[flags]() -> UniqueFd {
             (void)bring_up(flags, tell);  // it may have been stopped meanwhile
             const ChatConnection chat = open_chat(flags, Deadline::in(Seconds(30)));
             UniqueFd fd(::fcntl(chat.warden.fd(), F_DUPFD_CLOEXEC, 3));
             if (!fd) throw ErrnoError("serve: connection");
             return fd;
-        };
+        }};
     };
     return serve_channels({adapter(), begin});
 }

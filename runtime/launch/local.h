@@ -30,6 +30,7 @@ class LocalWarden {
   public:
     explicit LocalWarden(LocalOptions options);
     UniqueFd open();  // a client's end; throws Error when the warden has gone
+    int life() const { return socket_.get(); }  // hangs up then
 
   private:
     UniqueFd socket_;

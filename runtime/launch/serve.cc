@@ -22,7 +22,7 @@ int run_serve(const Arguments& arguments) {
     }
     const auto begin = [&local] {
         const auto warden = std::make_shared<LocalWarden>(local);
-        return [warden] { return warden->open(); };
+        return Serving::Agent{[warden] { return warden->open(); }, warden->life()};
     };
     return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel"}, begin});
 }

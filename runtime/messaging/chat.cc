@@ -246,7 +246,10 @@ void Hub::State::on_event(Chat& chat, const json::Value& frame) {
                          " bytes: it is in the workspace]");
     } else if (type == "reply") {
         chat.partial.clear();
-        post.enqueue(place, origin_of("r", chat, seq), frame.text("text"));
+        post.together([&] {
+            post.enqueue(place, origin_of("r", chat, seq), frame.text("text"));
+            post.note_reply(place, frame.text("turn"));
+        });
     } else if (type == "turn_done") {
         on_turn_done(chat, frame);
     } else if (!chat.asked.empty()) {
@@ -260,7 +263,9 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
     const std::string status = frame.text("status"), turn = frame.text("turn"), error = frame.text("error");
     const std::string origin = origin_of("r", chat, frame.integer("seq"));
     post.together([&] {
-        const bool cut = status == "interrupted" || error.starts_with("the turn process ended");
+        // One that had answered already is not asked again, however it ended.
+        const bool replied = post.has_replied(chat.place, turn);
+        const bool cut = !replied && (status == "interrupted" || error.starts_with("the turn process ended"));
         if (cut || frame.flag("model_down")) post.note_cut(chat.place, turn);
         if (cut && post.tries_of(chat.place, turn) < kMostCuts) {
             post.wait_again(chat.place, turn);  // what had begun is not done again: the model is told of it
@@ -271,7 +276,7 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
             if (tries < kMostTries) post.wait_again(chat.place, turn);
         } else if (status == "stopped") {
             post.enqueue(chat.place, origin, "Stopped.");
-        } else if (status != "done" && status != "waiting" && !error.empty()) {
+        } else if (status != "done" && status != "waiting" && !error.empty() && !replied) {
             post.enqueue(chat.place, origin, error);
         }
     });

@@ -13,7 +13,7 @@
 namespace peacrab {
 namespace {
 
-constexpr int64_t kVersion1 = 1;
+constexpr int64_t kPostVersion = 2;
 constexpr int64_t kMostHeld = 500, kMostHeldOfOne = 20;
 constexpr int64_t kMostDropped = 20'000;  // rows of what was not let in
 const char* kSchema = R"(
@@ -32,6 +32,8 @@ CREATE INDEX IF NOT EXISTS arrivals_by_state ON arrivals(state, place) WHERE sta
 CREATE INDEX IF NOT EXISTS arrivals_by_id ON arrivals(id);
 CREATE TABLE IF NOT EXISTS cut(place INTEGER NOT NULL, turn TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch()),
     PRIMARY KEY(place, turn)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replied(place INTEGER NOT NULL, turn TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch()),
+    PRIMARY KEY(place, turn)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deliveries(row INTEGER PRIMARY KEY, place INTEGER NOT NULL, channel TEXT NOT NULL,
     origin TEXT UNIQUE, key TEXT NOT NULL, reply_to TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL,
     part INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0, platform TEXT NOT NULL,
@@ -39,7 +41,7 @@ CREATE TABLE IF NOT EXISTS deliveries(row INTEGER PRIMARY KEY, place INTEGER NOT
     created INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS deliveries_open ON deliveries(channel, place, row)
     WHERE state IN ('queued', 'sending', 'unknown');
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )";
 
 #define ARRIVAL "row, place, key, id, sender, name, text, state, verdict, rule, turn, received, tries"
@@ -108,7 +110,7 @@ const char* verdict_name(Admission::What what) {
 
 // One at a time makes the file what it is: of two, SQLite would turn one away.
 Post::Post(const std::string& path, UniqueFd) : database_(path, Durability::PowerLoss) {
-    prepare_schema(database_, kSchema, kVersion1);
+    prepare_schema(database_, kSchema, kPostVersion);
 }
 
 Post::Post(const std::string& path) : Post(path, locked(path + ".lock")) {}
@@ -249,6 +251,15 @@ void Post::note_cut(int64_t place, const std::string& turn) {
     database_.prepare("INSERT OR IGNORE INTO cut(place, turn) VALUES(?, ?)").bind(place).bind(turn).run();
 }
 
+void Post::note_reply(int64_t place, const std::string& turn) {
+    database_.prepare("INSERT OR IGNORE INTO replied(place, turn) VALUES(?, ?)").bind(place).bind(turn).run();
+}
+
+bool Post::has_replied(int64_t place, const std::string& turn) {
+    Statement query = database_.prepare("SELECT 1 FROM replied WHERE place = ? AND turn = ?");
+    return query.bind(place).bind(turn).step();
+}
+
 bool Post::was_cut(int64_t place, const std::string& turn) {
     Statement query = database_.prepare("SELECT 1 FROM cut WHERE place = ? AND turn = ?");
     return query.bind(place).bind(turn).step();
@@ -315,6 +326,7 @@ void Post::prune(int64_t days) {
                  "state = 'none' AND verdict = 'dropped' ORDER BY row DESC LIMIT 1 OFFSET ?)")
         .bind(kMostDropped)
         .run();
+    database_.prepare("DELETE FROM replied WHERE at < unixepoch() - ? * 86400").bind(days).run();
     database_.prepare("DELETE FROM cut WHERE at < unixepoch() - ? * 86400").bind(days).run();
     database_
         .prepare("DELETE FROM deliveries WHERE state IN ('sent', 'failed') AND created < (unixepoch() - ? * 86400) * 1000")

@@ -92,6 +92,8 @@ class Post {
     void wait_again(int64_t place, const std::string& turn);  // the model could not be reached
     void note_cut(int64_t place, const std::string& turn);  // it ended without an answer that is one
     bool was_cut(int64_t place, const std::string& turn);
+    void note_reply(int64_t place, const std::string& turn);  // its answer is to be delivered
+    bool has_replied(int64_t place, const std::string& turn);
     bool room_at_the_door(const std::string& channel, const std::string& sender);
     std::vector<ArrivalRow> held(const std::string& channel, const std::string& sender);
     void release(int64_t row);  // it waits

@@ -47,21 +47,24 @@ int serve_channels(const Serving& serving) {
     if (channels.empty()) throw Error("no channels: name one under `channels:` in " + config_file());
     only_one().reset();  // before anything is begun
     const UniqueFd signals = signals_to_end();
-    const std::function<UniqueFd()> open_chat = serving.begin();
+    const Serving::Agent agent = serving.begin();
     const UniqueFd lock = only_one();  // which what was begun must not have
     Loop loop;
-    Hub hub(loop, {post_file(), open_chat});
+    Hub hub(loop, {post_file(), agent.open_chat});
     ChannelRun run(loop, hub, serving.adapter, channels);
     std::fprintf(stderr, "serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
     bool ends = false;
     loop.watch(signals.get(), POLLIN, [&ends](short) { ends = true; });
-    while (!ends && !run.all_down()) try {
+    bool lost = false;
+    if (agent.life >= 0) loop.watch(agent.life, 0, [&lost](short) { lost = true; });
+    while (!ends && !lost && !run.all_down()) try {
             loop.run_once(Milliseconds(60'000));
         } catch (const Error& error) {  // nothing is acknowledged that could not be stored
             log(LogLevel::Error, error.what());
             hub.mend();
             ::usleep(100'000);
         }
+    if (lost) throw Error("serve: the agent's process has ended: start `serve` again");
     return ends ? 0 : 1;
 }
 

@@ -11,8 +11,12 @@
 namespace peacrab {
 
 struct Serving {
-    std::vector<std::string> adapter;                  // as ChannelRun has it
-    std::function<std::function<UniqueFd()>()> begin;  // what is needed for HubOptions::open_chat, which it gives
+    struct Agent {
+        std::function<UniqueFd()> open_chat;  // as HubOptions has it
+        int life = -1;                        // hangs up when the agent can be had no more; -1: it always can
+    };
+    std::vector<std::string> adapter;  // as ChannelRun has it
+    std::function<Agent()> begin;
 };
 
 // Until SIGINT, SIGTERM or SIGHUP (0), or until no channel is left that can be started (1). Throws Error.
