@@ -116,6 +116,7 @@ constexpr Row kChannelToWarden[] = {
     {"batch", "events:a cursor:s?"},
     {"sent", "id:s part:i of:i platform:s?"},
     {"failed", "id:s class:s error:s retry_ms:i? moved:s?"},
+    {"data", "id:s data:s"}, {"fetched", "id:s size:i? error:s?"}, {"want", "id:s at:i"},
     {"shown", "slot:s platform:s?"},
     {"alive", ""},
     {"trouble", "class:s text:s"},
@@ -123,7 +124,8 @@ constexpr Row kChannelToWarden[] = {
 constexpr Row kWardenToChannel[] = {
     {"start", "cursor:s? settings:o secrets:o"},
     {"stored", "cursor:s?"},
-    {"deliver", "id:s key:s conversation:s thread:s? reply_to:s? text:s platform:s? from:i? again:b?"},
+    {"deliver", "id:s key:s conversation:s thread:s? reply_to:s? text:s platform:s? from:i? again:b? file:o?"},
+    {"fetch", "id:s handle:s most:i"}, {"data", "id:s at:i data:s"},
     {"show", "slot:s conversation:s thread:s? text:s platform:s?"},
     {"typing", "conversation:s thread:s? on:b"},
     {"resolve", "id:s key:s conversation:s thread:s? part:i"},

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "error.h"
+#include "protocols/base64.h"
 
 namespace peacrab {
 namespace {
@@ -54,18 +55,6 @@ PictureKind webp(std::string_view bytes) {
     if (chunk == "VP8L")
         return {kind.media_type, (little(bytes, 21, 2) & 0x3fff) + 1, (little(bytes, 22, 3) >> 6 & 0x3fff) + 1};
     return kind;
-}
-
-std::string base64(std::string_view bytes) {
-    std::string out;
-    out.reserve((bytes.size() + 2) / 3 * 4);
-    for (size_t at = 0; at < bytes.size(); at += 3) {
-        const size_t count = std::min<size_t>(3, bytes.size() - at);
-        const uint32_t group = big(bytes, at, count) << (8 * (3 - count));
-        for (size_t digit = 0; digit < 4; ++digit)
-            out += digit <= count ? kDigits[group >> (18 - 6 * digit) & 63] : '=';
-    }
-    return out;
 }
 
 }  // namespace

@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "error.h"
+#include "protocols/base64.h"
+#include "trust.h"
 
 namespace peacrab {
 namespace {
@@ -19,6 +22,7 @@ constexpr size_t kMostEvents = 100;
 constexpr size_t kMostBytes = size_t{900} << 10;  // of a batch's events; with what is around them one frame
 constexpr size_t kMostKept = 10'000;
 constexpr size_t kMaxSentence = 500;
+constexpr size_t kPiece = size_t{512} << 10;  // of a file
 constexpr size_t kShortestHidden = 6;  // what is shorter would hide words
 
 bool is_socket(int fd) {
@@ -116,14 +120,47 @@ bool ChannelPort::store_batch(json::Value events, const std::string& cursor) {
     batch.set("events", std::move(events));
     batch.set("cursor", cursor);
     send(batch);
+    return read_answer("stored", {}).has_value();
+}
+
+// The next of that type, of what `id` names. What is not meant is kept.
+std::optional<json::Value> ChannelPort::read_answer(const char* type, std::string_view id) {
     while (!ended_) {
         std::optional<json::Value> frame = read(Deadline::never());
         if (!frame) continue;
-        if (frame->text("type") == "stored") return true;
+        if (frame->text("type") == type && frame->text("id", "") == id) return frame;
         if (kept_.size() == kMostKept) throw Error("channel: more is to be done than can be kept");
         kept_.push_back(std::move(*frame));
     }
-    return false;
+    return std::nullopt;
+}
+
+bool ChannelPort::pull(const json::Value& deliver, std::string& into) {
+    const std::string id = deliver.text("id");
+    const int64_t size = deliver.at("file").integer("size");
+    for (int64_t at = 0; at < size;) {
+        send(json::Value::object({{"type", "want"}, {"id", id}, {"at", at}}));
+        const std::optional<json::Value> frame = read_answer("data", id);
+        if (!frame) return false;
+        const std::string bytes = decode_base64(frame->text("data"));
+        if (bytes.empty() || frame->integer("at") != at || std::cmp_greater(bytes.size(), size - at)) return false;
+        into += bytes;
+        at += static_cast<int64_t>(bytes.size());
+    }
+    return true;
+}
+
+void ChannelPort::data(std::string_view id, std::string_view bytes) {
+    for (; !bytes.empty() && !ended_; bytes.remove_prefix(std::min(kPiece, bytes.size())))
+        send(json::Value::object({{"type", "data"}, {"id", id}, {"data", base64(bytes.substr(0, kPiece))}}));
+}
+
+void ChannelPort::fetched(std::string_view id, uint64_t size) {
+    send(json::Value::object({{"type", "fetched"}, {"id", id}, {"size", size}}));
+}
+
+void ChannelPort::not_fetched(std::string_view id, std::string_view why) {
+    send(json::Value::object({{"type", "fetched"}, {"id", id}, {"error", sentence(why)}}));
 }
 
 bool ChannelPort::store(std::vector<Arrived> events, const std::string& cursor) {

@@ -60,6 +60,14 @@ class ChannelPort {
     // it ended first, and nothing may be told to the messenger.
     [[nodiscard]] bool store(std::vector<Arrived> events, const std::string& cursor);
 
+    // The bytes of the file of this `deliver`, put behind what is in `into`. False: they cannot be had, and nothing
+    // of it may go out; or it is over. What comes meanwhile is kept, as in store().
+    [[nodiscard]] bool pull(const json::Value& deliver, std::string& into);
+    // Answers to a `fetch`: its bytes in pieces of any size, then one of the two.
+    void data(std::string_view id, std::string_view bytes);
+    void fetched(std::string_view id, uint64_t size);
+    void not_fetched(std::string_view id, std::string_view why);
+
     void hello(std::string_view channel, std::string_view account, std::string_view name, json::Value limits);
     void sent(std::string_view id, size_t part, size_t of, std::string_view platform);
     void failed(std::string_view id, const ChannelFailure& failure);
@@ -72,6 +80,7 @@ class ChannelPort {
 
   private:
     void send(const json::Value& frame);
+    std::optional<json::Value> read_answer(const char* type, std::string_view id);
     std::optional<json::Value> read(Deadline deadline);
     bool store_batch(json::Value events, const std::string& cursor);
 

@@ -10,6 +10,7 @@
 #include "channels/irc_line.h"
 #include "error.h"
 #include "messaging/render.h"
+#include "protocols/base64.h"
 #include "protocols/byte_stream.h"
 
 namespace peacrab {
@@ -27,18 +28,6 @@ constexpr Milliseconds kDeaf{120'000};
 constexpr Milliseconds kLogin{60'000};
 constexpr Milliseconds kConfirm{30'000};
 constexpr const char* kWanted[] = {"sasl", "message-tags", "server-time", "batch", "account-tag", "draft/chathistory"};
-
-std::string base64(std::string_view text) {
-    constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    for (size_t i = 0; i < text.size(); i += 3) {
-        const size_t here = std::min<size_t>(3, text.size() - i);
-        uint32_t bits = 0;
-        for (size_t n = 0; n < 3; ++n) bits = bits << 8 | (n < here ? static_cast<unsigned char>(text[i + n]) : 0U);
-        for (size_t n = 0; n < 4; ++n) out += n <= here ? kDigits[bits >> (18 - 6 * n) & 63] : '=';
-    }
-    return out;
-}
 
 struct Delivery {
     std::string id, target;

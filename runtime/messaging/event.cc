@@ -47,13 +47,16 @@ int64_t number_of(const json::Value& value, const char* key, int64_t most) {
     return number;
 }
 
-std::string file_line(const json::Value& file) {
-    known(file, {"name", "mime", "size", "note"});
-    std::string line = one_line(text_of(file, "name", kMaxEventName), 200);
-    line += ", " + one_line(text_of(file, "mime", kMaxEventName), 100);
-    line += ", " + std::to_string(number_of(file, "size", int64_t{1} << 40)) + " bytes";
-    if (const std::string note = text_of(file, "note", kMaxEventName); !note.empty()) line += ": " + one_line(note, 300);
-    return line;
+EventFile read_file(const json::Value& value) {
+    known(value, {"name", "mime", "size", "note", "handle", "voice"});
+    EventFile file;
+    file.name = text_of(value, "name", kMaxEventName);
+    file.mime = text_of(value, "mime", kMaxEventName);
+    file.note = text_of(value, "note", kMaxEventName);
+    file.handle = text_of(value, "handle", kMaxEventHandle);
+    file.size = number_of(value, "size", int64_t{1} << 40);
+    file.voice = flag_of(value, "voice", false);
+    return file;
 }
 
 void read_reply(const json::Value& reply, Event& event) {
@@ -64,6 +67,12 @@ void read_reply(const json::Value& reply, Event& event) {
 }
 
 }  // namespace
+
+std::string in_words(const EventFile& file) {
+    std::string words = one_line(file.name, 200) + ", " + one_line(file.mime, 100) + ", " + std::to_string(file.size) + " bytes";
+    if (!file.note.empty()) words += ": " + one_line(file.note, 300);
+    return words;
+}
 
 Event read_event(const json::Value& value) {
     known(value, {"key", "kind", "conversation", "scope", "thread", "id", "sender", "name", "own", "bot", "addressed",
@@ -88,20 +97,22 @@ Event read_event(const json::Value& value) {
     event.at = number_of(value, "at", int64_t{1} << 53);
     if (const json::Value* const reply = value.find("reply_to")) read_reply(*reply, event);
     if (const json::Value* const files = value.find("files")) {
-        if (!files->is_array() || files->items().size() > 32) throw Error("channel: files: at most 32 were expected");
-        for (const json::Value& file : files->items()) event.files.push_back(file_line(file));
+        if (!files->is_array() || files->items().size() > kMaxEventFiles)
+            throw Error("channel: files: at most 32 were expected");
+        for (const json::Value& file : files->items()) event.files.push_back(read_file(file));
     }
     return event;
 }
 
 ChannelLimits read_limits(const json::Value& value) {
-    known(value, {"edits", "edits_group", "typing", "dedupe", "files"});
+    known(value, {"edits", "edits_group", "typing", "dedupe", "files", "text"});
     constexpr int64_t kHour = 3'600'000;
     ChannelLimits limits;
     limits.edits = number_of(value, "edits", kHour);
     limits.edits_group = std::max(limits.edits, number_of(value, "edits_group", kHour));
     limits.typing = number_of(value, "typing", kHour);
     limits.files = number_of(value, "files", int64_t{1} << 40);
+    limits.text = number_of(value, "text", int64_t{1} << 30);
     const std::string dedupe = text_of(value, "dedupe", 16);
     if (dedupe == "key") limits.dedupe = ChannelLimits::Dedupe::Key;
     else if (dedupe == "lookup") limits.dedupe = ChannelLimits::Dedupe::Lookup;

@@ -13,6 +13,18 @@ constexpr size_t kMaxEvents = 100;                   // of a batch
 constexpr size_t kMaxEventText = size_t{64} << 10;
 constexpr size_t kMaxEventId = 512;                  // of anything that names something
 constexpr size_t kMaxEventName = 800;                // of what is only shown
+constexpr size_t kMaxEventHandle = 4096;
+constexpr size_t kMaxEventFiles = 32;
+
+// What came with it. All of it is the sender's word, but the handle, which is the channel's.
+struct EventFile {
+    std::string name, mime, note;
+    std::string handle;  // what it can be fetched by; "": it cannot, and `note` says why
+    int64_t size = 0;    // 0: not said
+    bool voice = false;
+};
+
+std::string in_words(const EventFile& file);  // on one line
 
 struct Event {
     enum class Kind { Message, Edit } kind = Kind::Message;
@@ -29,14 +41,14 @@ struct Event {
     std::string reply_id, reply_text;
     bool reply_own = false;
     int64_t at = 0;  // Unix ms by the messenger's clock; 0: not said
-    std::vector<std::string> files;  // a line each, for the model
+    std::vector<EventFile> files;
 };
 
 Event read_event(const json::Value& value);
 
 // What a channel can do: `limits` of its `hello`.
 struct ChannelLimits {
-    int64_t edits = 0, edits_group = 0, typing = 0, files = 0;  // ms, ms, ms, bytes
+    int64_t edits = 0, edits_group = 0, typing = 0, files = 0, text = 0;  // ms, ms, ms, bytes, characters
     enum class Dedupe { None, Key, Lookup } dedupe = Dedupe::None;
 };
 

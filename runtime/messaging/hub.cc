@@ -22,7 +22,7 @@ std::string text_of(const Event& event) {
         text += std::string("[in answer to ") + (event.reply_own ? "you" : "somebody") + ": \"" +
                 one_line(event.reply_text, 300) + "\"]\n";
     text += event.text;
-    for (const std::string& file : event.files) text += "\n[file: " + file + "]";
+    for (const EventFile& file : event.files) text += "\n[file: " + in_words(file) + "]";
     return text;
 }
 

@@ -5,8 +5,10 @@
 #include <array>
 #include <thread>
 
+#include "channels/channel_files.h"
 #include "channels/channel_port.h"
 #include "error.h"
+#include "trust.h"
 
 using namespace peacrab;
 
@@ -140,4 +142,60 @@ TEST_CASE("channel port: it speaks over pipes too, and refuses what is no frame"
     port.alive();
     std::array<char, 100> bytes;
     CHECK(std::string(bytes.data(), read_some(out.read.get(), bytes).value()) == "{\"type\":\"alive\"}\n");
+}
+
+TEST_CASE("channel port: a file that is to be sent comes in pieces, and what is said meanwhile is kept") {
+    Joined joined;
+    json::Value frame = deliver("7");
+    frame.set("file", json::Value::object({{"name", "a.txt"}, {"mime", "text/plain"}, {"size", 6}, {"kind", "file"}}));
+    const auto data = [](int64_t at, const char* bytes) {
+        return json::Value::object({{"type", "data"}, {"id", "7"}, {"at", at}, {"data", bytes}});
+    };
+    SUBCASE("whole") {
+        joined.warden.send(data(0, "YWJj"));
+        joined.warden.send(deliver("8"));
+        joined.warden.send(data(3, "ZGVm"));
+        std::string into = "before ";
+        CHECK(joined.port.pull(frame, into));
+        CHECK(into == "before abcdef");
+        CHECK(joined.port.receive(Deadline())->text("id") == "8");
+        CHECK(joined.next().integer("at") == 0);
+        CHECK(joined.next().integer("at") == 3);
+    }
+    SUBCASE("not to be had, in the wrong place, or more than was said: none") {
+        joined.warden.send(data(0, "YWJj"));
+        SUBCASE("none") { joined.warden.send(data(3, "")); }
+        SUBCASE("place") { joined.warden.send(data(2, "ZGVm")); }
+        SUBCASE("more") { joined.warden.send(data(3, "ZGVmZGVm")); }
+        SUBCASE("end") { joined.warden.close(); }
+        std::string into;
+        CHECK(!joined.port.pull(frame, into));
+    }
+}
+
+TEST_CASE("channel port: what was fetched goes out in pieces that a frame holds") {
+    Joined joined;
+    std::thread sends([&] {
+        joined.port.data("f", std::string(1'200'000, 'x'));
+        joined.port.fetched("f", 1'200'000);
+        joined.port.not_fetched("g", "no");
+    });
+    size_t size = 0;
+    json::Value frame = joined.next();
+    for (; frame.text("type") == "data"; frame = joined.next()) size += decode_base64(frame.text("data")).size();
+    CHECK(size == 1'200'000);
+    CHECK(frame.integer("size") == 1'200'000);
+    CHECK(joined.next().text("error") == "no");
+    sends.join();
+}
+
+TEST_CASE("multipart: each part stands between boundaries, and no name breaks out of its quotes") {
+    Multipart parts;
+    parts.field("chat_id", "5");
+    parts.file("document", "a\"\r\nX: y", "text/plain");
+    parts.body() += "bytes";
+    const std::string line = parts.content_type(), boundary = line.substr(line.find('=') + 1);
+    CHECK(parts.finish() == "--" + boundary + "\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n5\r\n--" +
+                                boundary + "\r\nContent-Disposition: form-data; name=\"document\"; filename=\"a%22  X: y\"" +
+                                "\r\nContent-Type: text/plain\r\n\r\nbytes\r\n--" + boundary + "--\r\n");
 }
