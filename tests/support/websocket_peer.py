@@ -55,10 +55,10 @@ class Peer:
                 return value.strip()
         return None
 
-    def accept(self, extra="", key=None):
+    def accept(self, extra="", key=None, connection="keep-alive, Upgrade"):
         key = key or self.header("sec-websocket-key")
         digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-        self.send(("HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
+        self.send((f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: {connection}\r\n"
                    f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n{extra}\r\n").encode())
 
     def send(self, data):
