@@ -51,6 +51,24 @@ void set_trust(CURL* easy, const Trust& trust) {
     curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
 }
 
+std::string address_of(const ByteStreamOptions& options) {
+    using Protocol = ByteStreamLogin::Protocol;
+    const Protocol protocol = options.login.protocol;
+    std::string url = protocol == Protocol::Imap ? "imap" : protocol == Protocol::Smtp ? "smtp" : "http";
+    if (options.tls && !options.login.starttls) url += "s";
+    return url + "://" + options.host + ":" + std::to_string(options.port) + "/" + options.login.domain;
+}
+
+void set_login(CURL* easy, const ByteStreamOptions& options) {
+    const ByteStreamLogin& login = options.login;
+    if (login.protocol == ByteStreamLogin::Protocol::None) return;
+    set_option(easy, CURLOPT_USE_SSL, long{options.tls ? CURLUSESSL_ALL : CURLUSESSL_NONE});
+    set_option(easy, CURLOPT_SERVER_RESPONSE_TIMEOUT, static_cast<long>(options.connect_limit.count() / 1000));
+    if (login.user.empty() || !login.secret) return;
+    set_option(easy, CURLOPT_USERNAME, login.user.c_str());
+    set_option(easy, login.token ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD, login.secret->reveal().c_str());
+}
+
 // Why there is no connection. Of curl's own words only those on TLS: others may quote the proxy with its password.
 std::string reason_of(CURLcode code, int answer, const char* message, Milliseconds limit) {
     if (answer >= 300) return "the proxy refused it (" + std::to_string(answer) + ")";
@@ -60,6 +78,8 @@ std::string reason_of(CURLcode code, int answer, const char* message, Millisecon
         case CURLE_COULDNT_CONNECT: return "nothing answers there";
         case CURLE_OPERATION_TIMEDOUT: return "no connection within " + std::to_string(limit.count() / 1000) + " s";
         case CURLE_ABORTED_BY_CALLBACK: return "cancelled";
+        case CURLE_LOGIN_DENIED: return "it does not take the name or the secret";
+        case CURLE_USE_SSL_FAILED: return "it offers no TLS there";
         case CURLE_SSL_CONNECT_ERROR:
         case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_CACERT_BADFILE: return message[0] ? printable(message) : curl_easy_strerror(code);
@@ -93,12 +113,11 @@ struct ByteStream::State {
 
     // The origin of the proxy that applies, or "".
     std::string set_up(const ByteStreamOptions& options, int* cancel_fd) {
-        const std::string url =
-            (options.tls ? "https://" : "http://") + options.host + ":" + std::to_string(options.port) + "/";
-        set_option(easy, CURLOPT_URL, url.c_str());
+        set_option(easy, CURLOPT_URL, address_of(options).c_str());
         set_option(easy, CURLOPT_CONNECT_ONLY, 1L);
         set_option(easy, CURLOPT_NOSIGNAL, 1L);
-        set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+        set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https,imap,imaps,smtp,smtps");
+        set_login(easy, options);
         set_option(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
         set_option(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
         set_option(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -138,6 +157,7 @@ ByteStream::Opened ByteStream::open(const ByteStreamOptions& options, int cancel
     try {
         if (options.host.empty() || options.host.find_first_of(" /@?#\\\r\n") != std::string::npos || !options.port)
             throw Error(place + " is not a place to connect to");
+        if (options.login.domain.find_first_of(" /@?#%\\\r\n") != std::string::npos) throw Error(printable(options.login.domain) + " is no name of a host");
         proxy = state.set_up(options, &cancel_fd);
     } catch (const Error& error) {
         out.hopeless = true;
@@ -156,6 +176,7 @@ ByteStream::Opened ByteStream::open(const ByteStreamOptions& options, int cancel
     curl_easy_getinfo(state.easy, CURLINFO_HTTP_CONNECTCODE, &answer);
     out.proxy_answer = static_cast<int>(answer);
     out.hopeless = is_hopeless(code, out.proxy_answer);
+    out.refused = code == CURLE_LOGIN_DENIED;
     out.detail = "cannot reach " + place + (proxy.empty() ? "" : " through the proxy " + proxy) + ": " +
                  reason_of(code, out.proxy_answer, state.message, options.connect_limit);
     return out;

@@ -1,4 +1,4 @@
-// A connection that carries bytes: what a WebSocket, IRC and IMAP are spoken over. TLS, the proxy (CONNECT) and
+// A connection that carries bytes: what a WebSocket, IRC, IMAP and SMTP are spoken over. TLS, the proxy (CONNECT) and
 // whom to trust are as with http.h; there is no other code for them.
 // Source: CURLOPT_CONNECT_ONLY(3), curl_easy_send(3).
 #pragma once
@@ -12,13 +12,25 @@
 
 namespace peacrab {
 
+// The first words of a protocol that libcurl speaks: over to TLS where that begins in the clear (STARTTLS), and a login
+// by the best way the server offers. What follows is the caller's.
+struct ByteStreamLogin {
+    enum class Protocol : uint8_t { None, Imap, Smtp } protocol = Protocol::None;
+    bool starttls = false;  // `tls` is then what it comes to: without it there is no connection
+    std::string user;       // "": no login
+    const Secret* secret = nullptr;
+    bool token = false;     // the secret is one of OAuth 2 (XOAUTH2, OAUTHBEARER)
+    std::string domain;     // Smtp: whom to say we are
+};
+
 struct ByteStreamOptions {
     std::string host;  // a name or an address literal, of IPv6 with its brackets
     uint16_t port = 0;
     bool tls = true;
     bool http = false;                   // what is spoken inside is HTTP/1.1: said to the server in the TLS handshake
     bool environment = false;            // proxy and CA as HttpOptions::environment
-    Milliseconds connect_limit{15'000};  // name, proxy and TLS included
+    Milliseconds connect_limit{15'000};  // name, proxy and TLS included, and the login
+    ByteStreamLogin login = {};
 };
 
 class ByteStream {
@@ -27,6 +39,7 @@ class ByteStream {
     struct [[nodiscard]] Opened {
         std::unique_ptr<ByteStream> stream;  // empty: see below
         bool hopeless = false;               // trying again would not help: the name of the server, a CA
+        bool refused = false;                // the login was
         int proxy_answer = 0;                // of a proxy that refused
         std::string detail;                  // a sentence for a person, never a credential
     };
