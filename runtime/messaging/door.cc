@@ -85,6 +85,7 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     using What = Admission::What;
     if (event.own) return {What::Dropped, "we wrote it ourselves", {}};
     if (event.bot) return {What::Dropped, "another program wrote it", {}};
+    if (event.unproven) return {What::Dropped, "nobody vouches for its sender", {}};
     const Role role = role_of(channel, event.sender);
     if (!event.group && role == Role::None) {
         if (event.kind == Event::Kind::Edit) return {What::Dropped, "an edit by somebody who is not known", {}};

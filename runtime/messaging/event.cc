@@ -75,7 +75,7 @@ std::string in_words(const EventFile& file) {
 }
 
 Event read_event(const json::Value& value) {
-    known(value, {"key", "kind", "conversation", "scope", "thread", "id", "sender", "name", "own", "bot", "addressed",
+    known(value, {"key", "kind", "conversation", "scope", "thread", "id", "sender", "name", "own", "bot", "unproven", "addressed",
                   "text", "title", "at", "reply_to", "files"});
     Event event;
     event.key = needed(value, "key");
@@ -92,6 +92,7 @@ Event read_event(const json::Value& value) {
     event.title = text_of(value, "title", kMaxEventName);
     event.own = flag_of(value, "own", false);
     event.bot = flag_of(value, "bot", false);
+    event.unproven = flag_of(value, "unproven", false);
     event.addressed = !event.group || flag_of(value, "addressed", false);
     event.text = json::valid_utf8(text_of(value, "text", kMaxEventText));
     event.at = number_of(value, "at", int64_t{1} << 53);

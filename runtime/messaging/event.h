@@ -37,6 +37,7 @@ struct Event {
     std::string name;   // may be chosen by the sender
     std::string title;  // of the group; likewise
     bool own = false, bot = false, addressed = true;
+    bool unproven = false;  // that `sender` wrote it
     std::string text;
     std::string reply_id, reply_text;
     bool reply_own = false;

@@ -92,7 +92,7 @@ void Hub::State::note_sign(Channel& channel) {
 }
 
 void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
-    if (!options.open_chat) throw Error("channel: nothing is received yet");
+    if (!options.open_chat && !frame.at("events").items().empty()) throw Error("channel: nothing is received yet");
     const std::string& name = channel.options.name;
     std::vector<Event> events;
     for (const json::Value& each : frame.at("events").items()) {
