@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "channels/channel_port.h"
+#include "channels/email.h"
 #include "channels/irc.h"
 #include "channels/telegram.h"
 #include "error.h"
@@ -25,6 +26,7 @@ struct Adapter {
 };
 
 constexpr Adapter kAdapters[] = {
+    {"email", run_email},
     {"irc", run_irc},
     {"telegram", run_telegram},
 };
@@ -62,7 +64,7 @@ int run_channel(const std::vector<std::string>& arguments) {
     const Adapter* adapter = nullptr;
     for (const Adapter& row : kAdapters)
         if (arguments.size() == 1 && arguments[0] == row.name) adapter = &row;
-    if (!adapter) throw Error("channel: the name of one is needed: irc or telegram");
+    if (!adapter) throw Error("channel: the name of one is needed: email, irc or telegram");
     HttpClient::prepare();
     confine();
     ChannelPort port;

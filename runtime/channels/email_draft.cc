@@ -1,0 +1,86 @@
+// Nothing of a text may become a field or an end of a part: the body is quoted-printable, the boundary is made of the
+// Message-ID, and what goes into a field has been an address or an id, or is encoded.
+#include "channels/email_draft.h"
+
+#include <ctime>
+
+#include "audit.h"
+#include "channels/email_fields.h"
+#include "os.h"
+
+namespace peacrab {
+namespace {
+
+constexpr size_t kLine = 74;
+
+std::string quoted_printable(std::string_view text) {
+    constexpr char kHex[] = "0123456789ABCDEF";
+    std::string out;
+    size_t column = 0;
+    for (size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        if (byte == '\n') {
+            out += "\r\n";
+            column = 0;
+            continue;
+        }
+        const bool ends = i + 1 == text.size() || text[i + 1] == '\n';
+        const bool bare = byte >= 33 && byte <= 126 && byte != '=';
+        const bool blank = (byte == ' ' || byte == '\t') && !ends;
+        const size_t width = bare || blank ? 1 : 3;
+        if (column + width > kLine) {
+            out += "=\r\n";
+            column = 0;
+        }
+        column += width;
+        if (width == 1) out += text[i];
+        else out += {'=', kHex[byte >> 4], kHex[byte & 15]};
+    }
+    return out + "\r\n";
+}
+
+std::string date(int64_t now) {
+    const time_t time = now;
+    tm parts{};
+    gmtime_r(&time, &parts);
+    constexpr char kDays[] = "SunMonTueWedThuFriSat", kMonths[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char text[64];
+    snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d +0000", kDays + 3 * parts.tm_wday, parts.tm_mday, kMonths + 3 * parts.tm_mon,
+             parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    return text;
+}
+
+std::string body_part(const char* type, std::string_view text) {
+    return std::string("Content-Type: ") + type + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + quoted_printable(text);
+}
+
+}  // namespace
+
+std::string write_email(const EmailDraft& draft) {
+    const std::string boundary = "=_" + sha256_hex(draft.id).substr(0, 32);  // which no quoted-printable text can contain
+    std::string subject = draft.subject;
+    if (draft.of > 1) subject += " (" + std::to_string(draft.part + 1) + "/" + std::to_string(draft.of) + ")";
+    std::string out = "From: " + (draft.from_name.empty() ? "" : encoded_words(draft.from_name) + " ") + "<" + draft.from + ">\r\n";
+    out += "To: <" + draft.to + ">\r\n";
+    out += "Subject: " + encoded_words(subject) + "\r\n";
+    out += "Date: " + date(draft.now) + "\r\n";
+    out += "Message-ID: " + draft.id + "\r\n";
+    if (!draft.parent.empty()) out += "In-Reply-To: " + draft.parent + "\r\n";
+    if (!draft.root.empty()) out += "References: " + draft.root + (draft.parent.empty() || draft.parent == draft.root ? "" : "\r\n " + draft.parent) + "\r\n";
+    out += "Auto-Submitted: " + std::string(draft.parent.empty() ? "auto-generated" : "auto-replied") + "\r\n";
+    out += "X-Loop: " + draft.from + "\r\n";
+    // Which part of how many it is: who looks for it must know whether there is more.
+    out += "X-Peacrab: " + std::to_string(draft.part) + "/" + std::to_string(draft.of) + "\r\n";
+    out += "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"" + boundary + "\"\r\n\r\n";
+    out += "--" + boundary + "\r\n" + body_part("text/plain", draft.plain);
+    out += "--" + boundary + "\r\n" + body_part("text/html", draft.html);
+    return out + "--" + boundary + "--\r\n";
+}
+
+std::string reply_subject(const std::string& subject) {
+    const std::string small = lower(subject.substr(0, 4));
+    if (subject.empty()) return "Re: your message";
+    return small.starts_with("re:") || small.starts_with("aw:") ? subject : "Re: " + subject;
+}
+
+}  // namespace peacrab
