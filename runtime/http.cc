@@ -4,11 +4,10 @@
 //
 // Everything the server says is bounded here, before anyone parses it. This file must not follow a
 // redirect, must not ask a resolver on the model route, must not put a credential into `detail`,
-// and must not load a CA bundle for plain http (20-30 ms). Beside protocols/byte_stream.cc the
-// only file that includes curl; it compiles against 7.88 (Debian 12) and 8.14 (ours, static).
+// and must not load a CA bundle for plain http (20-30 ms). Beside protocols/byte_stream.cc and
+// curl_setup the only file that includes curl; it compiles against 7.88 (Debian 12) and 8.14 (ours, static).
 #include "http.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -19,7 +18,7 @@
 #include <exception>
 
 #include "error.h"
-#include "trust.h"
+#include "protocols/curl_setup.h"
 
 namespace peacrab {
 
@@ -30,11 +29,6 @@ using Failure = HttpResult::Failure;
 
 constexpr size_t kHeaderLimit = size_t{256} << 10;
 constexpr Milliseconds kLinger{250};
-
-void set_option(CURL* easy, CURLoption option, auto value) {
-    if (CURLcode code = curl_easy_setopt(easy, option, value); code != CURLE_OK)
-        throw Error(std::string("http: option: ") + curl_easy_strerror(code));
-}
 
 std::string_view trimmed(std::string_view text) {
     const size_t first = text.find_first_not_of(" \t\r\n");
@@ -75,11 +69,6 @@ class Url {
     CURLU* handle_;
     bool valid_ = false;
 };
-
-std::string either_env(const char* small, const char* large) {
-    std::string value = env(small);
-    return value.empty() ? env(large) : value;
-}
 
 }  // namespace
 
@@ -343,32 +332,12 @@ void set_transport(CURL* easy, const HttpOptions& options) {
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_2TLS});
 }
 
-void set_proxy(CURL* easy, Transfer& transfer, bool https) {
-    std::string proxy, exceptions = "*";
-    if (transfer.options.environment && !transfer.options.connector) {
-        proxy = https ? either_env("https_proxy", "HTTPS_PROXY")
-                      : either_env("http_proxy", "HTTP_PROXY");
-        exceptions = either_env("no_proxy", "NO_PROXY");
-    }
-    if (!transfer.options.pem.empty() && !https) {
-        proxy = "http://127.0.0.1";
-        exceptions = "";
-    }
-    if (!proxy.empty()) transfer.proxy = origin_of(proxy);
-    // Both always set: left out, curl would look into the environment itself.
-    set_option(easy, CURLOPT_PROXY, proxy.c_str());
-    set_option(easy, CURLOPT_NOPROXY, exceptions.c_str());
-}
-
-void set_trust(CURL* easy, const Trust& trust) {
-    if (trust.pem.empty()) {
-        set_option(easy, CURLOPT_CAINFO, trust.path.c_str());
-        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, trust.path.c_str());
-        return;
-    }
-    curl_blob blob{const_cast<char*>(trust.pem.data()), trust.pem.size(), CURL_BLOB_NOCOPY};
-    set_option(easy, CURLOPT_CAINFO_BLOB, &blob);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
+void set_way(CURL* easy, Transfer& transfer, bool https) {
+    transfer.proxy = set_proxy(easy, https, transfer.options.environment && !transfer.options.connector);
+    if (transfer.options.pem.empty() || https) return;
+    set_option(easy, CURLOPT_PROXY, "http://127.0.0.1");
+    set_option(easy, CURLOPT_NOPROXY, "");
+    transfer.proxy = origin_of("http://127.0.0.1");
 }
 
 bool readable(int fd) {
@@ -409,57 +378,11 @@ CURLcode drive(CURLM* multi, CURL* easy, Transfer& transfer, int cancel_fd) {
     }
 }
 
-// Why there is no connection, for a person.
-std::string reason_of(CURL* easy, CURLcode code, const Transfer& transfer) {
-    if (!transfer.opening.empty()) return printable(transfer.opening);
-    long answer = 0, os_error = 0;
-    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &answer);
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
-    if (answer >= 300) return "the proxy refused it (" + std::to_string(answer) + ")";
-    switch (code) {
-        case CURLE_COULDNT_RESOLVE_HOST:
-            return "this host name is not known";
-        case CURLE_COULDNT_RESOLVE_PROXY:
-            return "the proxy's host name is not known";
-        case CURLE_COULDNT_CONNECT:
-            return os_error ? std::strerror(static_cast<int>(os_error)) : "nothing answers there";
-        case CURLE_OPERATION_TIMEDOUT:
-            return "no connection within " +
-                   std::to_string(transfer.options.connect_limit.count() / 1000) + " s";
-        case CURLE_SSL_CONNECT_ERROR:
-        case CURLE_PEER_FAILED_VERIFICATION:
-        case CURLE_SSL_CACERT_BADFILE:
-            if (transfer.message[0]) return printable(transfer.message);
-            break;
-        default:
-            break;  // curl's own text may quote the proxy with its password
-    }
-    return curl_easy_strerror(code);
-}
-
-// What trying again cannot mend.
-bool hopeless(CURL* easy, CURLcode code) {
-    long answer = 0;
-    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &answer);
-    if (answer >= 400 && answer < 500) return true;
-    switch (code) {
-        case CURLE_URL_MALFORMAT:
-        case CURLE_UNSUPPORTED_PROTOCOL:
-        case CURLE_LOGIN_DENIED:
-        case CURLE_PEER_FAILED_VERIFICATION:
-        case CURLE_SSL_CACERT_BADFILE:
-        case CURLE_SSL_CERTPROBLEM:
-            return true;
-        default:
-            return false;
-    }
-}
-
 Failure classify(CURL* easy, CURLcode code, const Transfer& transfer) {
     if (transfer.satisfied) return Failure::None;
     // curl takes an end of file inside the headers for a response.
     if (code == CURLE_OK) return transfer.answered ? Failure::None : Failure::Cut;
-    if (!transfer.connected) return hopeless(easy, code) ? Failure::Unknown : Failure::Unreachable;
+    if (!transfer.connected) return is_hopeless(easy, code) ? Failure::Unknown : Failure::Unreachable;
     // One header line beyond curl's own limit: by its new name, which 7.88 lacks, and its old one.
     constexpr int kTooLarge = 100;
     return int{code} == kTooLarge || code == CURLE_OUT_OF_MEMORY ? Failure::TooLarge : Failure::Cut;
@@ -477,7 +400,9 @@ std::string describe(CURL* easy, CURLcode code, const Transfer& transfer) {
         case Failure::Unreachable:
             return "cannot reach " + origin +
                    (transfer.proxy.empty() ? "" : " through the proxy " + transfer.proxy) + ": " +
-                   reason_of(easy, code, transfer);
+                   (transfer.opening.empty()
+                        ? why_no_connection(easy, code, transfer.message, transfer.options.connect_limit)
+                        : printable(transfer.opening));
         case Failure::Cut:
             return origin + (transfer.answered ? " broke off in the middle of its answer"
                                                : " closed the connection without an answer");
@@ -547,7 +472,7 @@ HttpResult HttpClient::send(const HttpRequest& request,
         set_callbacks(easy, transfer);
         set_transport(easy, state_->options);
         const bool https = url.part(CURLUPART_SCHEME) == "https";
-        set_proxy(easy, transfer, https);
+        set_way(easy, transfer, https);
         // On the model route an address literal stands in for the host: no resolver is asked.
         if (state_->options.connector && transfer.proxy.empty()) route.add("::127.0.0.1:80");
         set_option(easy, CURLOPT_CONNECT_TO, route.get());

@@ -15,10 +15,10 @@ ROW = re.compile(r"^\| (\d+) \| (.+?) \|")
 INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.M)
 # Core files that may name a file of a room: where what a model is told, tools, dialects, builtins, the parts of
 # cells, the keys of the configuration, the warden's own tools and channels are registered.
-REGISTRIES = {"agent", "policy", "llm", "tools", "cell", "jail", "config", "guest", "main", "warden_turns"}
+REGISTRIES = {"agent", "policy", "llm", "tools", "cell", "jail", "config", "guest", "http", "main", "warden_turns"}
 # Asked wherever something protects. The sources that do are compiled once more for the test-only binary.
 ASKED = "cells/mechanism"
-CORE_LIMIT = 9500  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it
+CORE_LIMIT = 9460  # lines; the goal is 6,000: lower it with every file that shrinks, never raise it
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 

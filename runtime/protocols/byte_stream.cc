@@ -1,11 +1,9 @@
-// libcurl opens the connection and then only carries bytes (CONNECT_ONLY). Beside http.cc the only file that includes
-// curl; like that one it asks the environment itself, so that nothing there has an effect that is not meant.
+// libcurl opens the connection and then only carries bytes (CONNECT_ONLY).
 //
 // A piece that was handed to TLS and did not go out must be handed to it again unchanged, at the same place: it is kept
 // here until it has gone. This file must not put a credential into `detail`.
 #include "protocols/byte_stream.h"
 
-#include <curl/curl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -13,23 +11,12 @@
 
 #include "error.h"
 #include "http.h"
-#include "trust.h"
+#include "protocols/curl_setup.h"
 
 namespace peacrab {
 namespace {
 
 constexpr size_t kPiece = 16 << 10;
-
-template <typename Value>
-void set_option(CURL* easy, CURLoption option, Value value) {
-    if (const CURLcode code = curl_easy_setopt(easy, option, value); code != CURLE_OK)
-        throw Error(std::string("connection: option: ") + curl_easy_strerror(code));
-}
-
-std::string either_env(const char* small, const char* large) {
-    const std::string value = env(small);
-    return value.empty() ? env(large) : value;
-}
 
 curl_socket_t on_open(void*, curlsocktype, struct curl_sockaddr* address) {
     return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -38,17 +25,6 @@ curl_socket_t on_open(void*, curlsocktype, struct curl_sockaddr* address) {
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     pollfd entry{*static_cast<int*>(user), POLLIN, 0};
     return entry.fd >= 0 && ::poll(&entry, 1, 0) > 0 ? 1 : 0;
-}
-
-void set_trust(CURL* easy, const Trust& trust) {
-    if (trust.pem.empty()) {
-        set_option(easy, CURLOPT_CAINFO, trust.path.c_str());
-        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, trust.path.c_str());
-        return;
-    }
-    curl_blob blob{const_cast<char*>(trust.pem.data()), trust.pem.size(), CURL_BLOB_COPY};
-    set_option(easy, CURLOPT_CAINFO_BLOB, &blob);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
 }
 
 std::string address_of(const ByteStreamOptions& options) {
@@ -69,33 +45,11 @@ void set_login(CURL* easy, const ByteStreamOptions& options) {
     set_option(easy, login.token ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD, login.secret->reveal().c_str());
 }
 
-// Why there is no connection. Of curl's own words only those on TLS: others may quote the proxy with its password.
-std::string reason_of(CURLcode code, int answer, const char* message, Milliseconds limit) {
-    if (answer >= 300) return "the proxy refused it (" + std::to_string(answer) + ")";
-    switch (code) {
-        case CURLE_COULDNT_RESOLVE_HOST: return "this host name is not known";
-        case CURLE_COULDNT_RESOLVE_PROXY: return "the proxy's host name is not known";
-        case CURLE_COULDNT_CONNECT: return "nothing answers there";
-        case CURLE_OPERATION_TIMEDOUT: return "no connection within " + std::to_string(limit.count() / 1000) + " s";
-        case CURLE_ABORTED_BY_CALLBACK: return "cancelled";
-        case CURLE_LOGIN_DENIED: return "it does not take the name or the secret";
-        case CURLE_USE_SSL_FAILED: return "it offers no TLS there";
-        case CURLE_SSL_CONNECT_ERROR:
-        case CURLE_PEER_FAILED_VERIFICATION:
-        case CURLE_SSL_CACERT_BADFILE: return message[0] ? printable(message) : curl_easy_strerror(code);
-        default: return curl_easy_strerror(code);
-    }
-}
-
-bool is_hopeless(CURLcode code, int answer) {
-    if (answer >= 400 && answer < 500) return true;
-    return code == CURLE_URL_MALFORMAT || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
-}
-
 }  // namespace
 
 struct ByteStream::State {
     CURL* easy = nullptr;
+    Trust trust;
     curl_socket_t socket = CURL_SOCKET_BAD;
     std::string piece;  // that TLS has been handed, or will be
     size_t gone = 0;    // of it
@@ -130,17 +84,9 @@ struct ByteStream::State {
         set_option(easy, CURLOPT_NOPROGRESS, 0L);
         set_option(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
         set_option(easy, CURLOPT_XFERINFODATA, cancel_fd);
-        std::string proxy, exceptions = "*";
-        if (options.environment) {
-            proxy = options.tls ? either_env("https_proxy", "HTTPS_PROXY") : either_env("http_proxy", "HTTP_PROXY");
-            exceptions = either_env("no_proxy", "NO_PROXY");
-        }
-        // Both always set: left out, curl would look into the environment itself.
-        set_option(easy, CURLOPT_PROXY, proxy.c_str());
-        set_option(easy, CURLOPT_NOPROXY, exceptions.c_str());
-        const std::string through = proxy.empty() ? "" : origin_of(proxy);
+        const std::string through = set_proxy(easy, options.tls, options.environment);
         if (options.tls || through.starts_with("https:"))
-            set_trust(easy, find_trust(options.environment ? TrustFrom::Environment : TrustFrom::System));
+            set_trust(easy, trust = find_trust(options.environment ? TrustFrom::Environment : TrustFrom::System));
         return through;
     }
 };
@@ -175,10 +121,10 @@ ByteStream::Opened ByteStream::open(const ByteStreamOptions& options, int cancel
     long answer = 0;
     curl_easy_getinfo(state.easy, CURLINFO_HTTP_CONNECTCODE, &answer);
     out.proxy_answer = static_cast<int>(answer);
-    out.hopeless = is_hopeless(code, out.proxy_answer);
+    out.hopeless = is_hopeless(state.easy, code);
     out.refused = code == CURLE_LOGIN_DENIED;
     out.detail = "cannot reach " + place + (proxy.empty() ? "" : " through the proxy " + proxy) + ": " +
-                 reason_of(code, out.proxy_answer, state.message, options.connect_limit);
+                 why_no_connection(state.easy, code, state.message, options.connect_limit);
     return out;
 }
 

@@ -28,7 +28,7 @@ void events(const json::Value& frame) {
                 const Event event = read_event(each);
                 require(!event.key.empty() && !event.sender.empty() && event.key.size() <= kMaxEventId);
                 require(event.text.size() <= 3 * kMaxEventText && json::valid_utf8(event.text) == event.text);
-                for (const std::string& file : event.files) require(file.find('\n') == std::string::npos);
+                for (const EventFile& file : event.files) require(in_words(file).find('\n') == std::string::npos);
             } catch (const Error&) {
             }
     if (const json::Value* const limits = frame.find("limits")) try {
