@@ -23,6 +23,7 @@ struct ChildEnds {
     int stop;
     int report;
     int program;
+    void (*forget)();  // null: executed anew
 };
 
 [[noreturn]] void give_up(int report, const char* step) noexcept {
@@ -71,14 +72,19 @@ bool leave_warden_group() noexcept {
     // Dies with the warden. After the change of ids, which clears it; the check closes the gap.
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) give_up(report, "death signal");
     if (::getppid() != parent) ::_exit(127);
+    if (ends.forget) {
+        ends.forget();
+        ::close_range(kTurnStop + 1, ~0U, 0);
+        ::_exit(turn_main(model < 0 ? TurnNetwork::Own : TurnNetwork::ModelRoute, arguments[3]));
+    }
     ::execveat(program, "", arguments, environ, AT_EMPTY_PATH);
     give_up(report, "exec");
 }
 
 }  // namespace
 
-TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route,
-                       const std::string& journals) {
+TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route, const std::string& journals,
+                       void (*forget)()) {
     SocketPair frames = SocketPair::stream();
     SocketPair model = route == TurnRoute::Given ? SocketPair::seqpacket() : SocketPair();
     Pipe stop = Pipe::make();
@@ -92,7 +98,7 @@ TurnProcess begin_turn(const std::optional<Ids>& ids, TurnRoute route,
                          network.data(), folder.data(),
                          const_cast<char*>(mechanism_argument()), nullptr};
     const ChildEnds ends{frames.theirs.get(), route == TurnRoute::Given ? model.theirs.get() : -1,
-                         stop.read.get(), report.write.get(), program.get()};
+                         stop.read.get(), report.write.get(), program.get(), forget};
     const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) throw ErrnoError("turn: fork");

@@ -1,5 +1,5 @@
-// Options from flags, config and environment, in this order; then fork. The key is taken out of
-// the environment before anything else runs, so that no child inherits it. Root never runs a call on
+// Options from flags, config and environment, in this order. The key is taken out of the environment before
+// anything else runs, so that no child inherits it. Root never runs a call on
 // the machine's own files: it makes cells, or nothing.
 #include "launch/local.h"
 
@@ -49,8 +49,14 @@ struct Choice {
 
 // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
 void forget(const char* variable) {
+    if (!*variable) return;
     if (char* const there = ::getenv(variable)) ::explicit_bzero(there, std::strlen(there));
     ::unsetenv(variable);
+}
+
+void forget_keys() {
+    for (const ModelServer& server : model_servers()) forget(server.key_variable);
+    for (const SearchApi& api : search_apis()) forget(api.key_variable);
 }
 
 // A server that runs on this machine is named, never taken: whoever listens there would get the conversation
@@ -81,12 +87,11 @@ Choice choose(const LocalOptions& options) {
     if (!choice.model.note.empty()) log(LogLevel::Error, choice.model.note);
     if (choice.model.key == ModelChoice::Key::Environment)
         choice.key = Secret(env(key_variable(choice.model.server).c_str()));
-    for (const ModelServer& server : model_servers())
-        if (*server.key_variable) forget(server.key_variable);
     choice.agents = config.agents;
     choice.fallback = config.fallback;
     choice.window = config.window;
     choice.search = std::make_shared<LocalSearch>(config);
+    forget_keys();
     choice.spending = config.spending;
     return choice;
 }
@@ -127,11 +132,11 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
     return options;
 }
 
-// First of all: nothing takes as long, and all else is done beside it.
+// First of all: before this process knows a key, and because all else is done beside it.
 std::shared_ptr<BegunTurn> begin_main_turn(const std::string& state) {
     const std::string journals = state + "/agents/" + kMainAgent + "/sessions";
     make_directories(journals);
-    return std::make_shared<BegunTurn>(kMainAgent, begin_turn({}, TurnRoute::Own, journals));
+    return std::make_shared<BegunTurn>(kMainAgent, begin_turn({}, TurnRoute::Own, journals, forget_keys));
 }
 
 UniqueFd open_lock(const std::string& path) {
@@ -310,14 +315,6 @@ void serve(WardenOptions options, const Spending& spending, Clients clients, Uni
     while (more || !ports.empty() || !warden.idle()) loop.run_once(Milliseconds(60'000));
 }
 
-}  // namespace
-
-std::string local_model(const LocalOptions& options) {
-    return choose_model_here(options, load_config(config_file())).model;
-}
-
-namespace {
-
 bool dies_with(pid_t parent) {
     return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent;
 }
@@ -340,12 +337,41 @@ bool stay_as_warden(pid_t parent) {
     }
 }
 
-UniqueFd start_warden(const LocalOptions& options) {
+// What the child has chosen, told to the parent: the model's name, or why there is none.
+class ChoiceReport {
+  public:
+    void chosen(const std::string& model) { say('m', model); }
+    bool failed(const std::string& why) { return say('e', why); }  // false: too late, the parent has gone on
+    std::string read() {  // the parent; throws what the child could not
+        pipe_.write.reset();
+        std::string text = read_all(pipe_.read.get(), kMost);
+        if (text.starts_with('e')) throw Error(text.substr(1));
+        return text.empty() ? text : text.substr(1);
+    }
+
+  private:
+    static constexpr size_t kMost = 4096;
+    bool say(char kind, const std::string& text) {
+        const UniqueFd end = std::move(pipe_.write);
+        if (end) write_all(end.get(), kind + text.substr(0, kMost - 1));
+        return static_cast<bool>(end);
+    }
+    Pipe pipe_ = Pipe::make();
+};
+
+struct Begun {
+    UniqueFd socket;
+    std::string model;
+};
+
+Begun start_warden(const LocalOptions& options) {
     const bool serving = options.use == LocalOptions::Use::Serving;
-    Choice choice = choose(options);
+    const bool asks = options.use == LocalOptions::Use::OneShot || options.use == LocalOptions::Use::Conversation;
     // Neither a tool child of the same user nor a core file may read our memory: the key is there.
     if (::prctl(PR_SET_DUMPABLE, 0) < 0) throw ErrnoError("local: set dumpable");
+    std::optional<Choice> choice;
     Sandbox sandbox;
+    if (::geteuid() == 0 || !asks) choice = choose(options);
     if (::geteuid() == 0)
         sandbox = enter_sandbox({options.base.empty() ? kDefaultBase : options.base,
                                  state_folder() + "/cells"});
@@ -363,6 +389,7 @@ UniqueFd start_warden(const LocalOptions& options) {
     }
     UniqueFd alive = open_lock(state + "/lock");
     SocketPair pair = serving ? SocketPair::seqpacket() : SocketPair::stream();
+    ChoiceReport report;
     const pid_t parent = ::getpid(), pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
     if (pid == 0) {
@@ -371,33 +398,39 @@ UniqueFd start_warden(const LocalOptions& options) {
             pair.ours.reset();
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
-            set_log_name("warden");
             if (serving && !stay_as_warden(parent)) ::_exit(0);
             std::shared_ptr<BegunTurn> begun;
-            const bool asks = options.use == LocalOptions::Use::OneShot || options.use == LocalOptions::Use::Conversation;
-            if (sandbox.base.empty() && asks) begun = begin_main_turn(state);
-            const Spending spending = choice.spending;
-            WardenOptions warden = warden_options(state, sandbox.base, std::move(choice));
+            if (!choice) {
+                begun = begin_main_turn(state);
+                choice = choose(options);
+            }
+            set_log_name("warden");
+            const Spending spending = choice->spending;
+            const std::string model = choice->model.model;
+            WardenOptions warden = warden_options(state, sandbox.base, std::move(*choice));
             warden.begun = std::move(begun);
+            report.chosen(model);
             serve(std::move(warden), spending, {std::move(pair.theirs), serving}, std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
-            log(LogLevel::Error, error.what());
+            if (!report.failed(error.what())) log(LogLevel::Error, error.what());
         }
         ::_exit(code);
     }
-    return std::move(pair.ours);
+    forget_keys();
+    return {std::move(pair.ours), report.read()};
 }
 
 }  // namespace
 
-FrameSocket start_local_warden(const LocalOptions& options) {
-    return {start_warden(options), Dialect::WardenToClient, Dialect::ClientToWarden};
+LocalStart start_local_warden(const LocalOptions& options) {
+    Begun begun = start_warden(options);
+    return {{std::move(begun.socket), Dialect::WardenToClient, Dialect::ClientToWarden}, std::move(begun.model)};
 }
 
 LocalWarden::LocalWarden(LocalOptions options) {
     options.use = LocalOptions::Use::Serving;
-    socket_ = start_warden(options);
+    socket_ = start_warden(options).socket;
 }
 
 UniqueFd LocalWarden::open() {

@@ -22,7 +22,11 @@ struct LocalOptions : ModelConfig {  // of the command line; else the config's, 
 // Forks the warden and gives our end of the frames. Throws Error with the next step when it cannot:
 // without a model, as root where no cells can be made, when another process holds the conversation.
 // The warden ends by itself when its last client has left and no turn runs.
-FrameSocket start_local_warden(const LocalOptions& options);
+struct LocalStart {
+    FrameSocket warden;
+    std::string model;  // that answers here, for people
+};
+LocalStart start_local_warden(const LocalOptions& options);
 
 // The same for any number of clients, one after the other or at once. It ends when this is destroyed, its clients
 // have left and no turn runs.
@@ -35,8 +39,5 @@ class LocalWarden {
   private:
     UniqueFd socket_;
 };
-
-// The model that answers here, for people: its name.
-std::string local_model(const LocalOptions& options);
 
 }  // namespace peacrab

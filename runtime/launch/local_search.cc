@@ -4,9 +4,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
-#include <cstring>
-
 #include "cells/report.h"
 #include "error.h"
 
@@ -18,12 +15,6 @@ LocalSearch::LocalSearch(const Config& config) {
     options_.http.environment = true;
     const SearchApi* const chosen = search_api(config.search);
     if (chosen && *chosen->key_variable) options_.key = Secret(env(chosen->key_variable));
-    // What a process was started with stays in its memory (and in /proc/PID/environ), whatever is unset.
-    for (const SearchApi& api : search_apis()) {
-        if (!*api.key_variable) continue;
-        if (char* const there = ::getenv(api.key_variable)) ::explicit_bzero(there, std::strlen(there));
-        ::unsetenv(api.key_variable);
-    }
 }
 
 UniqueFd LocalSearch::open() {

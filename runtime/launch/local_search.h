@@ -11,7 +11,7 @@ namespace peacrab {
 
 class LocalSearch {
   public:
-    // Takes the keys of all services out of the environment, and keeps that of the chosen one.
+    // Keeps the key of the chosen service, of those in the environment.
     explicit LocalSearch(const Config& config);
     static constexpr size_t kMost = 4;  // at once
     UniqueFd open();  // a stream to a process that answers once (serve_search); throws Error

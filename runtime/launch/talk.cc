@@ -87,8 +87,9 @@ FrameSocket start(TalkOptions& options) {
     options.terminal.accelerator = "no VM";
     options.terminal.own_warden = true;
     options.terminal.next_step = "run it again: the conversation is kept";
-    if (options.local.use != LocalOptions::Use::Reading) options.terminal.model_note = local_model(options.local);
-    return start_local_warden(options.local);
+    LocalStart local = start_local_warden(options.local);
+    options.terminal.model_note = std::move(local.model);
+    return std::move(local.warden);
 }
 
 }  // namespace
