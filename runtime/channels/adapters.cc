@@ -11,6 +11,7 @@
 #include "channels/channel_port.h"
 #include "channels/email.h"
 #include "channels/irc.h"
+#include "channels/slack.h"
 #include "channels/telegram.h"
 #include "error.h"
 #include "http.h"
@@ -28,6 +29,7 @@ struct Adapter {
 constexpr Adapter kAdapters[] = {
     {"email", run_email},
     {"irc", run_irc},
+    {"slack", run_slack},
     {"telegram", run_telegram},
 };
 
@@ -62,9 +64,12 @@ void confine() {
 
 int run_channel(const std::vector<std::string>& arguments) {
     const Adapter* adapter = nullptr;
-    for (const Adapter& row : kAdapters)
+    std::string names;
+    for (const Adapter& row : kAdapters) {
+        names += (names.empty() ? "" : ", ") + std::string(row.name);
         if (arguments.size() == 1 && arguments[0] == row.name) adapter = &row;
-    if (!adapter) throw Error("channel: the name of one is needed: email, irc or telegram");
+    }
+    if (!adapter) throw Error("channel: the name of one is needed: " + names);
     HttpClient::prepare();
     confine();
     ChannelPort port;

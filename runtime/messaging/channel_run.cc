@@ -85,7 +85,9 @@ void ChannelRun::start(Running& one) {
     const std::string name = one.config.hub.name;
     try {
         json::Value secrets = json::Value::object();
-        if (const std::optional<Secret> token = SecretStore().read("channel-" + name)) secrets.set("token", token->reveal());
+        const SecretStore store;
+        if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
+        if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;
         if (words.empty()) {

@@ -149,7 +149,8 @@ class SlackServer:
             event = {**said, "channel": where.id, "channel_type": where.kind, "event_ts": said["ts"]}
             if app.user in where.members:
                 self.event(app, event)
-            if where.kind != "im" and f"<@{app.user}" in said.get("text", "") and said.get("user") != app.user:
+            by_people = said.get("subtype") in (None, "file_share", "thread_broadcast", "bot_message")
+            if where.kind != "im" and by_people and f"<@{app.user}" in said["text"] and said.get("user") != app.user:
                 mention = {key: value for key, value in event.items() if key not in ("channel_type", "subtype")}
                 self.event(app, {**mention, "type": "app_mention"})
 

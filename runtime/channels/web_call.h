@@ -1,0 +1,38 @@
+// One call of a messenger's web API: bounded in size and time, and what it means for something that was to be sent
+// when there is no answer to it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "channels/channel_port.h"
+#include "http.h"
+
+namespace peacrab {
+
+constexpr Bytes kMostOfAnAnswer = MiB(16);
+
+struct WebAnswer {
+    enum class What {
+        None,       // `failure` says whether it may have been done: "not_sent" or "unknown"
+        Answered,   // `status` and `body`
+        Unreadable,  // more than is read: `failure` is "unknown"
+        Cancelled,
+    } what = What::None;
+    int status = 0;
+    std::string body;
+    std::string retry_after;  // the header
+    ChannelFailure failure;
+};
+
+// On `client`, which is made when it is empty and dropped when its connection is no good any more. A call that must not
+// be repeated by a library, which does so on a connection that turns out to be dead, wants an empty one.
+// `limit`: for the whole of it until the first byte. `who`, in sentences: "Telegram's server".
+WebAnswer web_call(std::optional<HttpClient>& client, const HttpRequest& request, const char* who, int cancel_fd = -1);
+
+// How long to wait when a messenger says so, in seconds; what is no number, or none, is `otherwise`.
+Milliseconds wait_of(double seconds);
+Milliseconds wait_of(std::string_view header);
+
+}  // namespace peacrab
