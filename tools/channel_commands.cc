@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "channel_setup.h"
 #include "client.h"
 #include "config/secrets.h"
 #include "config_edit.h"
@@ -41,8 +42,8 @@ int run_serve(const Arguments& arguments) {
 
 namespace {
 
-// Asks for the token, tries it, and only then writes anything that stays.
-int add(const std::string& name) {
+// Asks for what it needs, tries it, and only then writes anything that stays.
+int add(const std::string& name, const std::vector<std::string>& given) {
     ConfigEdit edit(config_file());
     ChannelConfig channel;
     channel.hub.name = channel.type = name;
@@ -50,21 +51,25 @@ int add(const std::string& name) {
         if (known.hub.name == name) channel = known;
     const SecretStore store;
     const std::string secret_name = "channel-" + name;
-    if (!store.exists(secret_name)) {
-        const bool person = ::isatty(STDIN_FILENO);
-        const Secret token = person ? Dialogue(STDIN_FILENO, STDERR_FILENO).ask_hidden("Token of " + name + ": ") : read_key(STDIN_FILENO);
+    const bool has_secret = store.exists(secret_name);
+    std::optional<Dialogue> person;
+    if (::isatty(STDIN_FILENO)) person.emplace(STDIN_FILENO, STDERR_FILENO);
+    edit.make({"channels", name});
+    complete_settings(channel, given, person ? &*person : nullptr, edit);
+    if (!has_secret) {
+        const Secret token = person ? person->ask_hidden(secret_words(channel) + ": ") : read_key(STDIN_FILENO);
         if (const std::string fault = secret_fault(token.reveal()); !fault.empty()) throw Error("channel: the token: " + fault);
         store.write(secret_name, token);
     }
     std::string account;
     try {
-        account = try_channel(adapter(), channel);
+        account = try_channel(adapter(), channel, own_place(channel));
     } catch (const Error& error) {
-        store.remove(secret_name);
+        if (!has_secret) store.remove(secret_name);
         throw Error(std::string(error.what()) + "; nothing was kept");
     }
-    edit.make({"channels", name});
     edit.save();
+    if (!own_place(channel).empty()) tell("it has sent itself a message and found it");
     tell(name + " lets it in as " + account + ". Next: `peacrab serve`, and, for the first person: `peacrab people pair " + name + "`");
     return 0;
 }
@@ -75,8 +80,8 @@ int run_channel_command(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
     const std::string name = arguments.words.size() > 1 ? arguments.words[1] : "";
     if (what == "ls" && name.empty()) return list_channels();
-    if (what == "add" && !name.empty()) return add(name);
-    if (what != "rm" || name.empty()) throw UsageError("channel: `add NAME`, `ls` or `rm NAME` was expected");
+    if (what == "add" && !name.empty()) return add(name, {arguments.words.begin() + 2, arguments.words.end()});
+    if (what != "rm" || name.empty() || arguments.words.size() > 2) throw UsageError("channel: `add NAME [KEY=VALUE...]`, `ls` or `rm NAME` was expected");
     ConfigEdit edit(config_file());
     const bool was = edit.remove({"channels", name});
     edit.save();

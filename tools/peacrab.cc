@@ -405,9 +405,9 @@ const Command kCommands[] = {
     {"serve", "the messengers of the configuration, until it is told to end", "serve [machine flags]", kMachineFlags, "", 0,
      "Channels stand under `channels:` in the configuration (`peacrab doctor` tells where), their tokens in\n"
      "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
-    {"channel", "set a messenger up, list them, remove one", "channel [add NAME | ls | rm NAME]", "", "", 2,
-     "  add NAME           asks for its token, tries it, and writes it down: telegram (irc has none that it needs:\n"
-     "                     see the README)\n"
+    {"channel", "set a messenger up, list them, remove one", "channel [add NAME [KEY=VALUE...] | ls | rm NAME]", "", "", 14,
+     "  add NAME           asks for what it needs and its token, tries it, and writes it down; settings may be given.\n"
+     "                     telegram, email (irc has no token that it needs: see the README)\n"
      "  ls                 when it was heard last, what waits\n", run_channel_command},
     {"people", "who may speak on messengers, and what became of a message",
      "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,

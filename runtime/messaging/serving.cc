@@ -104,30 +104,69 @@ int list_channels() {
     return 0;
 }
 
-std::string try_channel(const std::vector<std::string>& adapter, const ChannelConfig& channel) {
-    const std::string folder = state_folder() + "/channel-" + random_hex(6);
-    make_directories(folder);
-    const auto removed = [&folder] {
+namespace {
+
+constexpr int64_t kFirstDelivery = 1;
+
+// A folder of its own, gone at the end.
+struct Trial {
+    std::string folder = state_folder() + "/channel-" + random_hex(6);
+    Trial() { make_directories(folder); }
+    ~Trial() {
         for (const char* of : {"", "-wal", "-shm", ".lock"}) ::unlink((folder + "/post" + of).c_str());
         ::rmdir(folder.c_str());
-    };
-    Post::Sign sign;
-    try {
-        Loop loop;
-        Hub hub(loop, {folder + "/post", {}});
-        ChannelRun run(loop, hub, adapter, {channel});
-        for (const Deadline patience = Deadline::in(Seconds(30)); !patience.passed() && !run.all_down();) {
-            loop.run_once(Milliseconds(200));
-            sign = hub.post().sign(channel.hub.name);
-            if (sign.polled > 0) break;
-        }
-    } catch (...) {
-        removed();
-        throw;
     }
-    removed();
+};
+
+// Runs the channel until `done`, it is given up, or the time is over.
+void run_until(const Trial& trial, const std::vector<std::string>& adapter, const ChannelConfig& channel, Seconds limit,
+               const std::function<bool(Post&)>& done) {
+    Loop loop;
+    Hub hub(loop, {trial.folder + "/post", {}});
+    ChannelRun run(loop, hub, adapter, {channel});
+    for (const Deadline patience = Deadline::in(limit); !done(hub.post()) && !patience.passed() && !run.all_down();) loop.run_once(Milliseconds(200));
+}
+
+void write_to_itself(const Trial& trial, const std::string& channel, const std::string& own) {
+    Post post(trial.folder + "/post");
+    Event event;
+    event.key = event.id = "trial";
+    event.conversation = event.sender = own;
+    post.enqueue(post.place(channel, event).id, {}, "This is a trial: a channel was set up, and looks for this message. Code " + random_hex(4) + ".");
+}
+
+// Sent it is at the latest when the messenger has taken it; found, when a channel that has only begun says so.
+bool settled(Post& post) {
+    const std::optional<DeliveryRow> row = post.delivery(kFirstDelivery);
+    if (row && row->state == "failed") throw Error("it could not send to itself: " + row->error);
+    return row && row->state == "sent";
+}
+
+void find_it(const Trial& trial, const std::vector<std::string>& adapter, const ChannelConfig& channel) {
+    bool sent = false, found = false;
+    {
+        Post post(trial.folder + "/post");
+        sent = settled(post);
+        // As if nobody had said that it is out.
+        post.database().prepare("UPDATE deliveries SET state = 'unknown', part = 0 WHERE row = ?").bind(kFirstDelivery).run();
+    }
+    if (sent) run_until(trial, adapter, channel, Seconds(60), [&found](Post& post) { return found = settled(post); });
+    if (!found) throw Error(channel.hub.name + (sent ? ": what it sent to itself did not arrive" : ": it could not send to itself"));
+}
+
+}  // namespace
+
+std::string try_channel(const std::vector<std::string>& adapter, const ChannelConfig& channel, const std::string& own) {
+    const Trial trial;
+    if (!own.empty()) write_to_itself(trial, channel.hub.name, own);
+    Post::Sign sign;
+    run_until(trial, adapter, channel, Seconds(30), [&](Post& post) {
+        sign = post.sign(channel.hub.name);
+        return sign.polled > 0 && (own.empty() || settled(post));
+    });
     if (sign.polled == 0)
         throw Error(channel.hub.name + ": it was not let in" + (sign.trouble == "auth" ? ": the token is not taken" : ""));
+    if (!own.empty()) find_it(trial, adapter, channel);
     return sign.account;
 }
 

@@ -25,8 +25,8 @@ int serve_channels(const Serving& serving);
 // A line for each channel of the configuration: whether it is heard, and what waits. Throws Error.
 int list_channels();
 // What the messenger says to a token: the account that it is of. Throws Error when it takes none within half a
-// minute. Nothing is received.
-std::string try_channel(const std::vector<std::string>& adapter, const struct ChannelConfig& channel);
+// minute. Nothing is received. With an address of its `own` something is sent there, and then found.
+std::string try_channel(const std::vector<std::string>& adapter, const struct ChannelConfig& channel, const std::string& own = {});
 
 // Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error.
 int people_command(const std::vector<std::string>& arguments);

@@ -1,0 +1,22 @@
+// What a channel has to be told before it can be tried: given as KEY=VALUE, standing in the configuration, or asked.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config_edit.h"
+#include "dialogue.h"
+#include "messaging/channel_config.h"
+
+namespace peacrab {
+
+// Adds to `channel` what is given, and, where there is a `person`, asks for the rest that its type needs. All of it goes
+// into `edit` as well. Throws Error.
+void complete_settings(ChannelConfig& channel, const std::vector<std::string>& given, Dialogue* person, ConfigEdit& edit);
+
+// Where a channel can send something to itself and find it there: its own address. "": nowhere.
+std::string own_place(const ChannelConfig& channel);
+// What its secret is called.
+std::string secret_words(const ChannelConfig& channel);
+
+}  // namespace peacrab
