@@ -29,16 +29,17 @@ constexpr int64_t kDay = 86'400;
 
 struct Cursor {
     uint32_t validity = 0, uid = 0;
-    int64_t at = 0;  // when the last mail arrived, by the server's clock
+    int64_t at = 0;     // when the last mail arrived, by the server's clock
+    int64_t since = 0;  // what arrived before was there before us
 };
 
 Cursor read_cursor(const std::string& text) {
     const json::Value value = json::parse(text, {1 << 10, 2});
-    return {static_cast<uint32_t>(value.integer("validity")), static_cast<uint32_t>(value.integer("uid")), value.integer("at")};
+    return {static_cast<uint32_t>(value.integer("validity")), static_cast<uint32_t>(value.integer("uid")), value.integer("at"), value.integer("since")};
 }
 
 std::string written(const Cursor& cursor) {
-    return json::dump(json::Value::object({{"validity", cursor.validity}, {"uid", cursor.uid}, {"at", cursor.at}}));
+    return json::dump(json::Value::object({{"validity", cursor.validity}, {"uid", cursor.uid}, {"at", cursor.at}, {"since", cursor.since}}));
 }
 
 // IMAP's own way: "2-Feb-2026".
@@ -184,7 +185,7 @@ void Email::open_mailbox() {
     cursor_.uid = box.next > 0 ? box.next - 1 : 0;
     if (rescan_) return;
     // The first time: what is there already was not said to us.
-    cursor_.at = ::time(nullptr);
+    cursor_.at = cursor_.since = ::time(nullptr);
     if (box.next == 0)
         if (const auto last = imap_->search("UID *"); last && !last->empty()) cursor_.uid = last->back();
 }
@@ -252,7 +253,7 @@ std::optional<json::Value> Email::take_one(uint32_t uid) {
     else if (tries_ <= 2 * kMostTries) mail = Imap::Mail{0, ::time(nullptr), imap_->header(uid) + "[the mail server did not hand this mail over]\r\n"};
     else port_.trouble("network", "email: a mail cannot be fetched, and was left out");
     trying_ = 0;
-    if (!mail) return std::nullopt;
+    if (!mail || (rescan_ && mail->arrived < cursor_.since)) return std::nullopt;
     cursor_.at = std::max(cursor_.at, std::min<int64_t>(mail->arrived, ::time(nullptr)));
     return event_of(uid, *mail);
 }

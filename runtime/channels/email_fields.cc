@@ -347,7 +347,8 @@ std::vector<std::string> statements(const EmailFields& fields, std::string_view 
         for (const std::string_view part : split_outside(text, ';')) parts.emplace_back(trimmed(part));
         // Behind its name there may be a version.
         parts[0] = lower(unquoted(parts[0].substr(0, parts[0].find(' '))));
-        if (authserv.empty() || parts[0] == lower(authserv)) return parts;
+        const std::string wanted = lower(authserv);
+        if (wanted.empty() || parts[0] == wanted || (wanted[0] == '.' && parts[0].ends_with(wanted))) return parts;
     }
     return {};
 }

@@ -44,7 +44,7 @@ std::vector<std::string> message_ids(std::string_view value);
 std::string base64_bytes(std::string_view text);
 std::string quoted_printable_bytes(std::string_view text);
 
-// Whether the server that calls itself `authserv` says that the mail comes from the domain of `from`. It is the
+// Whether the server that calls itself `authserv` (".example.org": any beneath it) says that the mail comes from the domain of `from`. It is the
 // topmost word of its that counts: what stands below may have come with the mail.
 bool sender_proven(const EmailFields& fields, std::string_view authserv, const EmailAddress& from);
 // What the server of the topmost word calls itself; "": there is none.

@@ -18,7 +18,7 @@ constexpr size_t kPart = 100'000;  // bytes of HTML
 constexpr size_t kMostParts = 100;
 constexpr size_t kMostPending = 1000;
 constexpr Milliseconds kLookAgain{2'000};
-constexpr Milliseconds kPause{5'000};
+constexpr Milliseconds kPause{2'000};
 constexpr Milliseconds kMinute{60'000};
 constexpr Milliseconds kHour{3'600'000};
 

@@ -7,15 +7,20 @@ import email
 import email.policy
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 from mail_server import PASSWORD, MailServer, what_lacks  # noqa: E402
+from pty_driver import PEACRAB, Terminal  # noqa: E402
 from scripted_warden import Book, ScriptedWarden  # noqa: E402
 
+FULL = bool(os.environ.get("PEACRAB_FULL"))
 PEACRABD = ROOT / "build/runtime/peacrabd"
 AGENT, ANN = "agent@mail.test", "ann@people.test"
 
@@ -88,11 +93,327 @@ def talks(server):
     equal(pea.stop(), 0, "it ends in order")
 
 
+def again(pea, id, key, text):
+    """The delivery of that key once more."""
+    pea.say("deliver", id=id, key=key, conversation=ANN, text=text)
+    sent, failed = pea.answer(id)
+    assert sent and not failed, failed
+
+
+def counted(book, *texts):
+    return [sum(text in said for said in book.texts()) for text in texts]
+
+
+def killed(server):
+    """Cases 1, 2, 3: before what arrived is stored, before the server could hear of it, and while something is sent."""
+    book = Book()
+    pea = started(server, book)
+    pea.stores = False
+    server.say("first")
+    pea.until(lambda: pea.held, 15, "a batch that is not stored")
+    pea.kill()
+    pea = started(server, book)
+    pea.until(lambda: book.order, 15, "it comes again")
+    cursor = book.cursor
+    server.say("second")
+    pea.until(lambda: len(book.order) == 2, 15, "the second")
+    pea.kill()
+    book.cursor = cursor  # the file that had it was lost: the server tells again, and the key is known
+    pea = started(server, book)
+    pea.until(lambda: book.again, 15, "it comes once more, under its key")
+    equal(counted(book, "first", "second"), [1, 1], "each once")
+    before = len(letters(server))
+    moments = (0.0, 0.02, 0.05, 0.1, 0.2) if FULL else (0.02, 0.2)
+    for number, when in enumerate(moments):
+        key = f"kill{number}"
+        pea.say("deliver", id=key, key="k" + key, conversation=ANN, text=f"answer {number}")
+        time.sleep(when)
+        pea.kill()
+        pea = started(server, book)
+        pea.say("resolve", id=key, key="k" + key, conversation=ANN, part=0)
+        sent, failed = pea.answer(key, 20)
+        if failed:
+            equal(failed["class"], "not_sent", "it is not there")
+            again(pea, key + "b", "k" + key, f"answer {number}")
+    time.sleep(1)
+    got = [plain(letter) for letter in letters(server)[before:]]
+    equal(sorted(got), [f"answer {number}" for number in range(len(moments))], "each answer once")
+    equal(pea.stop(), 0, "it ends")
+
+
+def cut_while_sent(server):
+    """Case 4: the connection breaks before the last byte, and after it; then what is true is found."""
+    book = Book()
+    pea = started(server, book)
+    before = len(letters(server))
+    relay = server.smtps
+    cuts = [(b"DATA\r\n", "after", "not_sent"), (b"\r\n.\r\n", "before", "unknown"), (b"\r\n.\r\n", "after", "unknown")]
+    if FULL:
+        cuts += [(b"MAIL FROM", "before", "not_sent"), (b"DATA\r\n", "before", "not_sent")]
+    for said, when, kind in cuts:
+        relay.fault = (said, when)
+        key = f"cut {said} {when}"
+        _, failed = pea.deliver(key, ANN, f"after {said} {when}")
+        relay.fault = None
+        equal(failed and failed["class"], kind, key)
+        time.sleep(2.1)  # it does not try at once again
+        if kind == "unknown":
+            pea.say("resolve", id=key + "?", key="k" + key, conversation=ANN, part=0)
+            sent, failed = pea.answer(key + "?", 20)
+            equal((len(sent), failed and failed["class"]), (1, None) if when == "after" else (0, "not_sent"), f"{key}: what is found")
+        if failed:
+            again(pea, key + "b", "k" + key, f"after {said} {when}")
+    time.sleep(1)
+    got = [plain(letter) for letter in letters(server)[before:]]
+    equal((len(got), len(set(got))), (len(cuts), len(cuts)), f"each once: {got}")
+    relay.closed = True
+    _, failed = pea.deliver("closed", ANN, "x")
+    relay.closed = False
+    equal(failed["class"], "not_sent", "nobody there")
+    pea.kill()
+
+
+def known_senders(server):
+    """Cases 17 and 22: who says it is Ann and is not, programs, lists, ourselves."""
+    book = Book()
+    pea = started(server, book)
+    server.swaks("--from", "eve@elsewhere.test", "--header", "From: Ann <ann@people.test>", "--header", "Subject: forged", "--body", "AAAA-BBBB")
+    server.swaks("--from", "eve@elsewhere.test", "--header", "From: Ann <ann@people.test>", "--header", "Subject: more", "--body", "x", "--add-header",
+                 "Authentication-Results: mx.test; dmarc=pass header.from=people.test")
+    server.swaks("--from", "ann@people.test", "--header", "From: Ann <ann@people.test>, eve@elsewhere.test", "--header", "Subject: two", "--body", "x")
+    server.swaks("--from", "ann@people.test", "--header", "From: Ann <ann@elsewhere.test>", "--header", "Subject: other", "--body", "x")
+    pea.until(lambda: len(book.order) == 4, 20, "four that nobody vouches for")
+    assert all(event.get("unproven") for event in book.events.values()), book.events
+    for fields in ({"Auto_Submitted": "auto-replied"}, {"List_Id": "<list.people.test>"}, {"Precedence": "bulk"}, {"X_Loop": AGENT},
+                   {"Return_Path": "<>"}):
+        server.say("a program", **fields)
+    pea.until(lambda: len(book.order) == 9, 20, "five of programs")
+    bots = [event for event in book.events.values() if event.get("bot")]
+    # Return-Path is the server's to write: what a stranger says of it is not kept.
+    equal(len(bots), 4, "of programs")
+    server.swaks("--from", AGENT, "--header", f"From: {AGENT}", "--header", "Subject: me", "--body", "own")
+    pea.until(lambda: len(book.order) == 10, 20, "one of our own")
+    assert book.events[book.order[-1]].get("own"), book.events[book.order[-1]]
+    _, failed = pea.deliver("1", AGENT, "a code")
+    assert not failed
+    pea.say("resolve", id="r", key="k1", conversation=AGENT, part=0)
+    assert pea.answer("r", 15)[0], "what we write to ourselves is found"
+    pea.run(2)
+    equal(len(book.order), 10, "what we sent is no event")
+    server.say("  K7M2 P4QX \n\n-- \nSent from my telephone", subject="pairing")
+    server.say("/status\n\nSent from my telephone", subject="command")
+    pea.until(lambda: len(book.order) == 12, 20, "a code and a command")
+    equal([text.strip() for text in book.texts()[-2:]], ["K7M2 P4QX", "/status"], "alone")
+    pea.kill()
+    book = Book()
+    pea = started(server, book, authserv=None)
+    pea.until(lambda: pea.of("trouble"), 15, "without a name of the server it says so")
+    assert "`mx.test`" in pea.of("trouble")[0]["text"], pea.of("trouble")
+    server.say("hello")
+    pea.until(lambda: book.order, 15, "it comes")
+    assert book.events[book.order[0]].get("unproven"), "nobody vouches for anybody"
+    pea.kill()
+
+
+def mailbox_changes(server):
+    """Case 17: other UIDs, mails that vanish, one that has no Message-ID, the same one twice."""
+    time.sleep(1.1)  # what came in an earlier second was not said to it
+    book = Book()
+    pea = started(server, book)
+    for number in range(3):
+        server.say(f"number {number}")
+    server.say("without an id", Message_ID=None)
+    pea.until(lambda: len(book.order) == 4, 20, "four")
+    same = "<same@people.test>"
+    server.say("the same", Message_ID=same)
+    server.say("the same", Message_ID=same)
+    server.say("the same from another", who="bob", Message_ID=same)
+    pea.until(lambda: len(book.order) == 6, 20, "the same one is one, of another sender it is another")
+    pea.until(lambda: sum(book.again.values()) == 1, 5, "it came twice")
+    connection = server.box(AGENT)
+    connection.select("INBOX")
+    connection.store("1:2", "+FLAGS", "\\Deleted")
+    connection.expunge()
+    connection.logout()
+    server.say("after the expunge")
+    pea.until(lambda: len(book.order) == 7, 20, "it hears on")
+    server.new_validity()
+    server.say("under other numbers")
+    server.imaps.cut()
+    pea.until(lambda: len(book.order) == 8, 30, "what is new is taken")
+    pea.until(lambda: sum(book.again.values()) > 3, 20, "all is told again")
+    equal(len(set(book.texts())), len(book.texts()) , "nothing twice")
+    pea.stop()
+    server.new_validity()
+    server.say("while it was away")
+    pea = started(server, book)
+    pea.until(lambda: len(book.order) == 9, 30, "what came meanwhile")
+    pea.run(1)
+    equal(counted(book, "while it was away", "under other numbers", "without an id"), [1, 1, 1], "each once")
+    pea.kill()
+
+
+TRUSTED = "Authentication-Results: mx.test; dmarc=pass header.from=people.test\r\nFrom: ann@people.test\r\n"
+
+
+def hostile_mails(server):
+    """Cases 17, 20, 24: a large one, names of files, what is no mail at all."""
+    book = Book()
+    pea = started(server, book)
+    big = (TRUSTED + "Subject: big\r\nMessage-ID: <big@x>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nlook at this\r\n--b\r\n"
+           "Content-Type: application/zip; name=\"../../../etc/big\u202e.zip\"\r\nContent-Transfer-Encoding: base64\r\n\r\n").encode()
+    server.append(big + b"QUFB" * 19 * 270_000 + b"\r\n--b--\r\n")
+    pea.until(lambda: book.order, 30, "a mail of 20 MB")
+    event = book.events["<big@x> ann@people.test"]
+    assert "look at this" in event["text"] and "were not looked at" in event["text"], event["text"]
+    name = event["files"][0]["name"]
+    assert "/" not in name and "\u202e" not in name, name
+    assert 14_000_000 < event["files"][0]["size"] < 17_000_000, event["files"]
+    odd = [b"", b"\r\n", b"\x00\xff" * 1000, b"From: \xff\xfe <\r\n\r\nx", b"Subject: " + b"=?utf-8?q?" * 5000 + b"\r\n\r\nx", b"X" * 300_000,
+           TRUSTED.encode() + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n" * 20000,
+           TRUSTED.encode() + b"Content-Type: text/html\r\n\r\n" + b"<div>" * 60000, b"(" * 60000 + b": x\r\n\r\n",
+           TRUSTED.encode() + b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B\x1b$B\xff\xff"]
+    for raw in odd:
+        try:
+            server.append(raw)
+        except AssertionError:
+            pass  # the server itself does not take it
+    server.say("still there")
+    pea.until(lambda: counted(book, "still there") == [1], 30, "the next is taken")
+    text = "_*[]()~>#+-=|{}.!<& </div><script> `x` \u202e \U0001F468\u200d\U0001F469 \n.\n..\nFrom me\n\n" + "```c\nint x; // " + "y" * 200 + "\n```\n"
+    before = len(letters(server))
+    _, failed = pea.deliver("odd", ANN, text)
+    assert not failed, failed
+    letter = wait(lambda: letters(server)[before:], "it arrives")[0]
+    assert "<script>" not in letter.get_body(("html",)).get_content(), "text is text"
+    for part in ("_*[]()~>#+-=|{}.!<&", "</div><script>", "\n.\n..\nFrom me", "int x; // " + "y" * 200):
+        assert part in plain(letter), (part, plain(letter))
+    assert max(len(line) for line in server.mails(ANN)[before].split(b"\r\n")) <= 200, "short lines"
+    long = "\n\n".join(f"paragraph {number} " + "\u00e4\U0001F600" * 20 for number in range(1400))
+    sent, failed = pea.deliver("long", ANN, long, 30)
+    assert not failed and len(sent) > 1, failed
+    parts = wait(lambda: len(letters(server)) >= before + 1 + len(sent) and letters(server)[before + 1:], "all parts", 20)
+    whole = " ".join("\n".join(plain(part) for part in parts).split())
+    equal(whole, " ".join(long.split()), "all of it, in order")
+    assert parts[1]["Subject"].endswith(f"(2/{len(sent)})"), parts[1]["Subject"]
+    for number, where in enumerate(("nobody", "a@b@c", "ann@people.test>\r\nRCPT TO:<bob@people.test", "ann@people.test, bob@people.test", "")):
+        _, failed = pea.deliver(f"bad{number}", where, "x")
+        equal(failed["class"], "permanent", where)
+    equal(letters(server, "bob@people.test"), [], "nobody else gets anything")
+    pea.kill()
+
+
+def proxied(server):
+    """Case 12: through a CONNECT proxy that cuts, refuses and is gone."""
+    from connect_proxy import ConnectProxy
+    proxy, book = ConnectProxy(), Book()
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SSL_CERT_FILE": str(server.run / "cert.pem"),
+                   "HTTPS_PROXY": f"http://user:proxy-secret@127.0.0.1:{proxy.port}"}
+    given = {"address": AGENT, "imap": f"127.0.0.1:{server.ports['imaps']}", "smtp": f"127.0.0.1:{server.ports['smtps']}", "authserv": "mx.test"}
+    pea = ScriptedWarden([PEACRABD, "channel", "email"], book, given, {"token": PASSWORD}, environment)
+    pea.until(lambda: book.cursor, 15, "hello")
+    assert proxy.tunnels >= 2, "both servers are behind it"
+    server.say("one")
+    pea.until(lambda: len(book.order) == 1, 15, "through the tunnel")
+    proxy.cut()
+    server.say("two")
+    pea.until(lambda: len(book.order) == 2, 20, "after a cut")
+    proxy.refuse(502, 4)
+    proxy.cut()
+    server.say("three")
+    pea.until(lambda: len(book.order) == 3, 40, "after four refusals")
+    proxy.refuse(407, 1)
+    _, failed = pea.deliver("1", ANN, "x")
+    equal(failed["class"], "not_sent", "the proxy refuses")
+    assert "proxy" in failed["error"] and "proxy-secret" not in failed["error"], failed
+    pea.until(lambda: not proxy.refusals, 5)
+    time.sleep(2.1)
+    again(pea, "1b", "k1", "x")
+    pea.stop()
+    assert "proxy-secret" not in pea.stderr_text, "the proxy's password is not told"
+    proxy.close()
+
+
+def logins(server):
+    """A password that is wrong, STARTTLS, servers without TLS, settings that are none."""
+    for settings in ({"address": "nobody"}, {"imap": None}, {"smtp": "127.0.0.1:x"}, {"imap_tls": "maybe"}, {"imap": "mail.test:143", "imap_tls": "no"},
+                     {"hourly": "0"}, {"authserv": "a b"}):
+        pea = channel_on(server, Book(), **settings)
+        equal(pea.wait(), 3, f"it stands down: {settings}")
+        assert pea.of("trouble", **{"class": "auth"}), settings
+    environment = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(server.run / "cert.pem")}
+    given = {"address": AGENT, "imap": f"127.0.0.1:{server.ports['imaps']}", "smtp": f"127.0.0.1:{server.ports['smtps']}"}
+    pea = ScriptedWarden([PEACRABD, "channel", "email"], Book(), given, {"token": "wrong-password"}, environment)
+    equal(pea.wait(15), 3, "it stands down")
+    assert "wrong-password" not in str(pea.frames) + pea.stderr_text and pea.of("trouble", **{"class": "auth"}), pea.frames
+    pea = started(server, Book(), smtp=f"127.0.0.1:{server.ports['submission']}", smtp_tls="start")
+    assert not pea.deliver("1", ANN, "by STARTTLS")[1]
+    pea.kill()
+    pea = channel_on(server, Book(), smtp=f"127.0.0.1:{server.ports['plain']}", smtp_tls="start")
+    pea.until(lambda: pea.of("trouble"), 15, "a server that offers no TLS gets no password")
+    assert not pea.hello, "it is not let in"
+    pea.kill()
+    pea = started(server, Book(), imap=f"127.0.0.1:{server.ports['imap']}", imap_tls="no")
+    pea.kill()
+
+
+class Home:
+    """A person's, with the configuration and secrets in it."""
+
+    def __init__(self, server):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.environment = {"HOME": str(self.folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SSL_CERT_FILE": str(server.run / "cert.pem"),
+                            **{f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE")}}
+        for name in ("config", "state", "cache"):
+            (self.folder / name).mkdir()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *words, given=""):
+        return subprocess.run([PEACRAB, *words], input=given, env=self.environment, capture_output=True, text=True, timeout=120)
+
+
+def set_up(server):
+    """`channel add email`: from a pipe, and at a terminal with its questions; each ends with a mail that was found."""
+    place = [f"imap=127.0.0.1:{server.ports['imaps']}", f"smtp=127.0.0.1:{server.ports['smtps']}", "authserv=mx.test", "settle=4"]
+    with Home(server) as home:
+        done = home.run("channel", "add", "email", f"address={AGENT}", *place, given="wrong-password")
+        assert done.returncode != 0 and "not let in" in done.stderr and "nothing was kept" in done.stderr, done.stderr
+        assert not list(home.folder.rglob("channel-email")) and "email" not in home.run("channel", "ls").stdout, "nothing was kept"
+        both = lambda: letters(server, AGENT, "Sent") + letters(server, AGENT)  # noqa: E731
+        before = {letter["Message-ID"] for letter in both()}
+        done = home.run("channel", "add", "email", f"address={AGENT}", *place, given=PASSWORD)
+        assert done.returncode == 0 and "sent itself a message and found it" in done.stderr, done.stderr
+        trial = [letter for letter in both() if letter["Message-ID"] not in before]
+        assert len(trial) == 1 and "Code " in plain(trial[0]), "the trial is in the mailbox"
+        assert PASSWORD not in done.stdout + done.stderr, "the password is not told"
+        config = (home.folder / "config/peacrab/config.yaml").read_text()
+        assert f"address: {AGENT}" in config and PASSWORD not in config, config
+        assert "never connected" in home.run("channel", "ls").stdout, "the trial leaves no trace"
+        equal(home.run("channel", "rm", "email").returncode, 0, "it goes again")
+        for words in (["address"], ["=x"], ["listens=true"], ["A=b"]):
+            assert home.run("channel", "add", "email", *words, given=PASSWORD).returncode != 0, words
+    with Home(server) as home:
+        screen = Terminal([str(PEACRAB), "channel", "add", "office", "type=email", "settle=4"], home.environment)
+        for question, answer in (("mail address", AGENT), ("receiving, host or host:port [imap.mail.test]", f"127.0.0.1:{server.ports['imaps']}"),
+                                 ("sending, host or host:port [smtp.mail.test]", f"127.0.0.1:{server.ports['smtps']}"), ("calls itself", "mx.test"),
+                                 (f"Password of {AGENT}", PASSWORD)):
+            screen.expect(question)
+            screen.type(answer + "\r")
+        screen.expect("found it", 60)
+        screen.close()
+        assert "type: email" in (home.folder / "config/peacrab/config.yaml").read_text(), "of that type"
+
+
 def main():
     if lacks := what_lacks():
         print(lacks)
         sys.exit(77)
-    cases = [talks]
+    cases = [talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, logins, set_up] + FULL * [proxied]
     only, failed = sys.argv[1:], 0
     server = MailServer(people=("ann", "bob"))
     try:

@@ -124,8 +124,7 @@ smtpd_client_connection_rate_limit = 0
 MASTER_CF = """
 127.0.0.1:{mx} inet n - n - - smtpd
   -o smtpd_sender_restrictions=$check
-127.0.0.1:{smtps} inet n - n - - smtpd
-  -o smtpd_tls_wrappermode=yes
+127.0.0.1:{plain} inet n - n - - smtpd
   -o smtpd_sasl_auth_enable=yes
   -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 127.0.0.1:{submission} inet n - n - - smtpd
@@ -181,11 +180,12 @@ def what_lacks():
 
 
 class Relay:
-    """TLS in front of a port, a thread for each direction of a connection. `cut` ends all that are open, `deaf` lets
-    nothing through any more without ending anything, `closed` takes no new ones. `heard` is what was said to the server."""
+    """TLS in front of a port. cut() ends what is open; while it is `deaf` nothing goes through and nothing ends; while
+    `closed` it takes no new ones. With `fault` = (bytes, "before" or "after") the connection ends when the client has said
+    these bytes: before the server hears of them, or after, but without its answer."""
 
     def __init__(self, port, folder):
-        self.behind, self.open, self.deaf, self.closed, self.heard = port, [], False, False, b""
+        self.behind, self.open, self.deaf, self.closed, self.fault = port, [], False, False, None
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=32)
@@ -206,6 +206,7 @@ class Relay:
             return client.close()
         self.open += [client, server]
         client.setblocking(False)
+        said = b""
         try:
             while True:
                 if not client.pending():
@@ -214,9 +215,15 @@ class Relay:
                     data = client.recv(65536)
                     if not data:
                         break
-                    self.heard += data
+                    said = said[-100:] + data
+                    hit = self.fault and self.fault[0] in said
+                    if hit and self.fault[1] == "before":
+                        break
                     if not self.deaf:
                         server.sendall(data)
+                    if hit:
+                        time.sleep(0.3)
+                        break
                 except ssl.SSLWantReadError:
                     pass
                 if select.select([server], [], [], 0)[0]:
@@ -245,7 +252,7 @@ class MailServer:
     def __init__(self, people=("ann",), idle=True):
         self.run = pathlib.Path(tempfile.mkdtemp(prefix="mail."))
         self.run.chmod(0o755)
-        names = ("imap", "lmtp", "auth", "mx", "smtps", "submission")
+        names = ("imap", "lmtp", "auth", "mx", "plain", "submission")
         self.ports = dict(zip(names, free_ports(len(names))))
         self.user = "nobody"
         self.idle, self.people = idle, people
@@ -253,8 +260,8 @@ class MailServer:
         self.configure()
         self.processes = []
         self.start()
-        self.relay = Relay(self.ports["imap"], self.run)
-        self.ports["imaps"] = self.relay.port
+        self.imaps, self.smtps = Relay(self.ports["imap"], self.run), Relay(self.ports["plain"], self.run)
+        self.ports["imaps"], self.ports["smtps"] = self.imaps.port, self.smtps.port
 
     def configure(self):
         values = {"run": self.run, "user": self.user, "group": "nogroup", "password": PASSWORD,
@@ -282,7 +289,7 @@ class MailServer:
         with open(self.run / "log", "ab") as log:
             self.processes = [subprocess.Popen([*AS_INSTALLED, *command], env={"PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL,
                                                stdout=log, stderr=log, start_new_session=True) for command in commands]
-        for name in ("imap", "lmtp", "mx", "smtps"):
+        for name in ("imap", "lmtp", "mx", "plain"):
             self.listens(name)
 
     def listens(self, name):

@@ -47,6 +47,8 @@ TEST_CASE("email: only the own server's topmost word counts for a sender") {
     CHECK(proven("Authentication-Results: mx.test; auth=pass smtp.auth=ann@x.test" + from));
     CHECK(proven("Authentication-Results: other.test; dmarc=fail header.from=x.test\nAuthentication-Results: mx.test; dmarc=pass header.from=x.test" + from));
 
+    CHECK(proven("Authentication-Results: mx6.test; dmarc=pass header.from=x.test" + from, ".test"));
+    CHECK_FALSE(proven("Authentication-Results: mxtest; dmarc=pass header.from=x.test" + from, ".test"));
     CHECK_FALSE(proven("Subject: none" + from));
     CHECK_FALSE(proven("Authentication-Results: mx.test; dmarc=pass header.from=x.test" + from, ""));
     CHECK_FALSE(proven("Authentication-Results: other.test; dmarc=pass header.from=x.test" + from));
