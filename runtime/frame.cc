@@ -24,8 +24,9 @@ struct Row {
 using Table = std::span<const Row>;
 
 constexpr Row kClientToWarden[] = {
-    {"attach", "agent:s session:s? channel:s fresh:b? watch:s?"},
-    {"message", "id:s text:s"},
+    {"attach", "agent:s session:s? channel:s fresh:b? watch:s? tasks:b?"},
+    {"message", "id:s text:s task:b?"},
+    {"task", "what:s id:s ok:b? text:s"},
     {"stop", ""},
     {"new", ""},
     {"undo", "what:s?"},
@@ -60,6 +61,7 @@ constexpr Row kWardenToClient[] = {
     {"reply", "seq:i turn:s text:s"},
     {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i cost:i? ms:i"},
     {"usage", "rows:a"},
+    {"task", "what:s id:s turn:s? text:s"},
     {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s"},
 };
 constexpr Row kTurnToWarden[] = {
@@ -132,31 +134,9 @@ constexpr Row kWardenToChannel[] = {
     {"stop", ""},
 };
 
-Table table(Dialect dialect) {
-    switch (dialect) {
-        case Dialect::ClientToWarden:
-            return kClientToWarden;
-        case Dialect::WardenToClient:
-            return kWardenToClient;
-        case Dialect::TurnToWarden:
-            return kTurnToWarden;
-        case Dialect::WardenToTurn:
-            return kWardenToTurn;
-        case Dialect::HostToGuest:
-            return kHostToGuest;
-        case Dialect::GuestToHost:
-            return kGuestToHost;
-        case Dialect::ClientToGateway:
-            return kClientToGateway;
-        case Dialect::GatewayToClient:
-            return kGatewayToClient;
-        case Dialect::ChannelToWarden:
-            return kChannelToWarden;
-        case Dialect::WardenToChannel:
-            return kWardenToChannel;
-    }
-    throw Error("frame: unknown dialect");
-}
+// In the order of Dialect.
+constexpr Table kTables[] = {kClientToWarden, kWardenToClient, kTurnToWarden,   kWardenToTurn,   kHostToGuest,
+                             kGuestToHost,    kClientToGateway, kGatewayToClient, kChannelToWarden, kWardenToChannel};
 
 bool is_kind(const json::Value& value, char kind) {
     switch (kind) {
@@ -200,7 +180,7 @@ void check(Dialect dialect, const json::Value& frame) {
         !frame.members()[0].second.is_string())
         throw Error("frame: no type in front");
     const std::string& type = frame.members()[0].second.as_string();
-    for (const Row& row : table(dialect))
+    for (const Row& row : kTables[static_cast<size_t>(dialect)])
         if (type == row.type) return check_members(frame, row);
     throw Error("frame: unknown type: " + printable(type.substr(0, 40)));
 }

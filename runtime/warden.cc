@@ -100,6 +100,7 @@ Workplace& Warden::State::place(const std::string& agent) {
     const auto ended = [this, agent](const std::string& line) {
         recorded(json::Value::object(
             {{"kind", "background ended"}, {"agent", agent}, {"outcome", line}}));
+        tell_of_end(agent);
     };
     place = std::make_unique<Workplace>(loop, cell_options(agent), std::move(hooks), ended);
     if (options.open_search) place->web.open_search = [this, agent] { return options.open_search(agent); };
@@ -187,6 +188,8 @@ void Warden::State::on_client(ClientId id, const json::Value& frame) {
     const auto running = turns.find(client.session);
     if (type == "message") {
         take_message(client, frame);
+    } else if (type == "task") {
+        on_task(client, frame);
     } else if (type == "stop") {
         if (running != turns.end()) ask_stop(running->second);
     } else if (type == "new") {
@@ -228,6 +231,7 @@ void Warden::State::choose_session(Client& client, const json::Value& frame, Rep
 void Warden::State::attach(Client& client, const json::Value& frame) {
     client.agent = frame.text("agent");
     client.channel = frame.text("channel").substr(0, 32);
+    if (frame.flag("tasks")) keep_tasks(client);
     Replay replay;
     try {
         const bool known = options.agents.find(client.agent) != nullptr;
@@ -297,6 +301,7 @@ void Warden::State::on_message(Client& client, const json::Value& frame) {
         return ack(*known, true);
     if (const std::string why = refusal(client.agent); !why.empty()) return refuse(why);
     bury(client.session);  // if its turn has ended in this very round: one at a time has its place
+    if (const std::string why = frame.flag("task") ? later(client.session) : ""; !why.empty()) return refuse(why);
     const auto running = turns.find(client.session);
     if (running != turns.end()) {
         RunningTurn& turn = running->second;

@@ -20,6 +20,7 @@ namespace peacrab {
 
 class Budgets;
 struct Portion;
+struct TaskEnd;  // wardens/task.cc
 constexpr const char* kDelegated = "delegate";  // the channel of what an agent was asked by itself
 
 struct Client {
@@ -28,6 +29,7 @@ struct Client {
     int64_t session = 0;  // 0: not attached yet
     std::string agent;
     std::string channel;
+    std::shared_ptr<TaskEnd> tasks;  // it keeps the person's; null: it does not
     bool gone = false;  // takes nothing more; forgotten by a timer
 };
 
@@ -166,6 +168,12 @@ struct Warden::State {
         loop.cancel(question_timer);
         for (const auto& [session, turn] : turns) loop.cancel(turn.timer);
     }
+
+    // Tasks, which a client keeps (wardens/task.cc). later: why none begins now; "".
+    void keep_tasks(Client& client);
+    void on_task(Client& client, const json::Value& frame);
+    std::string later(int64_t session);
+    void tell_of_end(const std::string& agent);  // of a background process
 
     // What an agent has asked of itself (wardens/delegate.cc): turns with a parent.
     bool full() const;  // as many turns run as may, those with a parent apart

@@ -42,6 +42,8 @@ std::string describe_call(const ToolCall& call) {
     if (call.name == "more") return one_line(name + ": " + arguments.text("tool"));
     if (call.name == "ask_user") return one_line(name + ": " + arguments.text("question"));
     if (call.name == "delegate") return one_line(name + ": " + arguments.text("task"));
+    if (call.name == "task")
+        return one_line(name + ": " + arguments.text("action") + " " + arguments.text("when") + " " + arguments.text("text"));
     if (call.name == "message")
         return one_line(name + " to " + arguments.text("agent") + ": " + arguments.text("text"));
     if (call.name == "plan") return one_line(name + ": " + step_of(arguments.text("steps")));

@@ -18,7 +18,7 @@ constexpr int64_t kMaxPattern = 4096;
 constexpr int64_t kMaxCommand = 64 << 10;
 constexpr int64_t kMaxPatch = 256 << 10;
 constexpr int64_t kMaxMessage = 32 << 10;  // from one agent to another, or to the person
-constexpr int64_t kMaxPlan = 4 << 10, kMaxQuestion = 4 << 10;
+constexpr int64_t kMaxPlan = 4 << 10, kMaxQuestion = 4 << 10, kMaxTask = 4 << 10, kMaxGate = 2 << 10;
 constexpr int64_t kMaxLine = int64_t{1} << 40;
 
 std::string ask_goes(const json::Value& arguments) {
@@ -73,6 +73,16 @@ std::string plan_goes(const json::Value& arguments) {
 std::string send_goes(const json::Value& arguments) {
     if (!arguments.find("text") && !arguments.find("path")) return "text or path is missing";
     return {};
+}
+
+std::string task_goes(const json::Value& arguments) {
+    const std::string action = arguments.text("action");
+    if (action == "create") {
+        if (!arguments.find("when") || !arguments.find("text")) return "create needs when and text";
+        if (arguments.flag("changed") && !arguments.find("gate")) return "changed goes with gate";
+        return {};
+    }
+    return action == "list" || arguments.find("id") ? "" : "id is missing; the action list shows the ids";
 }
 
 std::string shell_goes(const json::Value& arguments) {
@@ -157,6 +167,20 @@ const std::vector<ToolSchema>& every_tool() {
           {"throwaway", Type::Flag, false,
            "In a fresh container without your files; nothing stays", 0, 0, {}, Needs::Cell}},
          shell_goes},
+        {"task",
+         "Wake yourself in this conversation later: reminders, work that comes again, the end of a background "
+         "process. Nothing runs until then. The answer tells what the person should hear of it.",
+         {{"action", Type::Choice, true, "", 0, 0, {"create", "list", "history", "pause", "resume", "delete"}},
+          {"when", Type::Text, false,
+           "0 9 * * 1-5 (cron), every 2h, in 20m, 2026-12-24 18:00, or b1 ends; on the person's clock", 1, 200},
+          {"text", Type::Text, false, "What you are to do then; it is all that you are told", 1, kMaxTask},
+          {"gate", Type::Text, false,
+           "Shell command before each: only with exit 0 you are woken, and told its output. May be killed and run again", 1, kMaxGate},
+          {"changed", Type::Flag, false, "And only when the output is another than last time"},
+          {"missed", Type::Choice, false, "What was missed: default run (once, late)", 0, 0, {"run", "skip"}},
+          {"zone", Type::Text, false, "The person's time zone, asked once: Europe/Berlin", 1, 64},
+          {"id", Type::Integer, false, "For all but create and list", 1, kMaxLine}},
+         task_goes, Effect::Writes, By::Warden, "reminders and schedules", Partner::Person},
         {"web_fetch",
          "Fetch a web page, PDF or text file as text.",
          {{"url", Type::Text, true, "", 1, 4096},

@@ -19,6 +19,7 @@ constexpr OwnTool kOwnTools[] = {
     {"more", run_more},
     {"plan", run_plan},
     {"send", run_send},
+    {"task", run_task},
 };
 
 const OwnTool* find_own(std::string_view name) {

@@ -23,5 +23,6 @@ void message_refused(Warden::State& state, const RunningTurn& turn, const ToolCa
 std::optional<ToolResult> run_more(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
 std::optional<ToolResult> run_plan(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
 std::optional<ToolResult> run_send(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
+std::optional<ToolResult> run_task(Warden::State& state, RunningTurn& turn, RunningCall& call, Permit permit);
 
 }  // namespace peacrab
