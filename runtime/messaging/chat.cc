@@ -57,9 +57,9 @@ void Hub::State::open(Chat& chat) {
                                                   FramePort::Handlers{[this, id](const json::Value& frame) { on_warden(id, frame); },
                                                                       [this, id](const std::string&) {
                                                                           const auto found = chats.find(id);
-                                                                          if (found != chats.end()) retry(*found->second, found->second->backoff);
+                                                                          if (found != chats.end()) gone(*found->second);
                                                                       }});
-        chat.warden->send(json::Value::object({{"type", "attach"}, {"agent", agent}, {"channel", warden_channel(*place)}}));
+        chat.warden->send(json::Value::object({{"type", "attach"}, {"agent", agent}, {"channel", warden_channel(*place)}, {"tasks", true}}));
     } catch (const Error& error) {
         log(LogLevel::Info, std::string("the agent cannot be reached: ") + error.what());
         retry(chat, chat.backoff);
@@ -73,6 +73,13 @@ void Hub::State::close(int64_t place) {
     chats.erase(found);
     for (const Loop::TimerId timer : {chat->again, chat->linger, chat->typing, chat->showing}) loop.cancel(timer);
     loop.after(Milliseconds(0), [chat] {});  // it may be called by its own port
+}
+
+// Who only listens does not start a machine that was stopped.
+void Hub::State::gone(Chat& chat) {
+    const std::vector<int64_t> at_work = post.places_at_work();
+    if (std::find(at_work.begin(), at_work.end(), chat.place) == at_work.end() && schedule.listens(chat.place)) return close(chat.place);
+    retry(chat, chat.backoff);
 }
 
 // Its connection is given up, and made anew after a while.
@@ -95,8 +102,7 @@ void Hub::State::retry(Chat& chat, Milliseconds span) {
 void Hub::State::advance(int64_t place) {
     auto found = chats.find(place);
     if (found == chats.end()) {
-        const std::vector<int64_t> at_work = post.places_at_work();
-        if (std::find(at_work.begin(), at_work.end(), place) == at_work.end()) return;
+        if (!wanted(place)) return;
         found = chats.emplace(place, std::make_unique<Chat>()).first;
         found->second->place = place;
         return open(*found->second);
@@ -107,7 +113,7 @@ void Hub::State::advance(int64_t place) {
     std::erase_if(rows, [&](const ArrivalRow& row) {
         return std::any_of(chat.said.begin(), chat.said.end(), [&](const auto& said) { return said.second == row.row; });
     });
-    const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command"; };
+    const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command" && row.verdict != "task"; };
     const auto messages = std::count_if(rows.begin(), rows.end(), is_message);
     const bool old = !rows.empty() && unix_ms() / 1000 - rows.back().received > kLongAgo && messages > 1;
     if (chat.turn.empty() && chat.said.empty() && (messages > static_cast<long>(kCatchUp) || old)) {
@@ -126,7 +132,8 @@ void Hub::State::advance(int64_t place) {
     }
     for (const ArrivalRow& row : rows) {
         if (is_message(row)) say(chat, row);
-        else run_command(chat, row);
+        else if (row.verdict == "command") run_command(chat, row);
+        else if (free_for_task(chat)) say_task(chat, row);
         if (chats.find(place) == chats.end() || chats.find(place)->second.get() != &chat) return;
     }
     if (chat.turn.empty() && chat.said.empty() && chat.asked.empty() && chat.linger == 0) turn_over(chat);
@@ -141,6 +148,7 @@ std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
         return text;
     };
     std::string text = post.take_notes(place.id);
+    if (row.verdict == "task") return row.text;
     const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
     if (!silent.empty()) {
         text += "[Said in the group, not to you:]\n";
@@ -157,7 +165,9 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row) {
     chat.said[id] = row.row;
     const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row)
                                            : words_of(*place, row);
-    chat.warden->send(json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}}));
+    json::Value frame = json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}});
+    if (row.verdict == "task") frame.set("task", true);
+    chat.warden->send(frame);
 }
 
 void Hub::State::answer(int64_t place, const std::string& text) {
@@ -179,12 +189,15 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
             turn_began(chat, turn);
             chat.partial = frame.text("partial");
         }
+        listen_to_ends(chat);
         advance(place);
     } else if (type == "ack") {
         const auto said = chat.said.find(frame.text("id"));
         if (said == chat.said.end()) return;
         post.handed(said->second, frame.text("turn"));
         chat.said.erase(said);
+        chat.silent = quiet_turn(chat, frame.text("turn")).has_value();
+        task_turn_over(place, frame.text("turn"));
         if (!chat.turn.empty()) return;
         if (!frame.flag("duplicate")) {
             chat.turn = frame.text("turn");
@@ -206,6 +219,17 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
             });
             return;
         }
+        if (why.starts_with("task: later")) {
+            if (said != chat.said.end()) chat.said.erase(said);
+            chat.blocked = true;
+            return;
+        }
+        for (const ArrivalRow& row : post.waiting(place))
+            if (row.verdict == "task" && said != chat.said.end() && row.row == said->second) {
+                chat.said.erase(said);
+                task_refused(row, why);
+                return advance(place);
+            }
         for (const ArrivalRow& row : post.waiting(place))
             if (said == chat.said.end() || row.row == said->second) post.answered(row.row);
         if (said != chat.said.end()) chat.said.erase(said);
@@ -213,6 +237,8 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         if (!chat.ready) close(place);
     } else if (type == "session" || type == "status" || type == "usage" || type == "undone") {
         on_event(chat, frame);
+    } else if (type == "task") {
+        on_task(chat, frame);
     } else if (type == "delta") {
         if (chat.partial.size() < (size_t{64} << 10)) chat.partial += frame.text("text");
         show_soon(chat);
@@ -255,6 +281,7 @@ void Hub::State::on_event(Chat& chat, const json::Value& frame) {
     } else if (!chat.asked.empty()) {
         answer_command(chat, frame);
     }
+    if (seq > 0) hold_if_quiet(chat, frame.text("turn"), {origin_of("e", chat, seq), origin_of("r", chat, seq)});
     if (seq > 0 && chat.warden) chat.warden->send(json::Value::object({{"type", "seen"}, {"seq", seq}}));
     if (const std::optional<PlaceRow> row = post.place(place)) pump(row->channel);
 }
@@ -279,8 +306,12 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
         } else if (status != "done" && status != "waiting" && !error.empty() && !replied) {
             post.enqueue(chat.place, origin, error);
         }
+        const json::Value* const cost = frame.find("cost");
+        schedule.note_end(chat.place, turn, status, error, cost ? std::optional(cost->as_integer()) : std::nullopt);
     });
+    task_turn_over(chat.place, turn);
     chat.turn.clear();
+    chat.blocked = chat.silent = false;
     loop.cancel(std::exchange(chat.typing, 0));
     loop.cancel(std::exchange(chat.showing, 0));
     const bool down = frame.flag("model_down");
@@ -307,6 +338,7 @@ void Hub::State::turn_began(Chat& chat, const std::string& turn) {
     chat.steps = 0;
     chat.partial.clear();
     chat.step.clear();
+    chat.silent = quiet_turn(chat, turn).has_value();
     loop.cancel(std::exchange(chat.linger, 0));
     keep_typing(chat);
 }
@@ -315,8 +347,7 @@ void Hub::State::turn_began(Chat& chat, const std::string& turn) {
 void Hub::State::turn_over(Chat& chat) {
     const int64_t place = chat.place;
     post.answered_all(place);
-    const std::vector<int64_t> at_work = post.places_at_work();
-    if (std::find(at_work.begin(), at_work.end(), place) == at_work.end()) close(place);
+    if (!wanted(place)) close(place);
 }
 
 // A sign of life, as long as the turn runs and no longer.
@@ -325,7 +356,7 @@ void Hub::State::keep_typing(Chat& chat) {
     const std::optional<PlaceRow> place = post.place(id);
     Channel* const channel = place ? channel_of(*place) : nullptr;
     loop.cancel(std::exchange(chat.typing, 0));
-    if (!channel || !channel->ready || channel->limits.typing == 0 || chat.turn.empty()) return;
+    if (!channel || !channel->ready || channel->limits.typing == 0 || chat.turn.empty() || chat.silent) return;
     json::Value frame = json::Value::object({{"type", "typing"}, {"conversation", place->conversation}});
     if (!place->thread.empty()) frame.set("thread", place->thread);
     frame.set("on", true);
@@ -341,7 +372,7 @@ void Hub::State::keep_typing(Chat& chat) {
 
 // Not before the turn has taken a while, nor more often than the messenger takes edits; what is newest is shown.
 void Hub::State::show_soon(Chat& chat) {
-    if (chat.showing || chat.show_under_way || chat.turn.empty()) return;
+    if (chat.showing || chat.show_under_way || chat.turn.empty() || chat.silent) return;
     const std::optional<PlaceRow> place = post.place(chat.place);
     Channel* const channel = place ? channel_of(*place) : nullptr;
     if (!channel || !channel->ready || channel->limits.edits == 0) return;

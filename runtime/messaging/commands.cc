@@ -28,6 +28,7 @@ constexpr const char* kHelp =
     "/undo takes back the last turn\n"
     "/more gives a spent budget once again\n"
     "/status, /usage, /model tell how it stands\n"
+    "/tasks shows what will be done by itself, and ends it; quiet hours\n"
     "/whoami tells what you are known as, /why what became of a message\n"
     "/people, /allow TICKET [member], /deny TICKET: for owners\n"
     "Anything else is said to the agent; while it works it hears of it at its next step.";
@@ -122,6 +123,8 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
         answer(chat.place, "You are " + one_line(row.name, 80) + ", known as " + one_line(row.sender, 100) + " on " + place->channel + ": " + role_name(role) + ".");
     } else if (name == "why") {
         answer(chat.place, in_words(post, rest.empty() ? post.arrival_before(row.row) : post.arrival(rest), place->channel));
+    } else if (name == "tasks") {
+        answer(chat.place, tasks_answer(*place, row, rest));
     } else if (name == "allow" || name == "deny" || name == "people") {
         if (role != Role::Owner || place->group) return answer(chat.place, "That is for owners, in a direct chat.");
         answer(chat.place, owners_answer(name, rest));

@@ -29,12 +29,15 @@ std::string text_of(const Event& event) {
 }  // namespace
 
 Hub::State::State(Loop& the_loop, HubOptions the_options)
-    : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()) {
+    : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()), schedule(post.database()) {
     post.prune(kKeepDays);
+    schedule.prune(kKeepDays);
     pruning = loop.after(kDay, [this] { post.prune(kKeepDays); });
+    watch_tasks();
 }
 
 Hub::State::~State() {
+    end_tasks();
     loop.cancel(pruning);
     loop.cancel(mending);
     for (const auto& [name, channel] : channels) loop.cancel(channel->timer);
@@ -58,7 +61,8 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
         channel.trouble.clear();
         note_sign(channel);
         resolve_unknown(channel);
-        return pump(channel.options.name);
+        pump(channel.options.name);
+        return run_tasks(Look::Anew);
     }
     if (type == "trouble") {
         channel.trouble = frame.text("class").substr(0, 16);
@@ -191,6 +195,8 @@ void Hub::connect(const HubChannel& options, const json::Value& secrets, UniqueF
     start.set("secrets", secrets);
     channel.port->send(start);
     for (const int64_t place : state.post.places_at_work()) state.advance(place);
+    if (state.listened.insert(name).second)
+        for (const int64_t place : state.schedule.places_listening()) state.advance(place);
 }
 
 void Hub::disconnect(const std::string& name) {
@@ -207,6 +213,7 @@ void Hub::mend() {
     state.mending = state.loop.after(kMend, [&state] {
         state.mending = 0;
         for (const int64_t place : state.post.places_at_work()) state.advance(place);
+        state.run_tasks(State::Look::Due);
         std::vector<std::string> names;
         for (const auto& [name, channel] : state.channels) names.push_back(name);
         for (const std::string& name : names) state.pump(name);

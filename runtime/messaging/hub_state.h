@@ -1,4 +1,4 @@
-// What hub.cc (channels), chat.cc (conversations with the warden) and delivery.cc share.
+// What hub.cc (channels), chat.cc (conversations with the warden), delivery.cc and tasks.cc share.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,7 @@
 
 #include "frame_port.h"
 #include "messaging/hub.h"
+#include "messaging/schedule.h"
 
 namespace peacrab {
 
@@ -40,6 +41,10 @@ struct Chat {
     std::string partial, step, last_shown;
     int steps = 0;
     bool show_under_way = false;
+    // Tasks.
+    int64_t gate = 0;      // the row whose gate runs
+    bool blocked = false;  // none can begin before a turn has ended
+    bool silent = false;   // nobody has asked for the running turn, and the person is left alone
 };
 
 struct Hub::State {
@@ -47,6 +52,9 @@ struct Hub::State {
     HubOptions options;
     Post post;
     Door door;
+    Schedule schedule;
+    UniqueFd alarm, changed;  // on the wall clock; of the post, by another program
+    std::set<std::string> listened;  // channels whose conversations were opened to hear of what ends
     std::map<std::string, std::unique_ptr<Channel>> channels;
     std::map<int64_t, std::unique_ptr<Chat>> chats;  // by place
     Loop::TimerId pruning = 0, mending = 0;
@@ -66,6 +74,7 @@ struct Hub::State {
     void advance(int64_t place);
     void open(Chat& chat);
     void close(int64_t place);  // now; what waits is seen to again
+    void gone(Chat& chat);
     void retry(Chat& chat, Milliseconds span);
     void on_warden(int64_t place, const json::Value& frame);
     void on_event(Chat& chat, const json::Value& frame);
@@ -84,6 +93,34 @@ struct Hub::State {
     void keep_typing(Chat& chat);
     void show_soon(Chat& chat);
     void show(Chat& chat);
+
+    // tasks.cc. run_tasks: what is due, and to the next; as often as it likes.
+    enum class Look { Due, Anew };  // Anew: the clock may have been put back
+    enum class Told { Not, Already };
+    void watch_tasks();
+    void end_tasks();
+    void set_alarm();
+    void run_tasks(Look look);
+    void fire(TaskRow task, int64_t now);
+    void pause(TaskRow task, const std::string& why);
+    bool free_for_task(const Chat& chat) const;
+    void say_task(Chat& chat, const ArrivalRow& row);
+    void on_gate(Chat& chat, const std::string& verdict, const std::string& text);
+    void on_task(Chat& chat, const json::Value& frame);
+    void listen_to_ends(Chat& chat);
+    void task_failed(int64_t id, const std::string& why, Told told);
+    void task_refused(const ArrivalRow& row, const std::string& why);
+    void task_turn_over(int64_t place, const std::string& turn);
+    void tell(int64_t place, const std::string& text);
+    std::optional<int64_t> quiet_at(int64_t place);
+    std::optional<int64_t> quiet_turn(const Chat& chat, const std::string& turn);
+    void hold_if_quiet(const Chat& chat, const std::string& turn, const std::vector<std::string>& origins);
+    bool wanted(int64_t place);  // something waits there, or is listened to
+
+    // task_tool.cc
+    void answer_task_call(Chat& chat, const json::Value& frame);
+    std::string create_task(Chat& chat, const std::string& turn, const json::Value& arguments);
+    std::string tasks_answer(const PlaceRow& place, const ArrivalRow& row, const std::string& rest);
 
     // delivery.cc
     void pump(const std::string& channel);
