@@ -341,6 +341,7 @@ bool stay_as_warden(pid_t parent) {
 class ChoiceReport {
   public:
     void chosen(const std::string& model) { say('m', model); }
+    void none() { pipe_ = {}; }  // the parent has chosen itself, and does not read
     bool failed(const std::string& why) { return say('e', why); }  // false: too late, the parent has gone on
     std::string read() {  // the parent; throws what the child could not
         pipe_.write.reset();
@@ -398,6 +399,7 @@ Begun start_warden(const LocalOptions& options) {
             pair.ours.reset();
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
+            if (!asks) report.none();
             if (serving && !stay_as_warden(parent)) ::_exit(0);
             std::shared_ptr<BegunTurn> begun;
             if (!choice) {
@@ -418,7 +420,7 @@ Begun start_warden(const LocalOptions& options) {
         ::_exit(code);
     }
     forget_keys();
-    return {std::move(pair.ours), report.read()};
+    return {std::move(pair.ours), asks ? report.read() : std::string()};
 }
 
 }  // namespace
