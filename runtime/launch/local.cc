@@ -337,11 +337,10 @@ bool stay_as_warden(pid_t parent) {
     }
 }
 
-// What the child has chosen, told to the parent: the model's name, or why there is none.
+// What a child has chosen, told to the parent: the model's name, or why there is none.
 class ChoiceReport {
   public:
     void chosen(const std::string& model) { say('m', model); }
-    void none() { pipe_ = {}; }  // the parent has chosen itself, and does not read
     bool failed(const std::string& why) { return say('e', why); }  // false: too late, the parent has gone on
     std::string read() {  // the parent; throws what the child could not
         pipe_.write.reset();
@@ -390,7 +389,10 @@ Begun start_warden(const LocalOptions& options) {
     }
     UniqueFd alive = open_lock(state + "/lock");
     SocketPair pair = serving ? SocketPair::seqpacket() : SocketPair::stream();
-    ChoiceReport report;
+    std::optional<ChoiceReport> report;
+    std::string model;
+    if (choice) model = choice->model.model;
+    else report.emplace();
     const pid_t parent = ::getpid(), pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
     if (pid == 0) {
@@ -399,7 +401,6 @@ Begun start_warden(const LocalOptions& options) {
             pair.ours.reset();
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
-            if (!asks) report.none();
             if (serving && !stay_as_warden(parent)) ::_exit(0);
             std::shared_ptr<BegunTurn> begun;
             if (!choice) {
@@ -408,19 +409,20 @@ Begun start_warden(const LocalOptions& options) {
             }
             set_log_name("warden");
             const Spending spending = choice->spending;
-            const std::string model = choice->model.model;
+            model = choice->model.model;
             WardenOptions warden = warden_options(state, sandbox.base, std::move(*choice));
             warden.begun = std::move(begun);
-            report.chosen(model);
+            if (report) report->chosen(model);
             serve(std::move(warden), spending, {std::move(pair.theirs), serving}, std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
-            if (!report.failed(error.what())) log(LogLevel::Error, error.what());
+            if (!report || !report->failed(error.what())) log(LogLevel::Error, error.what());
         }
         ::_exit(code);
     }
     forget_keys();
-    return {std::move(pair.ours), asks ? report.read() : std::string()};
+    if (report) model = report->read();
+    return {std::move(pair.ours), std::move(model)};
 }
 
 }  // namespace

@@ -4,31 +4,16 @@
 warden learns after that, and what the environment had, is not in its memory, nor are the warden's files open in it.
 """
 import os
-import re
-import sys
-
 import pathlib
+import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from local_place import LocalPlace  # noqa: E402
+from process_memory import holds  # noqa: E402
 from pty_driver import PEACRABD, need  # noqa: E402
 from scripted_model import Model  # noqa: E402
 
 SEARCH, OTHER = b"tvly-" + b"sentinel-of-the-search", b"sk-" + b"sentinel-of-another-server"
-
-
-def holds(pid, *wanted):
-    """Which of `wanted` stand somewhere in what that process can write."""
-    found = set()
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            start, end, mode = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
-            if mode[1] != "w":
-                continue
-            memory.seek(int(start, 16))
-            bytes_there = memory.read(int(end, 16) - int(start, 16))
-            found.update(one for one in wanted if one in bytes_there)
-    return found
 
 
 def parent(pid):
