@@ -17,6 +17,7 @@
 #include "cells/mechanism.h"
 #include "context/compaction.h"
 #include "context/facts.h"
+#include "context/pictures.h"
 #include "context/said.h"
 #include "error.h"
 #include "jail.h"
@@ -92,7 +93,7 @@ class Turn {
         let_go(entries_);
         if (const std::string damage = journal_.damage(); !damage.empty())
             say(json::Value::object({{"type", "notice"}, {"text", "the journal is damaged: " + damage}}));
-        record(said_entries(entries_, start));
+        record(with_pictures(said_entries(entries_, start), [this](const std::string& path) { return picture_at(path); }));
         took(start.at("messages").items().size());
     }
 
@@ -105,6 +106,11 @@ class Turn {
         return {Entry::Kind::User, id_, {}, text, {}, Outcome::Failed};
     }
     void record(const std::vector<Entry>& entries);
+    // As `read` shows it: what the person sent needs no call of the model's. "": it cannot be shown.
+    std::string picture_at(const std::string& path) {
+        say(json::Value::object({{"type", "tool"}, {"id", path}, {"name", "read"}, {"arguments", picture_arguments(path)}}));
+        return receive_answer("tool_result", {path}).text("picture");
+    }
     void took(size_t messages);
     void say(const json::Value& frame) { warden_.send(frame); }
     void delta(std::string_view text);
@@ -357,7 +363,7 @@ End Turn::run() {
         std::vector<Entry> said;
         for (const std::string& text : steering_) said.push_back(user_entry(text));
         steering_.clear();
-        record(said);
+        record(with_pictures(said, [this](const std::string& path) { return picture_at(path); }));
         if (!said.empty()) took(said.size());
     }
 }

@@ -39,18 +39,12 @@ Milliseconds backoff(Milliseconds base, int tried) {
 
 constexpr int kPlainest = 2;
 
-void leave_out_pictures(json::Value& messages) {
-    for (json::Value& message : messages.items()) {
-        json::Value* content = message.find("content");
-        if (!content || !content->is_array()) continue;
-        for (json::Value& block : content->items()) {
-            json::Value* parts = block.find("content");
-            if (!parts || !parts->is_array()) continue;
-            for (json::Value& part : parts->items())
-                if (part.text("type") == "image")
-                    part = json::Value::object(
-                        {{"type", "text"}, {"text", "[this model cannot be shown the picture]"}});
-        }
+void leave_out_pictures(json::Value* blocks) {
+    if (!blocks || !blocks->is_array()) return;
+    for (json::Value& block : blocks->items()) {
+        leave_out_pictures(block.find("content"));
+        if (block.text("type") == "image")
+            block = json::Value::object({{"type", "text"}, {"text", "[this model cannot be shown the picture]"}});
     }
 }
 
@@ -59,7 +53,7 @@ void leave_out_pictures(json::Value& messages) {
 std::string plain_body(const ModelOptions& options, ModelRequest request, int plain) {
     for (json::Value& message : request.messages.items())
         if (plain >= 1) message.erase("origin");
-    if (plain >= 2) leave_out_pictures(request.messages);
+    if (plain >= 2) leave_out_pictures(&request.messages);
     return dialect_table(options.dialect).body(options, request);
 }
 

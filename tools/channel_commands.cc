@@ -12,6 +12,7 @@
 #include "config_edit.h"
 #include "dialogue.h"
 #include "error.h"
+#include "files_link.h"
 #include "messaging/channel_config.h"
 #include "messaging/serving.h"
 
@@ -35,6 +36,8 @@ int run_serve(const Arguments& arguments) {
             UniqueFd fd(::fcntl(chat.warden.fd(), F_DUPFD_CLOEXEC, 3));
             if (!fd) throw ErrnoError("serve: connection");
             return fd;
+        }, [flags](const std::string& agent, const std::string& op, const std::string& path) {
+            return FilesLink(machine_place(flags.name), agent).open(op, path);
         }};
     };
     return serve_channels({adapter(), begin});

@@ -31,8 +31,7 @@ class FilesLink {
     FilesVerdict put(const std::string& path, const std::function<void(TarWriter&)>& fill);
     FilesVerdict remove(const std::string& path, const std::vector<std::string>& paths);
 
-  protected:
-    // The stream; a test has another.
+    // The stream itself; a test has another.
     virtual UniqueFd open(const std::string& op, const std::string& path);
 
   private:

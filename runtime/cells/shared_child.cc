@@ -238,7 +238,7 @@ const char* await_command() noexcept {
     }
     if (opened != 1) ::_exit(126);  // it went before it could take us along
     ::umask(022);
-    const bool file = kind == SharedCallKind::File;
+    const bool files = kind == SharedCallKind::Files, file = files || kind == SharedCallKind::File;
     JailOptions jail;
     jail.directory = plan.workspace.c_str();
     jail.otherwise = "/";
@@ -256,7 +256,7 @@ const char* await_command() noexcept {
     }
     if (kind == SharedCallKind::Probe) ::_exit(try_effects_in_shared());
     const bool helps = file || kind == SharedCallKind::Fetch;
-    const char* const helper[] = {"peacrabd", file ? "tool-file" : "tool-fetch", mechanism_argument(), nullptr};
+    const char* const helper[] = {"peacrabd", files ? "tool-files" : file ? "tool-file" : "tool-fetch", mechanism_argument(), nullptr};
     // `--`: a command may begin with a dash.
     const char* const shell[] = {"sh", "-c", "--", command, nullptr};
     const char* environment[32] = {};
@@ -365,7 +365,7 @@ bool serve(const HolderPlan& plan, const UniqueFd& file_rules) {
     for (UniqueFd& fd : fds)
         if (fd = receive_fd(kReport); !fd) return false;
     const auto& [text, output, report_to, clean] = fds;
-    const bool file = kind == SharedCallKind::File || kind == SharedCallKind::Fetch;
+    const bool file = kind == SharedCallKind::File || kind == SharedCallKind::Files || kind == SharedCallKind::Fetch;
     const std::string all = file ? std::string() : read_text(text.get());
     const std::string command = all.substr(0, all.find('\0'));
     const UniqueFd said = command.size() < all.size() ? in_memory(all.substr(command.size() + 1)) : UniqueFd();

@@ -55,7 +55,7 @@ struct HolderPlan {
 // `Spare`, without descriptors, asks for the next command's processes before it is known. They are told of
 // as a call is, and five descriptors more: where the command is sent to, the output's ends, what is read of
 // report and clean. It is sent as a descriptor with a byte: its text and a 0.
-enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Fetch = 'w', Probe = 'p', Spare = 'n' };
+enum class SharedCallKind : char { Shell = 's', Background = 'b', File = 'f', Files = 'F', Fetch = 'w', Probe = 'p', Spare = 'n' };
 constexpr size_t kMaxCommand = size_t{1} << 20;
 
 // In a child of the warden: builds the place, says so on the control socket (one CellReport, then

@@ -40,7 +40,9 @@ void limit(__rlimit_resource resource, rlim_t most) {
     if (::setrlimit(resource, &now) < 0) throw ErrnoError("channel: limits");
 }
 
-void confine() {
+}  // namespace
+
+void confine_adapter() {
     LandlockRules rules;
     rules.read = {"/etc", "/usr", "/run/systemd/resolve", "/dev/urandom", env("SSL_CERT_FILE")};
     rules.tcp = LandlockRules::Tcp::Any;
@@ -60,8 +62,6 @@ void confine() {
     if (::prctl(PR_GET_SECCOMP) >= 0 || errno != EPERM) throw Error("channel: the filter does not hold");
 }
 
-}  // namespace
-
 int run_channel(const std::vector<std::string>& arguments) {
     const Adapter* adapter = nullptr;
     std::string names;
@@ -71,7 +71,7 @@ int run_channel(const std::vector<std::string>& arguments) {
     }
     if (!adapter) throw Error("channel: the name of one is needed: " + names);
     HttpClient::prepare();
-    confine();
+    confine_adapter();
     ChannelPort port;
     const std::optional<ChannelPort::Start> start = port.start();
     return start ? adapter->run(port, *start) : 0;

@@ -10,4 +10,7 @@ namespace peacrab {
 // standard input and output has no more use for it. Gives the exit code; throws Error.
 int run_channel(const std::vector<std::string>& arguments);
 
+// On this process, for good: no program to run, no file to write, connections to the world. Throws Error.
+void confine_adapter();
+
 }  // namespace peacrab

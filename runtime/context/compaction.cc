@@ -39,11 +39,12 @@ size_t size_of(const ModelRequest& request) {
                   json::dump(request.messages).size();
     for (const json::Value& message : request.messages.items())
         for (const json::Value& block : message.at("content").items()) {
+            const auto shrink = [&](const json::Value& part) {
+                if (const json::Value* source = part.find("source")) size -= source->text("data").size() - kPictureSize;
+            };
             const json::Value* inner = block.find("content");
-            if (!inner || !inner->is_array()) continue;
-            for (const json::Value& part : inner->items())
-                if (const json::Value* source = part.find("source"))
-                    size -= source->text("data").size() - kPictureSize;
+            if (inner && inner->is_array()) std::for_each(inner->items().begin(), inner->items().end(), shrink);
+            shrink(block);
         }
     return size;
 }

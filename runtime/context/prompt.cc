@@ -107,17 +107,22 @@ class Conversation {
                 results_[id] = result_block(id, entry.outcome, entry.text);
     }
 
-    // Behind its result, which must be there already.
+    // Behind its result, which must be there already; without a call, behind what the person said.
     void add_picture(const Entry& entry) {
         const auto result = results_.find(entry.call);
-        if (result == results_.end() || !is_picture(entry.text)) return;
+        if ((result == results_.end() && !entry.call.empty()) || !is_picture(entry.text)) return;
         const size_t comma = entry.text.find(','), semicolon = entry.text.find(';');
         const json::Value source = json::Value::object({{"type", "base64"},
                                                         {"media_type", entry.text.substr(0, semicolon)},
                                                         {"data", entry.text.substr(comma + 1)}});
+        const json::Value image = json::Value::object({{"type", "image"}, {"source", source}});
+        if (entry.call.empty()) {
+            if (!user_.is_null()) user_.push(image);
+            return;
+        }
         json::Value& content = *result->second.find("content");
         if (content.is_string()) content = json::Value::array({text_block(content.as_string())});
-        content.push(json::Value::object({{"type", "image"}, {"source", source}}));
+        content.push(image);
     }
 
     // Every open call gets its result, in the order of the calls, before anything else is said.

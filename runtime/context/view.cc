@@ -144,7 +144,7 @@ std::vector<Entry> shown(const std::vector<Entry>& entries, const ShownState& st
         if (entry.kind == Entry::Kind::Summary || (state.upto > 0 && entry.seq <= state.upto)) continue;
         if (entry.kind == Entry::Kind::Picture && (entry.seq <= state.stubs || too_many > 0)) {
             if (too_many > 0) --too_many;
-            if (!out.empty() && out.back().call == entry.call) out.back().text += kPictureGone;
+            if (!out.empty() && out.back().call == entry.call && out.back().kind != Entry::Kind::Picture) out.back().text += kPictureGone;
             continue;
         }
         out.push_back(entry);

@@ -4,11 +4,13 @@
 #include "launch/local.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +23,8 @@
 #include "config.h"
 #include "config/model_choice.h"
 #include "error.h"
+#include "files/listing.h"
+#include "files/transfers.h"
 #include "frame_port.h"
 #include "launch/local_search.h"
 #include "launch/sandbox.h"
@@ -36,6 +40,8 @@ namespace {
 // Where the ids of turn processes begin in posture `cells`: those of the slot no cell has, because lower
 // ones may be somebody's in this sandbox.
 constexpr Ids kTurnIds{kFirstSlot * kCellIds, kFirstSlot * kCellIds};
+
+constexpr int kFilesPatience = 30'000;  // ms
 
 struct Choice {
     ModelChoice model;
@@ -245,10 +251,55 @@ class LocalSkills {
     std::string mark_;
 };
 
-// One client, or a socket over which clients come.
+// One client, or a socket over which clients come, and one on which `files` streams are asked for.
 struct Clients {
     UniqueFd socket;
     bool many = false;
+    UniqueFd files;
+};
+
+// Each descriptor that comes asks for one stream, by a line; on it a stream goes back, be it to read there why not.
+class LocalFiles {
+  public:
+    LocalFiles(Loop& loop, Warden& warden, UniqueFd socket)
+        : loop_(loop), warden_(warden), socket_(std::move(socket)),
+          transfers_(loop, [&warden](const json::Value& record) { return warden.note(record); }) {
+        loop_.watch(socket_.get(), POLLIN, [this](short) { asked(); });
+    }
+    ~LocalFiles() {
+        loop_.forget(socket_.get());
+        transfers_.cancel({});  // they stay in cells of the warden's
+    }
+
+  private:
+    void asked() {
+        std::array<char, 16384> bytes;
+        try {
+            const UniqueFd one = receive_fd(socket_.get());
+            if (!one) return loop_.forget(socket_.get());
+            set_nonblocking(one.get());
+            const size_t n = read_some(one.get(), bytes).value_or(0);
+            send_fd(one.get(), begun({bytes.data(), n}).get());
+        } catch (const Error& error) {  // who asked has gone
+            log(LogLevel::Debug, error.what());
+        }
+    }
+    UniqueFd begun(std::string_view line) {
+        try {
+            const json::Value said = json::parse(line, {size_t{16} << 10, 2});
+            const Transfers::Wanted wanted{said.text("agent"), said.text("op"), said.text("path")};
+            return transfers_.begin(warden_.cell_of(wanted.agent), wanted).socket;
+        } catch (const Error& error) {
+            SocketPair pair = SocketPair::stream();
+            write_all(pair.theirs.get(), Transfers::verdict(false, error.what()));
+            return std::move(pair.ours);
+        }
+    }
+
+    Loop& loop_;
+    Warden& warden_;
+    UniqueFd socket_;
+    Transfers transfers_;
 };
 
 // Runs until the clients have gone and no turn runs. The locks are held, and so inherited, until
@@ -300,6 +351,8 @@ void serve(WardenOptions options, const Spending& spending, Clients clients, Uni
                               leave});
         ports[*id] = port;
     };
+    std::optional<LocalFiles> files;
+    if (clients.files) files.emplace(loop, warden, std::move(clients.files));
     bool more = clients.many;
     if (!more) join(std::move(clients.socket));
     if (more)
@@ -362,6 +415,7 @@ class ChoiceReport {
 struct Begun {
     UniqueFd socket;
     std::string model;
+    UniqueFd files;  // for streams, when it is to serve
 };
 
 Begun start_warden(const LocalOptions& options) {
@@ -393,12 +447,14 @@ Begun start_warden(const LocalOptions& options) {
     std::string model;
     if (choice) model = choice->model.model;
     else report.emplace();
+    SocketPair streams = serving ? SocketPair::seqpacket() : SocketPair();
     const pid_t parent = ::getpid(), pid = ::fork();
     if (pid < 0) throw ErrnoError("local: fork");
     if (pid == 0) {
         int code = 1;
         try {
             pair.ours.reset();
+            streams.ours.reset();
             ::setsid();  // Ctrl-C is the client's to turn into "stop"
             ::signal(SIGPIPE, SIG_IGN);
             if (serving && !stay_as_warden(parent)) ::_exit(0);
@@ -413,7 +469,7 @@ Begun start_warden(const LocalOptions& options) {
             WardenOptions warden = warden_options(state, sandbox.base, std::move(*choice));
             warden.begun = std::move(begun);
             if (report) report->chosen(model);
-            serve(std::move(warden), spending, {std::move(pair.theirs), serving}, std::move(alive));
+            serve(std::move(warden), spending, {std::move(pair.theirs), serving, std::move(streams.theirs)}, std::move(alive));
             code = 0;
         } catch (const std::exception& error) {
             if (!report || !report->failed(error.what())) log(LogLevel::Error, error.what());
@@ -422,7 +478,7 @@ Begun start_warden(const LocalOptions& options) {
     }
     forget_keys();
     if (report) model = report->read();
-    return {std::move(pair.ours), std::move(model)};
+    return {std::move(pair.ours), std::move(model), std::move(streams.ours)};
 }
 
 }  // namespace
@@ -434,7 +490,21 @@ LocalStart start_local_warden(const LocalOptions& options) {
 
 LocalWarden::LocalWarden(LocalOptions options) {
     options.use = LocalOptions::Use::Serving;
-    socket_ = start_warden(options).socket;
+    Begun begun = start_warden(options);
+    socket_ = std::move(begun.socket);
+    files_ = std::move(begun.files);
+}
+
+UniqueFd LocalWarden::open_files(const std::string& agent, const std::string& op, const std::string& path) {
+    SocketPair pair = SocketPair::seqpacket();
+    write_all(pair.ours.get(), json::dump(json::Value::object({{"agent", agent}, {"op", op}, {"path", escaped(path)}})));
+    send_fd(files_.get(), pair.theirs.get());
+    pair.theirs.reset();
+    pollfd answer{pair.ours.get(), POLLIN, 0};
+    if (::poll(&answer, 1, kFilesPatience) <= 0) throw Error("files: the agent does not answer");
+    UniqueFd stream = receive_fd(pair.ours.get());
+    if (!stream) throw Error("files: the agent has gone");
+    return stream;
 }
 
 UniqueFd LocalWarden::open() {

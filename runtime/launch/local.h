@@ -34,10 +34,12 @@ class LocalWarden {
   public:
     explicit LocalWarden(LocalOptions options);
     UniqueFd open();  // a client's end; throws Error when the warden has gone
+    // A `files` stream (files/child), as the link of a VM has it; throws Error likewise.
+    UniqueFd open_files(const std::string& agent, const std::string& op, const std::string& path);
     int life() const { return socket_.get(); }  // hangs up then
 
   private:
-    UniqueFd socket_;
+    UniqueFd socket_, files_;
 };
 
 }  // namespace peacrab

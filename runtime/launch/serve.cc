@@ -22,7 +22,11 @@ int run_serve(const Arguments& arguments) {
     }
     const auto begin = [&local] {
         const auto warden = std::make_shared<LocalWarden>(local);
-        return Serving::Agent{[warden] { return warden->open(); }, warden->life()};
+        return Serving::Agent{[warden] { return warden->open(); },
+                              [warden](const std::string& agent, const std::string& op, const std::string& path) {
+                                  return warden->open_files(agent, op, path);
+                              },
+                              warden->life()};
     };
     return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel"}, begin});
 }

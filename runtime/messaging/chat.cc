@@ -45,13 +45,15 @@ std::string question_words(const json::Value& frame) {
 
 }  // namespace
 
+std::string Hub::State::agent_of(const PlaceRow& place) {
+    const auto usual = agents.find(place.channel);
+    return !place.agent.empty() ? place.agent : usual != agents.end() ? usual->second : "main";
+}
+
 void Hub::State::open(Chat& chat) {
     const int64_t id = chat.place;
     const std::optional<PlaceRow> place = post.place(id);
     if (!place) return close(id);
-    const auto channel = channels.find(place->channel);
-    std::string agent = place->agent;
-    if (agent.empty()) agent = channel == channels.end() ? "main" : channel->second->options.agent;
     try {
         chat.warden = std::make_unique<FramePort>(loop, options.open_chat(), Dialect::WardenToClient, Dialect::ClientToWarden,
                                                   FramePort::Handlers{[this, id](const json::Value& frame) { on_warden(id, frame); },
@@ -59,7 +61,7 @@ void Hub::State::open(Chat& chat) {
                                                                           const auto found = chats.find(id);
                                                                           if (found != chats.end()) gone(*found->second);
                                                                       }});
-        chat.warden->send(json::Value::object({{"type", "attach"}, {"agent", agent}, {"channel", warden_channel(*place)}, {"tasks", true}}));
+        chat.warden->send(json::Value::object({{"type", "attach"}, {"agent", agent_of(*place)}, {"channel", warden_channel(*place)}, {"tasks", true}}));
     } catch (const Error& error) {
         log(LogLevel::Info, std::string("the agent cannot be reached: ") + error.what());
         retry(chat, chat.backoff);
@@ -116,14 +118,22 @@ void Hub::State::advance(int64_t place) {
     const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command" && row.verdict != "task"; };
     const auto messages = std::count_if(rows.begin(), rows.end(), is_message);
     const bool old = !rows.empty() && unix_ms() / 1000 - rows.back().received > kLongAgo && messages > 1;
-    if (chat.turn.empty() && chat.said.empty() && (messages > static_cast<long>(kCatchUp) || old)) {
+    const bool at_once = chat.turn.empty() && chat.said.empty() && (messages > static_cast<long>(kCatchUp) || old);
+    // What came with a message is there before it, and nothing is told before what was said earlier.
+    const std::optional<PlaceRow> where = post.place(place);
+    bool waits = at_once && !std::all_of(rows.begin(), rows.end(), [&](const ArrivalRow& row) { return !is_message(row) || all_here(*where, row); });
+    std::erase_if(rows, [&](const ArrivalRow& row) { return is_message(row) && (waits = waits || !all_here(*where, row)); });
+    if (at_once && !waits) {
         // All as one, by the last: the others are answered with it.
         std::string all = "[" + std::to_string(messages) + " messages came while nobody was here:]";
         ArrivalRow last;
         for (const ArrivalRow& row : rows)
             if (is_message(row)) {
+                if (last.row) {
+                    all = with_files(last, all);
+                    post.answered(last.row);
+                }
                 all += "\n\n" + row.text;
-                if (last.row) post.answered(last.row);
                 last = row;
             }
         last.text = all.size() > (size_t{128} << 10) ? all.substr(all.size() - (size_t{128} << 10)) : all;
@@ -156,7 +166,7 @@ std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
         text += "[Said to you:]\n";
         post.told(place.id, row.row);
     }
-    return text + (place.group ? line(row) : row.text);
+    return with_files(row, text + (place.group ? line(row) : row.text));
 }
 
 void Hub::State::say(Chat& chat, const ArrivalRow& row) {
@@ -267,13 +277,11 @@ void Hub::State::on_event(Chat& chat, const json::Value& frame) {
     } else if (type == "question") {
         post.enqueue(place, origin_of("r", chat, seq), question_words(frame));
     } else if (type == "file") {
-        post.enqueue(place, origin_of("e", chat, seq),
-                     "[file " + one_line(frame.text("path"), 200) + ", " + std::to_string(frame.integer("size")) +
-                         " bytes: it is in the workspace]");
+        if (const std::optional<PlaceRow> where = post.place(place)) enqueue_file(*where, origin_of("e", chat, seq), frame);
     } else if (type == "reply") {
         chat.partial.clear();
         post.together([&] {
-            post.enqueue(place, origin_of("r", chat, seq), frame.text("text"));
+            if (const std::optional<PlaceRow> where = post.place(place)) enqueue_reply(*where, origin_of("r", chat, seq), frame.text("text"));
             post.note_reply(place, frame.text("turn"));
         });
     } else if (type == "turn_done") {

@@ -54,16 +54,20 @@ void Hub::State::pump(const std::string& name) {
 void Hub::State::pump(Channel& channel, int64_t place) {
     const auto chat = chats.find(place);
     if (!channel.ready || (chat != chats.end() && chat->second->show_under_way)) return;
+    const std::optional<PlaceRow> where = post.place(place);
+    const std::optional<int64_t> first = post.first_to_deliver(place, unix_ms());
+    if (!where || !first || !parcel_ready(channel, *where, *first)) return;
     const std::optional<DeliveryRow> row = post.take(place, unix_ms());
     if (!row) return;
-    const std::optional<PlaceRow> where = post.place(place);
+    const std::optional<Parcel> parcel = post.parcel(row->row);
     json::Value frame = json::Value::object({{"type", "deliver"},
                                              {"id", std::to_string(row->row)},
                                              {"key", row->key},
                                              {"conversation", where->conversation}});
     if (!where->thread.empty()) frame.set("thread", where->thread);
     if (!row->reply_to.empty()) frame.set("reply_to", row->reply_to);
-    frame.set("text", row->text);
+    frame.set("text", parcel ? std::string() : row->text);
+    if (parcel) frame.set("file", parcel_frame(*parcel));
     if (row->part == 0 && !row->platform.empty()) frame.set("platform", row->platform);
     if (row->part > 0) frame.set("from", row->part);
     if (row->again) frame.set("again", true);
@@ -81,6 +85,7 @@ void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
     if (row->state == "unknown" && part + 1 < of) post.put_off(row->row, 0, {}, false);
     if (part + 1 < of && row->state == "sending") channel.under_way[row->row] = Clock::now();
     else pump(channel.options.name);
+    if (part + 1 == of) delivered(row->row);
 }
 
 void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
@@ -120,6 +125,7 @@ void Hub::State::given_up(const DeliveryRow& row, const std::string& why) {
     log(LogLevel::Error, "a message could not be delivered: " + why);
     post.together([&] {
         post.fail(row.row, why);
+        delivered(row.row);
         if (row.origin.starts_with("n:")) return;  // it was such a notice itself
         post.note(row.place, "[Not delivered: your message \"" + begin + "\": " + why + "]");
         const std::optional<PlaceRow> place = post.place(row.place);

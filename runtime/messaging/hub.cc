@@ -16,28 +16,33 @@ constexpr int64_t kSignEvery = 60'000;  // ms
 constexpr Milliseconds kMend{5000};
 
 // As the agent is told it: what it answers to, and what came with it.
-std::string text_of(const Event& event) {
+// `fetched`: of files that can be had more is told when they are here.
+std::string text_of(const Event& event, bool fetched) {
     std::string text;
     if (!event.reply_text.empty())
         text += std::string("[in answer to ") + (event.reply_own ? "you" : "somebody") + ": \"" +
                 one_line(event.reply_text, 300) + "\"]\n";
     text += event.text;
-    for (const EventFile& file : event.files) text += "\n[file: " + in_words(file) + "]";
+    for (const EventFile& file : event.files)
+        if (!fetched || file.handle.empty()) text += (text.empty() ? "[file: " : "\n[file: ") + in_words(file) + "]";
     return text;
 }
 
 }  // namespace
 
 Hub::State::State(Loop& the_loop, HubOptions the_options)
-    : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()), schedule(post.database()) {
+    : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()), schedule(post.database()),
+      spool(options.spool) {
     post.prune(kKeepDays);
     schedule.prune(kKeepDays);
+    if (options.open_files) spool.keep_only(post.spooled());
     pruning = loop.after(kDay, [this] { post.prune(kKeepDays); });
     watch_tasks();
 }
 
 Hub::State::~State() {
     end_tasks();
+    forget_files();
     loop.cancel(pruning);
     loop.cancel(mending);
     for (const auto& [name, channel] : channels) loop.cancel(channel->timer);
@@ -61,6 +66,7 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
         channel.trouble.clear();
         note_sign(channel);
         resolve_unknown(channel);
+        fetch_next(channel);
         pump(channel.options.name);
         return run_tasks(Look::Anew);
     }
@@ -76,6 +82,9 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     if (type == "batch") return on_batch(channel, frame);
     if (type == "sent") return on_sent(channel, frame);
     if (type == "failed") return on_failed(channel, frame);
+    if (type == "data") return on_data(channel, frame);
+    if (type == "fetched") return on_fetched(channel, frame);
+    if (type == "want") return on_want(channel, frame);
     if (type == "alive") {
         if (unix_ms() - channel.noted > kSignEvery) note_sign(channel);
     } else if (type == "shown") {
@@ -107,13 +116,15 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
     post.together([&] {
         for (const Event& event : events) {
             const PlaceRow place = post.place(name, event);
-            const std::string text = text_of(event);
             Admission verdict = door.judge(name, event);
+            const bool fetched = options.open_files &&
+                                 (verdict.what == Admission::What::Admitted || verdict.what == Admission::What::Held);
+            const std::string text = text_of(event, fetched);
             if (event.kind == Event::Kind::Edit && verdict.what != Admission::What::Dropped) {
                 if (post.edit_waiting(place, event, text)) continue;
                 verdict = {Admission::What::Dropped, "an edit of what was taken already", {}};
             }
-            if (text.find_first_not_of(" \t\r\n") == std::string::npos)
+            if (text.find_first_not_of(" \t\r\n") == std::string::npos && (!fetched || event.files.empty()))
                 verdict = {Admission::What::Dropped, "there is nothing in it", {}};
             if (verdict.what == Admission::What::Silent && !channel.options.listens)
                 verdict = {Admission::What::Dropped, verdict.rule, {}};
@@ -124,6 +135,7 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
             if (row == 0) continue;  // told before
             if (row % kPruneEvery == 0) post.prune(kKeepDays);
             touched.insert(place.id);
+            if (fetched && kept) take_files(place, row, event);
             if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
             if (verdict.what == Admission::What::Held)
                 if (const std::string ticket = door.announce(name, event); !ticket.empty())
@@ -158,6 +170,7 @@ void Hub::State::lost(const std::string& name, const std::string& why) {
     for (auto& [place, chat] : chats)
         if (const std::optional<PlaceRow> row = post.place(place); row && row->channel == name) chat->show_under_way = false;
     try {
+        fetch_cut(name);
         was_cut(name);
     } catch (const Error& error) {  // a full disk: it is done when the channel comes again
         log(LogLevel::Error, error.what());
@@ -175,6 +188,7 @@ void Hub::connect(const HubChannel& options, const json::Value& secrets, UniqueF
     auto made = std::make_unique<Channel>();
     Channel& channel = *made;
     channel.options = options;
+    state.agents[options.name] = options.agent;
     channel.gone = std::move(gone);
     const std::string name = options.name;
     state.channels[name] = std::move(made);
@@ -212,6 +226,7 @@ void Hub::mend() {
     if (state.mending) return;
     state.mending = state.loop.after(kMend, [&state] {
         state.mending = 0;
+        state.forget_files();
         for (const int64_t place : state.post.places_at_work()) state.advance(place);
         state.run_tasks(State::Look::Due);
         std::vector<std::string> names;

@@ -17,6 +17,7 @@
 #include "loop.h"
 #include "messaging/door.h"
 #include "messaging/post.h"
+#include "messaging/voice.h"
 
 namespace peacrab {
 
@@ -24,6 +25,10 @@ struct HubOptions {
     std::string file;                     // of the post
     std::function<UniqueFd()> open_chat;  // a connection to the warden; throws Error when it cannot be had now.
                                           // Absent: channels are tried, and who has something for us is cut off
+    // A `files` stream (files/child) of the agent's workspace; throws Error. Absent: no files go either way.
+    std::function<UniqueFd(const std::string& agent, const std::string& op, const std::string& path)> open_files = {};
+    std::string spool = {};  // a folder
+    VoiceConfig voice = {};
 };
 
 struct HubChannel {

@@ -6,8 +6,12 @@
 #include <set>
 
 #include "frame_port.h"
+#include "messaging/file_kind.h"
 #include "messaging/hub.h"
 #include "messaging/schedule.h"
+#include "messaging/spool.h"
+#include "messaging/voice.h"
+#include "messaging/workspace_stream.h"
 
 namespace peacrab {
 
@@ -23,6 +27,31 @@ struct Channel {
     int64_t noted = 0;  // Unix ms: when its last sign of life was written down
     Loop::TimerId timer = 0;  // to what is due next
     std::map<int64_t, Clock::time_point> under_way;  // deliveries it has not answered
+    int64_t fetching = 0;                            // a file's row; 0: none
+};
+
+// A file that came with a message, on its way to the agent: asked of the channel, into the spool, read when it is
+// speech, into the workspace. None of this is written down: what was begun is begun again.
+struct Incoming {
+    FileRow row;
+    std::string channel;
+    enum class Step { Waits, Comes, Here } step = Step::Waits;
+    int tries = 0;
+    std::string number;  // of this try, as the channel is told it
+    std::unique_ptr<SpoolFile> file;
+    std::string beginning, speech, said;  // speech: what was spoken; said: why nothing is known of that
+    Clock::time_point since{};
+    Loop::TimerId timer = 0;
+    std::unique_ptr<WorkspaceStream> stream;
+    std::unique_ptr<Transcription> transcription;
+};
+
+// A file that is to be sent, on its way from the agent's workspace into the spool.
+struct Outgoing {
+    int tries = 0;
+    std::unique_ptr<SpoolFile> file;
+    std::unique_ptr<WorkspaceStream> stream;
+    Loop::TimerId timer = 0;
 };
 
 // A conversation that something waits in, or a turn runs.
@@ -58,6 +87,11 @@ struct Hub::State {
     std::map<std::string, std::unique_ptr<Channel>> channels;
     std::map<int64_t, std::unique_ptr<Chat>> chats;  // by place
     Loop::TimerId pruning = 0, mending = 0;
+    Spool spool;
+    std::map<int64_t, std::unique_ptr<Incoming>> incoming;  // by their row
+    std::map<int64_t, std::unique_ptr<Outgoing>> outgoing;  // by their delivery
+    uint64_t fetches = 0;
+    std::map<std::string, std::string> agents;  // by channel, of those that were here
 
     State(Loop& the_loop, HubOptions the_options);
     ~State();
@@ -82,6 +116,33 @@ struct Hub::State {
     void say(Chat& chat, const ArrivalRow& row);
     std::string words_of(const PlaceRow& place, const ArrivalRow& row);
     void answer(int64_t place, const std::string& text);
+
+    std::string agent_of(const PlaceRow& place);
+
+    // incoming.cc. all_here: whether nothing that came with it is still on its way; what is, is brought on.
+    void later(Incoming& one, Milliseconds span, std::function<void(Incoming& one)> what);
+    void take_files(const PlaceRow& place, int64_t arrival, const Event& event);
+    bool all_here(const PlaceRow& place, const ArrivalRow& row);
+    std::string with_files(const ArrivalRow& row, std::string text);
+    void fetch_next(Channel& channel);
+    void on_data(Channel& channel, const json::Value& frame);
+    void on_fetched(Channel& channel, const json::Value& frame);
+    void fetch_cut(const std::string& channel);
+    void forget_files();
+    void file_here(Incoming& one);
+    void put_file(Incoming& one);
+    void not_here(Incoming& one, const std::string& why);
+    void settle(Incoming& one, const std::string& line);
+
+    // outgoing.cc
+    void enqueue_file(const PlaceRow& place, const std::string& origin, const json::Value& frame);
+    void enqueue_reply(const PlaceRow& place, const std::string& origin, const std::string& text);
+    bool parcel_ready(Channel& channel, const PlaceRow& place, int64_t delivery);  // what is not, is brought on
+    void fetch_parcel(const PlaceRow& place, int64_t delivery, const Parcel& parcel);
+    void no_parcel(int64_t delivery, const std::string& why);
+    json::Value parcel_frame(const Parcel& parcel);
+    void on_want(Channel& channel, const json::Value& frame);
+    void delivered(int64_t delivery);
 
     // commands.cc
     void run_command(Chat& chat, const ArrivalRow& row);

@@ -13,7 +13,7 @@
 namespace peacrab {
 namespace {
 
-constexpr int64_t kPostVersion = 2;
+constexpr int64_t kPostVersion = 3;
 constexpr int64_t kMostHeld = 500, kMostHeldOfOne = 20;
 constexpr int64_t kMostDropped = 20'000;  // rows of what was not let in
 const char* kSchema = R"(
@@ -41,7 +41,14 @@ CREATE TABLE IF NOT EXISTS deliveries(row INTEGER PRIMARY KEY, place INTEGER NOT
     created INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS deliveries_open ON deliveries(channel, place, row)
     WHERE state IN ('queued', 'sending', 'unknown');
-PRAGMA user_version = 2;
+CREATE TABLE IF NOT EXISTS files(row INTEGER PRIMARY KEY, arrival INTEGER NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,
+    mime TEXT NOT NULL, note TEXT NOT NULL, handle TEXT NOT NULL, size INTEGER NOT NULL, voice INTEGER NOT NULL,
+    path TEXT NOT NULL DEFAULT '', line TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS files_of_arrival ON files(arrival);
+CREATE INDEX IF NOT EXISTS files_by_path ON files(path) WHERE path <> '';
+CREATE TABLE IF NOT EXISTS parcels(delivery INTEGER PRIMARY KEY, agent TEXT NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL,
+    size INTEGER NOT NULL, sha256 TEXT NOT NULL, spool TEXT NOT NULL);
+PRAGMA user_version = 3;
 )";
 
 #define ARRIVAL "row, place, key, id, sender, name, text, state, verdict, rule, turn, received, tries"
@@ -332,6 +339,7 @@ void Post::prune(int64_t days) {
         .prepare("DELETE FROM deliveries WHERE state IN ('sent', 'failed') AND created < (unixepoch() - ? * 86400) * 1000")
         .bind(days)
         .run();
+    prune_files();
 }
 
 void Post::enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,23 @@ struct DeliveryRow {
     std::string key, reply_to, text, state, platform, error, origin;
     int64_t part = 0, parts = 0, attempts = 0, not_before = 0, created = 0;  // Unix ms, the last two
     bool again = false;
+};
+
+// A file that came with a message: to be fetched while it has a handle, then there is a line that tells of it.
+struct FileRow {
+    int64_t row = 0, arrival = 0, place = 0;
+    std::string path;  // in the agent's workspace; "": none yet
+    std::string line;  // for the model
+    EventFile file;
+};
+
+// A file that is to be delivered.
+struct Parcel {
+    std::string agent, path;  // where it stands; "": only in the spool
+    std::string name;         // as it is sent
+    std::string sha256;
+    std::string spool;  // "": not here yet
+    int64_t size = 0;
 };
 
 // Why an event was let in or not: `rule` is a sentence of `peacrab explain`.
@@ -104,6 +122,20 @@ class Post {
     std::string deliveries_in_words(int64_t place, int64_t arrival);  // what was sent there since
     void prune(int64_t days);                                  // rows that need no answer, and are older
 
+    // Files that came (messaging/incoming).
+    void add_file(int64_t place, int64_t arrival, const EventFile& file);
+    std::vector<FileRow> files_of(int64_t arrival);
+    std::string name_file(int64_t row, const std::string& wanted);
+    void settle_file(int64_t row, const std::string& line);
+
+    // Files that are to be sent (messaging/outgoing): a delivery with a parcel. `text`: for people, of what it is.
+    void enqueue_file(int64_t place, const std::string& origin, const std::string& text, const Parcel& parcel);
+    std::optional<Parcel> parcel(int64_t delivery);
+    std::optional<int64_t> first_to_deliver(int64_t place, int64_t now);  // whose turn it is, and whose time has come
+    void set_spool(int64_t delivery, const std::string& name);
+    void instead_of_file(int64_t delivery, const std::string& text);
+    std::set<std::string> spooled();  // what is still needed of the spool
+
     // Deliveries. `origin` is what it is made of, unique: a second one is none. "": always.
     void enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to = {},
                  const std::string& platform = {});
@@ -134,6 +166,7 @@ class Post {
 
   private:
     Post(const std::string& path, UniqueFd opening);
+    void prune_files();
     Database database_;
 };
 

@@ -45,12 +45,13 @@ UniqueFd signals_to_end() {
 int serve_channels(const Serving& serving) {
     const std::vector<ChannelConfig> channels = load_channels(config_file());
     if (channels.empty()) throw Error("no channels: name one under `channels:` in " + config_file());
+    (void)load_voice(config_file());
     only_one().reset();  // before anything is begun
     const UniqueFd signals = signals_to_end();
     const Serving::Agent agent = serving.begin();
     const UniqueFd lock = only_one();  // which what was begun must not have
     Loop loop;
-    Hub hub(loop, {post_file(), agent.open_chat});
+    Hub hub(loop, {post_file(), agent.open_chat, agent.open_files, state_folder() + "/channel-files", load_voice(config_file())});
     ChannelRun run(loop, hub, serving.adapter, channels);
     std::fprintf(stderr, "serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
     bool ends = false;

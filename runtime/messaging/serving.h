@@ -13,6 +13,7 @@ namespace peacrab {
 struct Serving {
     struct Agent {
         std::function<UniqueFd()> open_chat;  // as HubOptions has it
+        std::function<UniqueFd(const std::string& agent, const std::string& op, const std::string& path)> open_files;  // likewise
         int life = -1;                        // hangs up when the agent can be had no more; -1: it always can
     };
     std::vector<std::string> adapter;  // as ChannelRun has it

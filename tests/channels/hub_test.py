@@ -23,7 +23,7 @@ CHANNEL = pathlib.Path(__file__).resolve().parent.parent / "support" / "messenge
 class Rig:
     """A home with channels to messengers, and `serve`, which can be killed."""
 
-    def __init__(self, names=("desk",), dedupe="key", listens=False, edits=0):
+    def __init__(self, names=("desk",), dedupe="key", listens=False, edits=0, settings="", more=""):
         self.folder = pathlib.Path(tempfile.mkdtemp())
         self.model = EchoModel()
         self.process = None
@@ -34,8 +34,8 @@ class Rig:
         self.messengers = {name: Messenger(str(self.folder / f"{name}.sock"), dedupe) for name in names}
         lines = "".join(f"  {name}:\n    command: [/usr/bin/python3, {self.folder}/channel.py]\n    dedupe: {dedupe}\n"
                         f"    socket: {self.folder}/{name}.sock\n    edits: {edits}\n"
-                        f"    listens: {'true' if listens else 'false'}\n" for name in names)
-        (self.folder / "config/peacrab/config.yaml").write_text("channels:\n" + lines)
+                        f"    listens: {'true' if listens else 'false'}\n{settings}" for name in names)
+        (self.folder / "config/peacrab/config.yaml").write_text("channels:\n" + lines + more)
         self.environment = {"HOME": str(self.folder / "home"), "PATH": os.environ["PATH"], "LANG": "C.UTF-8",
                             **{f"XDG_{n.upper()}_HOME": str(self.folder / n) for n in ("config", "state", "cache")}}
         self.folder.chmod(0o755)

@@ -1,12 +1,15 @@
 """A messenger for tests, on a Unix socket, and a model that repeats what it is told. The messenger keeps what was
 said to it until it is confirmed, as real ones do, and everything that was ever posted, in order. It can be told to
-cut a connection before or after it has taken a post. messenger_channel.py is the channel to it."""
+cut a connection before or after it has taken a post, and to hand out files in bad ways. messenger_channel.py is the
+channel to it."""
+import base64
 import collections
 import json
 import os
 import random
 import socket
 import threading
+import time
 
 from scripted_model import Handler, Model
 
@@ -16,6 +19,7 @@ class Messenger:
         self.path, self.dedupe = path, dedupe
         self.updates, self.posts, self.typing = [], collections.defaultdict(list), collections.Counter()
         self.keys, self.edits, self.faults, self.next_id = {}, 0, [], 1
+        self.files, self.fetched = {}, collections.Counter()  # by handle: bytes, or a fault: "gone", "stalls", "cut"
         self.changed = threading.Condition()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
@@ -49,12 +53,21 @@ class Messenger:
             if asked["op"] == "poll":
                 self.changed.wait_for(lambda: len(self.updates) > asked["offset"], timeout=asked["wait"])
                 return {"updates": self.updates[asked["offset"]:asked["offset"] + 50]}
+            if asked["op"] == "get":
+                return self.piece(asked["handle"], asked["at"])
             if asked["op"] == "typing":
                 self.typing[asked["conversation"]] += 1
                 return {}
             answer = self.post(asked)
             self.changed.notify_all()
             return None if fault == "after" else answer
+
+    def piece(self, handle, at):
+        self.fetched[handle] += at == 0
+        held = self.files.get(handle, "gone")
+        if isinstance(held, str):
+            return {"fault": held}
+        return {"data": base64.b64encode(held[at:at + (512 << 10)]).decode(), "size": len(held)}
 
     def post(self, asked):
         posts = self.posts[asked["conversation"]]
@@ -71,6 +84,8 @@ class Messenger:
         self.next_id += 1
         self.keys[asked["key"]] = ident
         posts.append({"id": ident, "text": asked["text"], "key": asked["key"]})
+        if asked.get("file"):
+            posts[-1]["file"] = {**asked["file"], "data": base64.b64decode(asked["file"]["data"])}
         return {"id": ident}
 
     def say(self, text, sender="u1", conversation=None, **more):
@@ -84,6 +99,14 @@ class Messenger:
             self.changed.notify_all()
             return event
 
+    def upload(self, data, name="a.txt", mime="text/plain", **more):
+        """A file for `say`: bytes, or a fault."""
+        with self.changed:
+            handle = f"h{len(self.files)}"
+            self.files[handle] = data
+            size = len(data) if isinstance(data, bytes) else 100
+            return {"name": name, "mime": mime, "size": size, "handle": handle, **more}
+
     def texts(self, conversation):
         with self.changed:
             return [post["text"] for post in self.posts[conversation]]
@@ -91,9 +114,13 @@ class Messenger:
     def wait(self, what, seconds=20):
         """Until `what()` holds; its value."""
         with self.changed:
-            if not self.changed.wait_for(what, timeout=seconds):
-                raise AssertionError(f"not within {seconds} s; posted: { {k: v[-3:] for k, v in self.posts.items()} }")
-            return what()
+            end = time.monotonic() + seconds  # looked at now and then: what() may be of other things too
+            while not (done := what()) and time.monotonic() < end:
+                self.changed.wait(0.2)
+            if not done:
+                posted = {place: [post["text"][:300] for post in posts[-3:]] for place, posts in self.posts.items()}
+                raise AssertionError(f"not within {seconds} s; posted: {posted}")
+            return done
 
 
 class EchoModel(Model):
@@ -108,11 +135,13 @@ class EchoModel(Model):
 
         def pop(self, _):
             content = self.model.requests.pop()["messages"][-1]["content"]
-            if not isinstance(content, str) and content[-1]["type"] == "tool_result":
+            if not isinstance(content, str) and content[-1]["type"] == "tool_result":  # no picture comes behind these
                 said = content[-1]["content"]
                 return "it said: " + (said if isinstance(said, str) else said[0]["text"]).strip().split("\n")[0]
-            text = content if isinstance(content, str) else content[-1]["text"]
+            blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            text = [block["text"] for block in blocks if block["type"] == "text"][-1]
             self.model.last = text
+            self.model.pictures = [block["source"] for block in blocks if block["type"] == "image"]
             said = text.strip().split("\n")[-1].strip()
             if said in self.model.script:
                 return self.model.script[said]
@@ -120,7 +149,7 @@ class EchoModel(Model):
 
     def __init__(self):
         super().__init__()
-        self.script, self.down, self.refused, self.last = {}, False, 0, ""
+        self.script, self.down, self.refused, self.last, self.pictures = {}, False, 0, "", []
         self.steps = self.Steps(self)
         self.RequestHandlerClass = EchoHandler
 

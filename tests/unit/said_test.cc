@@ -1,4 +1,5 @@
 // What was said gets into the journal once, and as the result of a question where one waits.
+#include "context/pictures.h"
 #include "context/said.h"
 
 #include <doctest/doctest.h>
@@ -110,4 +111,38 @@ TEST_CASE("said: an answer that a crash kept from the journal is the result, and
     const std::string all = json::dump(request.messages);
     CHECK(all.find("did not finish") == std::string::npos);
     CHECK(all.find("The person answers: blue") != std::string::npos);
+}
+
+TEST_CASE("said: a picture that came with it stands behind it, for the model too") {
+    const std::string kPicture = "image/png;base64,TWFu";
+    std::vector<std::string> asked;
+    const auto read = [&](const std::string& path) {
+        asked.push_back(path);
+        return path.find("lost") == std::string::npos ? kPicture : std::string();
+    };
+    const auto user = [](const std::string& text) { return Entry{Entry::Kind::User, "t1", {}, text, {}, Outcome::Failed}; };
+    const std::vector<Entry> said = with_pictures(
+        {user("look\n[picture: inbox/a.png, image/png, 3 bytes]\n[picture: inbox/lost.png, image/png, 3 bytes]"), user("and go")}, read);
+    REQUIRE(said.size() == 3);
+    CHECK(said[1].kind == Entry::Kind::Picture);
+    CHECK(said[2].text == "and go");
+    CHECK(asked == std::vector<std::string>{"inbox/a.png", "inbox/lost.png"});
+    const ModelRequest request = build_prompt({"main", "/w", {}}, said);
+    REQUIRE(request.messages.items().size() == 1);
+    const json::Value& content = request.messages.items()[0].at("content");
+    REQUIRE(content.items().size() == 3);
+    CHECK(content.items()[1].text("type") == "image");
+    CHECK(content.items()[1].find("source")->text("data") == "TWFu");
+}
+
+TEST_CASE("said: no line asks for more than a few pictures of the inbox, and no such line in the middle of another") {
+    size_t asked = 0;
+    const auto read = [&](const std::string&) { return ++asked, std::string(); };
+    std::string many = "say [picture: inbox/a.png, x]\n    [picture: inbox/a.png, x]\n[picture: /etc/shadow, x]\n[picture: inbox/../a, x]\n"
+                       "[picture: inbox/" + std::string(200, 'x') + ", x]\n[picture: inbox/b.png]\n";
+    CHECK(with_pictures({{Entry::Kind::User, "t1", {}, many, {}, Outcome::Failed}}, read).size() == 1);
+    CHECK(asked == 0);
+    for (int n = 0; n < 20; ++n) many += "[picture: inbox/" + std::to_string(n % 15) + ".png, x]\n";
+    (void)with_pictures({{Entry::Kind::User, "t1", {}, many, {}, Outcome::Failed}}, read);
+    CHECK(asked == kMostPictures);
 }
