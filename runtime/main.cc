@@ -56,6 +56,7 @@ const Subcommand kSubcommands[] = {
     {"export", "[OPTIONS] [SESSION]", "a conversation as text", run_export},
     {"serve", "[OPTIONS]", "the messengers of the configuration, until it is told to end", run_serve},
     {"people", "[pair CHANNEL [ROLE]]", "who may speak on them, and what became of a message", run_people},
+    {"tasks", "[pause|resume|delete|history|allow N]", "what is done by itself", run_tasks},
     {"turn", "", nullptr, run_turn},
     {"tool-file", "", nullptr, run_tool_file},
     {"tool-files", "", nullptr,

@@ -98,6 +98,10 @@ int run_people(const Arguments& arguments) {
     return people_command(arguments.words);
 }
 
+int run_tasks(const Arguments& arguments) {
+    return tasks_command(arguments.words);
+}
+
 int run_secret(const Arguments& arguments) {
     const std::string what = arguments.words.empty() ? "ls" : arguments.words[0];
     const std::string name = arguments.words.size() > 1 ? arguments.words[1] : "";

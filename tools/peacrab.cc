@@ -414,6 +414,10 @@ const Command kCommands[] = {
      "  pair CHANNEL ROLE  a code that makes whoever sends it in a direct chat an owner (or member, guest)\n"
      "  remove CHANNEL ID  they are not known any more\n"
      "  explain MESSAGE    by its number, or the messenger's id of it\n", run_people},
+    {"tasks", "what agents do by themselves on messengers, and when", "tasks [pause | resume | delete | history | allow NUMBER]", "", "", 2,
+     "  pause, resume     not now; go on\n"
+     "  delete, history   not any more; the last times and what they cost\n"
+     "  allow             may run more often than every 15 minutes\n", run_tasks},
     {"secret", "keep a token on the host, where no agent sees it", "secret [set NAME | ls | rm NAME]", "", "", 2,
      "  set NAME           asked for, or from standard input\n", run_secret},
     {"agent", "add, list, change, pause or remove an agent",

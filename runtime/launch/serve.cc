@@ -35,4 +35,8 @@ int run_people(const Arguments& arguments) {
     return people_command(arguments);
 }
 
+int run_tasks(const Arguments& arguments) {
+    return tasks_command(arguments);
+}
+
 }  // namespace peacrab

@@ -7,5 +7,6 @@ namespace peacrab {
 
 int run_serve(const Arguments& arguments);
 int run_people(const Arguments& arguments);
+int run_tasks(const Arguments& arguments);
 
 }  // namespace peacrab

@@ -274,6 +274,23 @@ std::optional<int64_t> Schedule::task_of(int64_t place, const std::string& turn)
     return query.integer(0);
 }
 
+bool Schedule::asks_now(int64_t place, const std::string& turn, const std::string& sender) {
+    Statement query = database_.prepare("SELECT 1 FROM arrivals WHERE place = ? AND turn = ? AND sender = ? AND verdict = 'admitted' AND state = 'handed'");
+    return query.bind(place).bind(turn).bind(sender).step();
+}
+
+bool Schedule::under_way(int64_t task) {
+    Statement query = database_.prepare("SELECT 1 FROM firings f JOIN arrivals a ON a.row = f.arrival WHERE f.task = ? AND f.outcome = 'running' AND "
+                                        "a.state IN ('waiting', 'handed')");
+    return query.bind(task).step();
+}
+
+int64_t Schedule::told_lately(int64_t place) {
+    Statement query = database_.prepare("SELECT count(*) FROM deliveries WHERE place = ? AND origin GLOB 'k:*' AND created > (unixepoch() - 3600) * 1000");
+    query.bind(place).step();
+    return query.integer(0);
+}
+
 void Schedule::hold(const std::string& origin, int64_t until) {
     database_.prepare("UPDATE deliveries SET state = 'quiet', not_before = ? WHERE origin = ? AND state = 'queued' AND part = 0 AND attempts = 0")
         .bind(until * 1000)

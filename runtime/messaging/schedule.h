@@ -82,7 +82,12 @@ class Schedule {
     std::optional<int64_t> mean_cost(int64_t place);  // of its turns; else of all
     // Whose message began it or was said in it, the newest; nothing: only tasks.
     std::optional<std::string> asker(int64_t place, const std::string& turn);
+    bool asks_now(int64_t place, const std::string& turn, const std::string& sender);  // they wait for its answer
     std::optional<int64_t> task_of(int64_t place, const std::string& turn);
+    bool under_way(int64_t task);            // a firing of it waits, or its turn runs
+    int64_t told_lately(int64_t place);      // tasks that were set, within an hour
+
+    static constexpr const char* kTold = "k:";  // begins the origin of what tells of one that was set
 
     // Deliveries that wait for the end of quiet hours.
     void hold(const std::string& origin, int64_t until);

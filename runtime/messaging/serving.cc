@@ -13,6 +13,7 @@
 #include "config.h"
 #include "error.h"
 #include "messaging/channel_run.h"
+#include "messaging/task_tool.h"
 
 namespace peacrab {
 namespace {
@@ -200,6 +201,28 @@ int people_command(const std::vector<std::string>& arguments) {
         return 0;
     }
     throw Error("people: nothing, `pair CHANNEL [ROLE]`, `remove CHANNEL ID` or `explain MESSAGE` was expected");
+}
+
+// A `serve` that runs hears of it when we close the post.
+int tasks_command(const std::vector<std::string>& arguments) {
+    Post post(post_file());
+    Schedule schedule(post.database());
+    if (arguments.empty()) {
+        for (const TaskRow& task : schedule.tasks(0)) {
+            const std::optional<PlaceRow> place = post.place(task.place);
+            const std::string where = !place ? "" : place->title.empty() ? place->conversation : place->title;
+            std::printf("%s %s\t%s\n", one_line(task.channel).c_str(), one_line(where, 60).c_str(), tasks_in_words(schedule, {task}).c_str());
+        }
+        return 0;
+    }
+    const std::string what = arguments[0], number = arguments.size() == 2 ? arguments[1] : "";
+    const bool known = what == "pause" || what == "resume" || what == "delete" || what == "history" || what == "allow";
+    if (!known || number.empty() || number.size() > 15 || number.find_first_not_of("0123456789") != std::string::npos)
+        throw Error("tasks: nothing, or pause, resume, delete, history or allow with a number was expected");
+    const std::optional<TaskRow> task = schedule.task(std::stoll(number));
+    if (!task) throw Error("there is no task " + number);
+    std::printf("%s\n", (what == "history" ? history_in_words(schedule, *task) : change_task(schedule, *task, what)).c_str());
+    return 0;
 }
 
 }  // namespace peacrab

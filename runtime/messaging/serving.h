@@ -1,5 +1,5 @@
-// What `peacrab serve` and `peacrabd serve` have in common: the hub and its channels until they are told to end; and
-// `people`.
+// What `peacrab serve` and `peacrabd serve` have in common: the hub and its channels until they are told to end; `people`
+// and `tasks`.
 #pragma once
 
 #include <functional>
@@ -31,5 +31,7 @@ std::string try_channel(const std::vector<std::string>& adapter, const struct Ch
 
 // Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error.
 int people_command(const std::vector<std::string>& arguments);
+// Nothing: all tasks. pause, resume, delete, history, allow, and a number. Throws Error.
+int tasks_command(const std::vector<std::string>& arguments);
 
 }  // namespace peacrab

@@ -12,6 +12,8 @@
 namespace peacrab {
 namespace {
 
+constexpr int64_t kMostSet = 30;  // of a conversation within an hour: each is told
+
 int64_t unix_now() {
     return unix_ms() / 1000;
 }
@@ -134,10 +136,11 @@ std::string Hub::State::create_task(Chat& chat, const std::string& turn, const j
     const int64_t now = unix_now();
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::optional<std::string> asker = schedule.asker(chat.place, turn);
-    if (!asker) throw Error("a task sets no task: the person has to say something first");
+    if (!asker || !schedule.asks_now(chat.place, turn, *asker)) throw Error("a task sets no task: the person has to say something first");
     if (door.role_of(place->channel, *asker) < Role::Member) throw Error("guests have no tasks; tell the person that an owner can make them a member");
     if (schedule.tasks(chat.place).size() >= kMostTasks) throw Error("there are 20 tasks in this conversation: delete one first");
     if (schedule.tasks(0).size() >= kMostTasksInAll) throw Error("there are 200 tasks in all: some have to be deleted first");
+    if (schedule.told_lately(chat.place) >= kMostSet) throw Error("more than 30 tasks were set within an hour: not now");
     Schedule::Person person = schedule.person(place->channel, *asker);
     const std::string said = arguments.text("zone");
     if (!said.empty()) (void)WallClock(said);  // throws
@@ -178,7 +181,7 @@ std::string Hub::State::create_task(Chat& chat, const std::string& turn, const j
         if (const std::string next = next_words(task, now); !next.empty()) told += ", " + next;
         told += "." + (by_clock(task) ? " " + cost_in_words(schedule, task, now) : std::string());
         if (!often.empty()) told += often + number + ".";
-        post.enqueue(chat.place, {}, told + "\nIt says: \"" + one_line(task.text, 200) + "\"" +
+        post.enqueue(chat.place, Schedule::kTold + number, told + "\nIt says: \"" + one_line(task.text, 200) + "\"" +
                                          (task.gate.empty() ? "" : "\nGate: " + one_line(task.gate, 200)) + "\n/tasks shows all, /tasks delete " + number +
                                          " ends it.");
     });

@@ -8,7 +8,7 @@
 
 namespace peacrab {
 
-constexpr size_t kMostTasks = 20, kMostTasksInAll = 200;  // of a conversation, of all
+constexpr size_t kMostTasks = 20, kMostTasksInAll = 200;  // in a conversation; all together
 constexpr int64_t kOften = 15 * 60;  // seconds: what is due more often needs an owner's word, or a gate
 
 std::string tasks_in_words(Schedule& schedule, const std::vector<TaskRow>& tasks);

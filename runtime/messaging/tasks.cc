@@ -134,7 +134,8 @@ void Hub::State::fire(TaskRow task, int64_t now) {
         task.hold = *quiet;
         return schedule.save(task);
     }
-    const bool skipped = task.skip && (late || quiet);
+    const bool busy = schedule.under_way(task.id);  // the one before: they do not pile up
+    const bool skipped = busy || (task.skip && (late || quiet));
     std::string when = "due " + clock_words(task.zone, missed.newest);
     if (late) when += ", late: it is now " + clock_words(task.zone, now) + "; say that it is late";
     if (missed.count > 1) when += "; " + std::to_string(missed.count - 1) + " more were missed before and are not made up for";
@@ -145,7 +146,7 @@ void Hub::State::fire(TaskRow task, int64_t now) {
         schedule.save(task);
         if (too_often) return;
         schedule.fire(task, missed.newest, skipped ? "skipped" : "running", skipped ? std::string() : opening(task, when));
-        if (skipped && !next)
+        if (skipped && !busy && !next)
             post.enqueue(task.place, {}, "Task " + std::to_string(task.id) + " was due " + clock_words(task.zone, missed.newest) +
                                              " and is not made up for: \"" + one_line(task.text, 100) + "\"");
     });

@@ -71,6 +71,11 @@ class TaskRig(Rig):
         desk.wait(lambda: len(told()) > before, 30)
         return told()[before]
 
+    def tasks(self, *words):
+        done = subprocess.run([self.folder / "peacrabd", "tasks", *words], capture_output=True, text=True, timeout=20, **self.options())
+        need(done.returncode == 0, done.stderr)
+        return done.stdout.strip()
+
     def history(self, number):
         return [row[0] for row in self.rows("SELECT outcome FROM firings WHERE task = ? ORDER BY row", number)]
 
@@ -116,6 +121,13 @@ def reminds():
         need(says(desk, "/tasks delete 2") == "Task 2 is deleted.", "deleted by a command")
         need("no task 2" in says(desk, "/tasks history 2"), "and gone")
         need("no task 99" in says(desk, "/tasks pause 99"), "a number that is none")
+        need("desk dm-u1\t3: cron 30 8" in rig.tasks(), f"on the host: {rig.tasks()}")
+        need("paused" in rig.tasks("pause", "3") and "paused" in says(desk, "/tasks"), "changed on the host")
+        need("runs" in rig.tasks("resume", "3"), "and back")
+        with rig.book() as book:
+            book.execute("INSERT INTO ends(place, turn, status, error, cost) SELECT place, 'x', 'done', '', 2000000 FROM tasks LIMIT 1")
+        model.script["hourly"] = task(action="create", when="every 1h", text="x")
+        need("About 1440.00 USD a month (720 times)" in rig.asks("hourly"), "what it costs")
         model.script["again"] = task(action="list")
         need("UTC" in rig.asks("again"), "the tool lists")
 
@@ -158,6 +170,13 @@ def decides():
         need(len(rig.history(broken)) == 5, "it is paused")
         need("runs: next" in says(desk, f"/tasks resume {broken}"), "until it is resumed")
 
+        failing = rig.create(when="every 1h", text="fails")
+        model.down = 400
+        for times in range(1, 6):
+            rig.due(failing)
+            rig.until(lambda: rig.history(failing) == ["failed"] * times, 30)  # noqa: B023
+        model.down = False
+        desk.wait(lambda: any(f"Task {failing} (" in text and "is paused" in text for text in desk.texts("dm-u1")))
 
 
 def often():
@@ -189,6 +208,12 @@ def often():
         model.script["breed"] = task(action="create", when="in 1s", text="breed")
         rig.create(when="in 1s", text="breed")
         desk.wait(lambda: any("a task sets no task" in text for text in desk.texts("dm-u1")))
+        model.script["slowly"] = ("shell", {"command": "sleep 4; echo slept"})
+        slow = rig.create(when="every 1h", text="slowly")
+        for _ in range(3):
+            rig.due(slow)
+            time.sleep(0.6)
+        rig.until(lambda: rig.history(slow) == ["ok", "skipped", "skipped"])
         gated = rig.create(when="every 1m", text="gated", gate="true")
         rig.due(gated)
         rig.until(lambda: rig.history(gated) == ["ok"])

@@ -162,7 +162,7 @@ class EchoHandler(Handler):
         if not self.server.down:
             return super().do_POST()
         self.server.refused += 1
-        self.send_response(503)
+        self.send_response(503 if self.server.down is True else self.server.down)
         self.send_header("content-length", "0")
         self.end_headers()
 
