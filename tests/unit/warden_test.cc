@@ -979,3 +979,84 @@ TEST_CASE("warden: who leaves takes what was done for them along") {
     person.say(frame({{"type", "export"}, {"agent", "main"}, {"session", "s1"}, {"form", "html"}}));
     CHECK(person.wait_for("refused").text("why") == "an export is jsonl or md");
 }
+
+namespace {
+
+// Who keeps tasks: attached as it says so.
+struct Keeper : Person {
+    explicit Keeper(World& the_world) : Person(the_world) {
+        say(frame({{"type", "attach"}, {"agent", "main"}, {"channel", "ask"}, {"tasks", true}}));
+    }
+    void task(const char* what, const std::string& name, const std::string& text) {
+        say(frame({{"type", "task"}, {"what", what}, {"id", name}, {"ok", true}, {"text", text}}));
+    }
+};
+
+const char* const kSetsTask = R"(call task {"action":"create","when":"in 5m","text":"x"})";
+
+}  // namespace
+
+TEST_CASE("warden: a task is asked of who keeps them, and of nobody else") {
+    World world;
+    {
+        Person person(world);
+        person.attach();
+        person.message("m1", kSetsTask);
+        CHECK(person.wait_for("reply").text("text").find("`peacrab serve`") != std::string::npos);
+        person.say(frame({{"type", "task"}, {"what", "result"}, {"id", "1"}, {"ok", true}, {"text", "made up"}}));
+        CHECK(person.dropped.find("keeps tasks") != std::string::npos);
+    }
+    Keeper keeper(world);
+    keeper.message("m2", kSetsTask);
+    const json::Value asked = keeper.wait_for("task");
+    CHECK(json::parse(asked.text("text")).text("when") == "in 5m");
+    for (const char* other : {"", "0", "99", "x", "-1", "99999999999999999999999"}) keeper.task("result", other, "another");
+    keeper.task("result", asked.text("id"), "set");
+    CHECK(keeper.wait_for("reply", 2).text("text") == "ok: set\n");
+    keeper.task("result", asked.text("id"), "again");
+    CHECK(keeper.dropped.empty());
+    keeper.task("what", "1", "");
+    CHECK(!keeper.dropped.empty());
+}
+
+TEST_CASE("warden: what a task begins waits for the end of a turn, and for the answer to a question") {
+    World world;
+    Keeper keeper(world);
+    const auto begins = [&keeper](const char* name) {
+        keeper.say(frame({{"type", "message"}, {"id", name}, {"text", "reply"}, {"task", true}}));
+    };
+    keeper.message("m1", "hang");
+    keeper.wait_for("turn_start");
+    begins("t1");
+    CHECK(keeper.wait_for("refused").text("why").starts_with("task: later"));
+    keeper.say(frame({{"type", "stop"}}));
+    keeper.wait_for("turn_done");
+    keeper.message("m2", R"(call ask_user {"question":"which?"})");
+    keeper.wait_for("question");
+    keeper.wait_for("turn_done", 2);
+    begins("t2");
+    CHECK(keeper.wait_for("refused", 2).text("why").find("is asked something") != std::string::npos);
+    size_t replies = keeper.count("reply");
+    keeper.message("m3", "what was asked");
+    CHECK(keeper.wait_for("reply", replies + 1).text("text").find("\"late\":false") != std::string::npos);
+    keeper.wait_for("turn_done", 3);
+    replies = keeper.count("reply");
+    begins("t3");
+    CHECK(keeper.wait_for("reply", replies + 1).text("text") == "hello \x1b[2J");
+}
+
+// What runs, tests/channels/task_test.py sees: here is nothing to run it in.
+TEST_CASE("warden: a gate that cannot be run is no gate that says no; what does not run has ended") {
+    World world;
+    Keeper keeper(world);
+    keeper.task("gate", "1", std::string(70'000, 'x'));
+    CHECK(keeper.wait_for("task").text("what") == "failed");
+    keeper.task("gate", "2", "");
+    CHECK(keeper.wait_for("task", 2).text("what") == "failed");
+    size_t count = 2;
+    for (const char* process : {"b1 of another", "b1", "b99", "", "../b1", "b1 b2 b3"}) {
+        keeper.task("listen", "7", process);
+        CHECK(keeper.wait_for("task", ++count).text("what") == "ended");
+    }
+    CHECK(keeper.dropped.empty());
+}
