@@ -99,13 +99,13 @@ Config read_config(const yaml::Node& root) {
     for (const auto& [key, value] : root.entries) {
         if (key.text == "limits" || key.text == "agents" || key.text == "may-message" ||
             key.text == "egress" || key.text == "fallback" || key.text == "budget" || key.text == "prices" ||
-            key.text == "hooks" || key.text == "channels" || key.text == "voice")
+            key.text == "hooks" || key.text == "channels" || key.text == "relay" || key.text == "voice")
             continue;
         try {
             const bool plain = value.kind == Kind::Text || value.kind == Kind::Null;
             if (!set(config, key.text, value.text))
                 throw Error("unknown key; known: model, model-url, dialect, fallback, window, search, search-url, cpus, memory, disk, "
-                            "accelerator, limits, agents, may-message, budget, prices, egress, hooks, channels, voice");
+                            "accelerator, limits, agents, may-message, budget, prices, egress, hooks, channels, voice, relay");
             if (!plain) throw Error("a plain value was expected");
         } catch (const Error& error) {
             throw Error(yaml::at(key) + printable(key.text) + ": " + error.what());

@@ -33,6 +33,7 @@
 #include "config/model_choice.h"
 #include "model_route.h"
 #include "qemu.h"
+#include "relay.h"
 #include "search_route.h"
 #include "setup_model.h"
 #include "skill_commands.h"
@@ -418,6 +419,10 @@ const Command kCommands[] = {
      "  pause, resume     not now; go on\n"
      "  delete, history   not any more; the last times and what they cost\n"
      "  allow             may run more often than every 15 minutes\n", run_tasks},
+    {"relay", "take webhooks for channels: WhatsApp, and whatever signs what it sends", "relay", "", "", 0,
+     "Webhooks stand under `relay:` in the configuration, with what they are signed with in\n"
+     "`peacrab secret set hook-NAME`. It listens on 127.0.0.1 only, without TLS: a reverse proxy or a tunnel of\n"
+     "yours has to lead there. What it takes is on the disk, until `peacrab serve` has stored it.\n", run_relay},
     {"secret", "keep a token on the host, where no agent sees it", "secret [set NAME | ls | rm NAME]", "", "", 2,
      "  set NAME           asked for, or from standard input\n", run_secret},
     {"agent", "add, list, change, pause or remove an agent",
