@@ -22,12 +22,14 @@ constexpr size_t kLongestLine = 8191 + 512;  // with its tags
 constexpr size_t kPart = 380;                // bytes of text: nick, user and host stand in front when it is relayed
 constexpr size_t kMostPending = 256;         // deliveries
 constexpr size_t kMostTargets = 64;          // in the cursor
+constexpr const char* kNewest = "*";         // in the cursor: the time of what came last, by the server's clock
 constexpr int kBurst = 4;
 constexpr Milliseconds kQuiet{60'000};       // then we ask whether it is still there
 constexpr Milliseconds kDeaf{120'000};
 constexpr Milliseconds kLogin{60'000};
 constexpr Milliseconds kConfirm{30'000};
-constexpr const char* kWanted[] = {"sasl", "message-tags", "server-time", "batch", "account-tag", "draft/chathistory"};
+constexpr const char* kWanted[] = {"sasl", "message-tags", "server-time", "batch", "account-tag", "draft/chathistory",
+                                   "draft/event-playback"};  // or who came and went is told as if it had been said
 
 struct Delivery {
     std::string id, target;
@@ -84,6 +86,10 @@ class Irc {
     void on_sasl(const IrcLine& line);
     void on_message(const IrcLine& line);
     void on_pong(const std::string& token);
+    void on_batch(const IrcLine& line);
+    void catch_up();
+    void ask_history(const std::string& target, const std::string& after);
+    void note_seen(const IrcLine& line, const std::string& conversation);
     void welcome();
     void send(const std::string& line) { out_ += line + "\r\n"; }
     void drain();
@@ -96,6 +102,13 @@ class Irc {
     Secret password_;
     std::string nick_;
     std::map<std::string, std::string> seen_;  // the newest msgid of a target
+    // A history comes in pieces, and until its end what is said meanwhile must not be taken for the newest.
+    struct History {
+        std::string target, last;
+    };
+    std::map<std::string, History> histories_;  // pieces that are being told, by their batch
+    std::map<std::string, bool> behind_;        // targets; true: it is asked by time, or its id is known there
+    std::string since_;                         // the time of what had come last when we came back
     std::deque<Delivery> pending_;
     std::unique_ptr<ByteStream> stream_;
     std::string in_, out_;
@@ -172,7 +185,7 @@ void Irc::talk() {
     while (stream_ && !port_.ended() && !stands_down_ && !(stops_ && pending_.empty())) {
         take_frames();
         take_lines();
-        if (!stream_ || stands_down_) return;
+        if (!stream_ || stands_down_ || (stops_ && pending_.empty())) return;
         if (!arrived_.empty()) {
             std::vector<Arrived> events = std::move(arrived_);
             arrived_.clear();
@@ -288,7 +301,7 @@ void Irc::on_line(const IrcLine& line) {
         if (nick_.size() > settings_.nick.size() + 4) return lost("every nick we would take is in use");
         return send("NICK " + nick_);
     }
-    if (command == "NICK" && irc_same(line.nick(), nick_)) nick_ = line.word(0);
+    if (command == "NICK" && irc_same(line.nick(), nick_) && !line.tags.contains("batch")) nick_ = line.word(0);
     if (command == "ERROR") return lost(irc_plain(line.word(0)));
     // 401, 403, 404: nobody there, no such channel, not allowed to speak in it.
     if (command == "401" || command == "403" || command == "404") {
@@ -299,7 +312,52 @@ void Irc::on_line(const IrcLine& line) {
                 return;
             }
     }
+    if (command == "BATCH") on_batch(line);
+    if (command == "FAIL" && line.word(0) == "CHATHISTORY") behind_.clear();
+    if (const auto batch = line.tags.find("batch"); batch != line.tags.end()) {
+        const auto piece = histories_.find(batch->second);
+        if (const auto id = line.tags.find("msgid"); piece != histories_.end() && id != line.tags.end()) piece->second.last = id->second;
+    }
+    // Who has spoken in private while nobody was there, and never before.
+    if (command == "CHATHISTORY" && line.word(0) == "TARGETS" && !seen_.contains(line.word(1)) && behind_.size() < kMostTargets)
+        ask_history(line.word(1), "timestamp=" + since_);
     if (command == "PRIVMSG") on_message(line);
+}
+
+void Irc::ask_history(const std::string& target, const std::string& after) {
+    if (taken_.find(" batch ") != std::string::npos) behind_[target] |= !after.starts_with("msgid=");
+    send("CHATHISTORY AFTER " + irc_text(target) + " " + irc_text(after) + " 100");
+}
+
+void Irc::catch_up() {
+    histories_.clear();
+    behind_.clear();
+    if (taken_.find("chathistory") == std::string::npos) return;
+    const auto newest = seen_.find(kNewest);
+    since_ = newest == seen_.end() ? "" : newest->second;
+    if (!since_.empty()) send("CHATHISTORY TARGETS timestamp=" + irc_text(since_) + " timestamp=2200-01-01T00:00:00.000Z 50");
+    for (const auto& [target, id] : seen_)
+        if (target != kNewest) ask_history(target, "msgid=" + id);
+}
+
+// After each piece the next is asked for; an empty one is the end, unless the server knows our id no more: many keep
+// their history in memory.
+void Irc::on_batch(const IrcLine& line) {
+    const std::string& name = line.word(0);
+    if (name.starts_with('+') && line.word(1) == "chathistory" && histories_.size() < kMostTargets)
+        histories_[name.substr(1)] = {line.word(2), {}};
+    const auto ended = name.starts_with('-') ? histories_.find(name.substr(1)) : histories_.end();
+    if (ended == histories_.end()) return;
+    const History piece = std::move(ended->second);
+    histories_.erase(ended);
+    if (!piece.last.empty()) {
+        behind_[piece.target] = true;
+        ask_history(piece.target, "msgid=" + piece.last);
+    } else if (const auto known = behind_.find(piece.target); known != behind_.end() && !known->second && !since_.empty()) {
+        ask_history(piece.target, "timestamp=" + since_);
+    } else {
+        behind_.erase(piece.target);
+    }
 }
 
 void Irc::on_capabilities(const IrcLine& line) {
@@ -351,11 +409,17 @@ void Irc::welcome() {
     backoff_ = Milliseconds(1000);
     told_ = Clock::now();
     for (const std::string& channel : settings_.channels) send("JOIN " + channel);
-    if (taken_.find("chathistory") != std::string::npos)
-        for (const auto& [target, id] : seen_) send("CHATHISTORY AFTER " + irc_text(target) + " msgid=" + irc_text(id) + " 100");
+    catch_up();
     if (greeted_) return;
     greeted_ = true;
     port_.hello("irc", settings_.account + "@" + settings_.stream.host, nick_, json::parse(R"({"dedupe":"none"})"));
+}
+
+void Irc::note_seen(const IrcLine& line, const std::string& conversation) {
+    const auto time = line.tags.find("time");
+    if (!line.tags.contains("batch") && !behind_.empty()) return;
+    if (time != line.tags.end() && time->second.size() < 40 && time->second > seen_[kNewest]) seen_[kNewest] = time->second;
+    if (seen_.contains(conversation) || seen_.size() <= kMostTargets) seen_[conversation] = line.tags.at("msgid");
 }
 
 void Irc::on_message(const IrcLine& line) {
@@ -386,7 +450,7 @@ void Irc::on_message(const IrcLine& line) {
          {"addressed", addressed},
          {"text", text}});
     if (group) event.set("title", target.substr(0, 200));
-    if (known && (seen_.contains(conversation) || seen_.size() < kMostTargets)) seen_[conversation] = id->second;
+    if (known) note_seen(line, conversation);
     arrived_.push_back({std::move(event), cursor()});
 }
 
