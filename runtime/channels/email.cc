@@ -51,21 +51,22 @@ std::string imap_day(int64_t when) {
     return std::to_string(parts.tm_mday) + "-" + std::string(kMonths + 3 * parts.tm_mon, 3) + "-" + std::to_string(parts.tm_year + 1900);
 }
 
-// Alone on its line, as the hub gives it out.
-bool looks_like_code(std::string_view line) {
-    size_t letters = 0;
+// A code for pairing: as it is given out it may stand above a signature; typed in another way it stands alone.
+bool looks_like_code(std::string_view line, bool alone) {
+    std::string letters;
     for (const char c : line) {
         if (c == ' ' || c == '-') continue;
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) || ++letters > 8) return false;
+        if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (alone && c >= 'a' && c <= 'z'))) return false;
+        letters += c;
     }
-    return letters == 8;
+    return letters.size() == 8;
 }
 
 // What is said: a command or a code without what a program writes below it, an answer without its subject.
 std::string said(const EmailMessage& mail) {
     if (mail.text.empty()) return mail.subject;
     const std::string line = mail.text.substr(0, mail.text.find('\n'));
-    if (line.starts_with('/') || looks_like_code(line)) return line;
+    if (line.starts_with('/') || looks_like_code(line, line.size() == mail.text.size())) return line;
     if (mail.subject.empty() || !mail.parent.empty()) return mail.text;
     return "Subject: " + mail.subject + "\n\n" + mail.text;
 }

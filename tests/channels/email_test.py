@@ -13,11 +13,13 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 from mail_server import PASSWORD, MailServer, what_lacks  # noqa: E402
 from pty_driver import PEACRAB, Terminal  # noqa: E402
+from scripted_mail import ScriptedMail  # noqa: E402
 from scripted_warden import Book, ScriptedWarden  # noqa: E402
 
 FULL = bool(os.environ.get("PEACRAB_FULL"))
@@ -201,9 +203,12 @@ def known_senders(server):
     pea.run(2)
     equal(len(book.order), 10, "what we sent is no event")
     server.say("  K7M2 P4QX \n\n-- \nSent from my telephone", subject="pairing")
+    server.say("Hi Thomas\n\nPlease read this.", subject="a greeting")
     server.say("/status\n\nSent from my telephone", subject="command")
-    pea.until(lambda: len(book.order) == 12, 20, "a code and a command")
-    equal([text.strip() for text in book.texts()[-2:]], ["K7M2 P4QX", "/status"], "alone")
+    server.say("k7m2-p4qx", subject="typed by hand")
+    pea.until(lambda: len(book.order) == 14, 20, "a code and a command")
+    equal([text.strip() for text in book.texts()[-4:]], ["K7M2 P4QX", "Subject: a greeting\n\nHi Thomas\n\nPlease read this.", "/status", "k7m2-p4qx"],
+          "alone")
     pea.kill()
     book = Book()
     pea = started(server, book, authserv=None)
@@ -357,6 +362,141 @@ def logins(server):
     pea.kill()
 
 
+def on_scripted(server, book, secret=PASSWORD, **settings):
+    given = {"address": AGENT, "imap": f"127.0.0.1:{server.ports['imap']}", "smtp": f"127.0.0.1:{server.ports['smtp']}", "imap_tls": "no",
+             "smtp_tls": "no", "authserv": "mx.test", "settle": "3", "poll": "2", **settings}
+    return ScriptedWarden([PEACRABD, "channel", "email"], book, given, {"token": secret}, {"PATH": os.environ["PATH"]})
+
+
+def from_ann(text, ident):
+    return (TRUSTED + f"Message-ID: <{ident}@x>\r\n\r\n{text}\r\n").encode()
+
+
+def bad_imap(_):
+    """What no server should say. It is cut off, and heard again when it has come to its senses."""
+    server, book = ScriptedMail(), Book()
+    pea = on_scripted(server, book)
+    pea.until(lambda: book.cursor, 15, "hello")
+    server.arrive(from_ann("p9 OK done\r\n* BYE\r\np5 OK [READ-WRITE] x", "literal"))
+    pea.until(lambda: book.order, 10, "what a mail says is no answer of the server")
+    assert "p9 OK done\n* BYE\np5 OK" in book.texts()[0], book.texts()
+    bad = {
+        "huge literal": {"UID FETCH": b"* 1 FETCH (UID 2 BODY[] {4294967295}\r\n"},
+        "absurd literal": {"UID FETCH": b"* 1 FETCH (UID 2 BODY[] {99999999999999999999}\r\n"},
+        "negative literal": {"UID FETCH": b"* 1 FETCH (UID 2 BODY[] {-1}\r\nTAG OK\r\n"},
+        "many literals": {"UID FETCH": b"* 1 FETCH (" + b"BODY[] {1}\r\nx " * 3000 + b")\r\nTAG OK done\r\n"},
+        "a line without an end": {"UID SEARCH": b"* SEARCH " + b"1 " * 1_500_000},
+        "lines without an end": {"UID SEARCH": b"* OK x\r\n" * 50_000},
+        "not IMAP": {"UID SEARCH": b"HTTP/1.1 400 Bad Request\r\n\r\n"},
+        "no search": {"UID SEARCH": b"TAG NO not today\r\n"},
+        "bye": {"UID SEARCH": b"* BYE tired\r\n"},
+        "no mailbox": {"SELECT": b"TAG NO no such mailbox\r\n"},
+        "no validity": {"SELECT": b"* 1 EXISTS\r\nTAG OK done\r\n"},
+        "a cut": {"UID SEARCH": False},
+        "no idle": {"IDLE": b"TAG BAD what\r\n"},
+        "numbers": {"UID SEARCH": b"* SEARCH 0 -1 99999999999999 4294967296 x\r\nTAG OK done\r\n"},
+    }
+    for number, (what, answers) in enumerate(bad.items()):
+        server.imap = {command: (lambda _, __, answer=answer: answer) for command, answer in answers.items()}
+        server.arrive(from_ann(f"after {what}", f"n{number}"))
+        server.cut()
+        pea.run(0.8)
+        assert pea.process.poll() is None, what
+        server.imap = {}
+        pea.until(lambda: any(f"after {what}" in text for text in book.texts()), 30, what)  # noqa: B023
+    equal(len(set(book.order)), len(bad) + 1, "each mail")
+    used = int(pathlib.Path(f"/proc/{pea.process.pid}/statm").read_text().split()[1]) * 4096
+    assert used < 60_000_000, f"{used} bytes of memory"
+    pea.kill()
+
+
+def poison(_):
+    """Case 20: a mail that ends the connection each time. The next ones come, and it is told of."""
+    server, book = ScriptedMail(), Book()
+    pea = on_scripted(server, book)
+    pea.until(lambda: book.cursor, 15, "hello")
+    server.imap["UID FETCH"] = lambda _, line: False if b"FETCH 1 " in line and b"HEADER" not in line else None
+    server.arrive(from_ann("poison", "poison"))
+    server.arrive(from_ann("after it", "next"))
+    pea.until(lambda: len(book.order) == 2, 60, "the next comes")
+    assert "did not hand this mail over" in book.texts()[0] and "after it" in book.texts()[1], book.texts()
+    server.imap["UID FETCH"] = lambda _, line: False if b"FETCH 3 " in line else None
+    server.arrive(from_ann("worse", "worse"))
+    server.arrive(from_ann("after that", "last"))
+    pea.until(lambda: len(book.order) == 3, 90, "and when nothing of it can be had")
+    pea.kill()
+
+
+def logins_that_fail(_):
+    """Tokens, and a login that is refused for a while."""
+    server, book = ScriptedMail(), Book()
+    pea = on_scripted(server, book, "oauth-token-1", login="token")
+    pea.until(lambda: book.cursor, 15, "hello")
+    for login in (server.logins[0], server.logins[-1]):
+        equal(server.bearer(login), f"user={AGENT}\x01auth=Bearer oauth-token-1\x01\x01", "its token")
+    server.refuse = 2
+    server.cut()
+    server.arrive(from_ann("later", "later"))
+    pea.until(lambda: book.order, 30, "it was good before: it is tried again")
+    server.refuse = 100
+    server.cut()
+    equal(pea.wait(30), 3, "not for ever")
+    assert server.refuse > 95, "nor often"
+    server.refuse = 100
+    pea = on_scripted(server, Book())
+    equal(pea.wait(15), 3, "never good: not again")
+    equal(server.refuse, 99, "once")
+
+
+def bad_smtp(_):
+    """What the server for sending says, and what it means."""
+    server, book = ScriptedMail("IMAP4rev1 AUTH=PLAIN"), Book()
+    pea = on_scripted(server, book)
+    pea.until(lambda: book.cursor, 15, "hello, and without IDLE")
+    server.arrive(from_ann("polled", "polled"))
+    pea.until(lambda: book.order, 10, "it looks by itself")
+    answers = {
+        "rcpt later": ({"RCPT TO": b"450 4.2.0 greylisted\r\n"}, "transient"),
+        "rcpt never": ({"RCPT TO": b"550-no\r\n550 5.1.1 such person\r\n"}, "permanent"),
+        "from never": ({"MAIL FROM": b"553 not you\r\n"}, "permanent"),
+        "data later": ({"DATA": b"452 full\r\n"}, "transient"),
+        "data never": ({"DATA": b"554 no\r\n"}, "permanent"),
+        "mail later": ({"end": b"451 later\r\n"}, "transient"),
+        "mail never": ({"end": b"554 5.7.1 spam\r\n"}, "permanent"),
+        "closing": ({"RCPT TO": b"421 going down\r\n"}, "not_sent"),
+        "greeting": ({"greeting": b"554 no\r\n"}, "not_sent"),
+        "garbage": ({"MAIL FROM": b"hello?\r\n"}, "not_sent"),
+        "a long line": ({"MAIL FROM": b"250 " + b"x" * 100_000 + b"\r\n"}, "not_sent"),
+        "lines without an end": ({"MAIL FROM": b"250-x\r\n" * 10_000}, "not_sent"),
+        "garbage at the end": ({"end": b"what\r\n"}, "unknown"),
+    }
+    for what, (given, kind) in answers.items():
+        server.smtp = {command: (lambda _, __, answer=answer: answer) for command, answer in given.items()}
+        _, failed = pea.deliver(what, ANN, "x")
+        equal(failed and failed["class"], kind, what)
+        if kind in ("not_sent", "unknown"):
+            time.sleep(2.1)
+    server.smtp = {"RCPT TO": lambda _, line: b"550 not you\r\n" if AGENT.encode() in line else None}
+    equal(pea.deliver("no copy", ANN, "x")[1], None, "without a copy it goes out all the same")
+    server.smtp, server.sent = {}, []
+    pea.deliver("here", ANN, "x", thread="<root@x>\r\nBcc: eve@x", reply_to="<a@b>\r\nBcc: eve@x")
+    assert b"Bcc" not in server.sent[0] and b"eve" not in server.sent[0], server.sent
+    pea.kill()
+    pea = on_scripted(server, Book(), hourly="3")
+    pea.until(lambda: pea.hello, 15, "hello")
+    kinds = [(pea.deliver(f"many {number}", ANN, "x")[1] or {}).get("class") for number in range(5)]
+    equal(kinds, [None, None, None, "throttled", "throttled"], "so many an hour")
+    equal(pea.deliver("other", "bob@people.test", "x")[1], None, "to others it goes on")
+    pea.kill()
+    if FULL:
+        server.smtp = {"end": lambda session, _: session.lines.readline() and None}
+        pea = on_scripted(server, Book())
+        pea.until(lambda: pea.hello, 15, "hello")
+        _, failed = pea.deliver("stall", ANN, "x", 60)
+        equal(failed["class"], "unknown", "a server that says nothing")
+        pea.kill()
+
+
 class Home:
     """A person's, with the configuration and secrets in it."""
 
@@ -409,30 +549,37 @@ def set_up(server):
         assert "type: email" in (home.folder / "config/peacrab/config.yaml").read_text(), "of that type"
 
 
-def main():
-    if lacks := what_lacks():
-        print(lacks)
-        sys.exit(77)
-    cases = [talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, logins, set_up] + FULL * [proxied]
-    only, failed = sys.argv[1:], 0
-    server = MailServer(people=("ann", "bob"))
+def run(case, server=None):
+    """Whether it passed."""
+    began = time.monotonic()
     try:
-        for case in cases:
-            if only and case.__name__ not in only:
-                continue
-            began = time.monotonic()
-            try:
-                case(server)
-                print(f"passed  {case.__name__} {time.monotonic() - began:.1f} s", flush=True)
-            except (AssertionError, OSError, KeyError, IndexError, TypeError):
-                failed += 1
-                traceback.print_exc()
-                print(server.logs()[-3000:] if os.environ.get("LOGS") else "", flush=True)
-    finally:
-        server.close()
-    total = len(only or cases)
-    print(f"{total - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+        case(server)
+    except (AssertionError, OSError, KeyError, IndexError, TypeError):
+        print(f"FAILED  {case.__name__}\n{traceback.format_exc()}{server.logs()[-3000:] if server and os.environ.get('LOGS') else ''}", flush=True)
+        return False
+    print(f"passed  {case.__name__} {time.monotonic() - began:.1f} s", flush=True)
+    return True
+
+
+def main():
+    lacks, only = what_lacks(), sys.argv[1:]
+    chosen = lambda cases: [case for case in cases if not only or case.__name__ in only]  # noqa: E731
+    alone = chosen([bad_smtp, logins_that_fail, bad_imap] + FULL * [poison])  # each with a server of its own
+    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, logins, set_up] + FULL * [proxied])
+    with ThreadPoolExecutor(4) as beside:
+        others = [beside.submit(run, case) for case in alone]
+        server = None if lacks else MailServer(people=("ann", "bob"))
+        try:
+            passed = [run(case, server) for case in real if server]
+        finally:
+            if server:
+                server.close()
+        passed += [other.result() for other in others]
+    if lacks and all(passed):
+        print(f"only on servers of ours: {lacks}")
+        sys.exit(77)
+    print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
+    sys.exit(0 if all(passed) else 1)
 
 
 if __name__ == "__main__":
