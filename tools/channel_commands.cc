@@ -45,6 +45,33 @@ int run_serve(const Arguments& arguments) {
 
 namespace {
 
+// Those that are missing: asked for, or from standard input, in order and with blanks between them. Gives the names of
+// what was written, which goes again when it is no good.
+std::vector<std::string> take_secrets(const ChannelConfig& channel, Dialogue* person) {
+    const SecretStore store;
+    std::vector<ChannelSecret> missing = secrets_of(channel);
+    std::erase_if(missing, [&](const ChannelSecret& one) { return store.exists(one.name); });
+    if (missing.empty()) return {};
+    if (const std::string guide = guide_to(channel.type); !guide.empty()) std::fprintf(stderr, "%s\n", guide.c_str());
+    const Secret piped = person ? Secret() : read_key(STDIN_FILENO);
+    std::string_view rest = piped.reveal();
+    std::vector<Secret> found;
+    for (const ChannelSecret& one : missing) {
+        const bool last = &one == &missing.back();
+        const size_t end = last ? rest.size() : std::min(rest.find_first_of(" \t\r\n"), rest.size());
+        found.push_back(person ? person->ask_hidden(one.words + ": ") : Secret(std::string(rest.substr(0, end))));
+        rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n", end), rest.size()));
+        if (const std::string fault = secret_fault(found.back().reveal()); !fault.empty())
+            throw Error("channel: " + one.words + ": " + fault);
+    }
+    std::vector<std::string> written;
+    for (size_t i = 0; i < missing.size(); ++i) {
+        store.write(missing[i].name, found[i]);
+        written.push_back(missing[i].name);
+    }
+    return written;
+}
+
 // Asks for what it needs, tries it, and only then writes anything that stays.
 int add(const std::string& name, const std::vector<std::string>& given) {
     ConfigEdit edit(config_file());
@@ -52,23 +79,16 @@ int add(const std::string& name, const std::vector<std::string>& given) {
     channel.hub.name = channel.type = name;
     for (const ChannelConfig& known : load_channels(config_file()))
         if (known.hub.name == name) channel = known;
-    const SecretStore store;
-    const std::string secret_name = "channel-" + name;
-    const bool has_secret = store.exists(secret_name);
     std::optional<Dialogue> person;
     if (::isatty(STDIN_FILENO)) person.emplace(STDIN_FILENO, STDERR_FILENO);
     edit.make({"channels", name});
     complete_settings(channel, given, person ? &*person : nullptr, edit);
-    if (!has_secret) {
-        const Secret token = person ? person->ask_hidden(secret_words(channel) + ": ") : read_key(STDIN_FILENO);
-        if (const std::string fault = secret_fault(token.reveal()); !fault.empty()) throw Error("channel: the token: " + fault);
-        store.write(secret_name, token);
-    }
+    const std::vector<std::string> written = take_secrets(channel, person ? &*person : nullptr);
     std::string account;
     try {
         account = try_channel(adapter(), channel, own_place(channel));
     } catch (const Error& error) {
-        if (!has_secret) store.remove(secret_name);
+        for (const std::string& one : written) SecretStore().remove(one);
         throw Error(std::string(error.what()) + "; nothing was kept");
     }
     edit.save();
@@ -88,7 +108,7 @@ int run_channel_command(const Arguments& arguments) {
     ConfigEdit edit(config_file());
     const bool was = edit.remove({"channels", name});
     edit.save();
-    SecretStore().remove("channel-" + name);
+    for (const char* suffix : {"", "_app"}) SecretStore().remove("channel-" + name + suffix);
     if (!was) throw Error("channel: there is none of the name " + printable(name));
     tell("removed; `peacrab serve` has to be started again to take it up");
     return 0;

@@ -37,6 +37,60 @@ constexpr struct Provider {
     {"gmx.net", "imap.gmx.net", "mail.gmx.net", "gmx.net"},
 };
 
+// The scopes are what it calls and hears, and no more; private channels and chats of several it only hears in when it
+// was invited.
+constexpr const char* kSlackGuide = R"(1. Open https://api.slack.com/apps, "Create New App", "From a manifest", choose the workspace, and paste this:
+
+display_information:
+  name: Peacrab
+  description: An agent in a machine of its own
+features:
+  app_home:
+    home_tab_enabled: false
+    messages_tab_enabled: true
+    messages_tab_read_only_enabled: false
+  bot_user:
+    display_name: Peacrab
+    always_online: true
+  slash_commands:
+    - command: /peacrab
+      description: What is answered without a model
+      usage_hint: help, stop, new, undo, status, usage, model, whoami, why
+      should_escape: false
+oauth_config:
+  scopes:
+    bot:
+      - app_mentions:read
+      - channels:history
+      - channels:read
+      - chat:write
+      - commands
+      - files:read
+      - files:write
+      - groups:history
+      - groups:read
+      - im:history
+      - im:read
+      - mpim:history
+      - mpim:read
+      - users:read
+settings:
+  event_subscriptions:
+    bot_events:
+      - app_mention
+      - message.channels
+      - message.groups
+      - message.im
+      - message.mpim
+  socket_mode_enabled: true
+  org_deploy_enabled: false
+  token_rotation_enabled: false
+
+2. "Install to Workspace". Under "OAuth & Permissions" there is the token of the bot then; it begins with xoxb-.
+3. "Basic Information", "App-Level Tokens", "Generate", with the scope connections:write: the token of the app,
+   which begins with xapp-.
+)";
+
 std::string likely(const ChannelConfig& channel, const std::string& key) {
     if (key == "nick") return "peacrab";
     const std::string address = channel.hub.settings.text("address");
@@ -75,8 +129,15 @@ std::string own_place(const ChannelConfig& channel) {
     return channel.type == "email" ? lower(channel.hub.settings.text("address")) : std::string();
 }
 
-std::string secret_words(const ChannelConfig& channel) {
-    return channel.type == "email" ? "Password of " + own_place(channel) : "Token of " + channel.hub.name;
+std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
+    const std::string name = "channel-" + channel.hub.name;
+    if (channel.type == "email") return {{name, "Password of " + own_place(channel)}};
+    if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
+    return {{name, "Token of " + channel.hub.name}};
+}
+
+std::string guide_to(const std::string& type) {
+    return type == "slack" ? kSlackGuide : "";
 }
 
 }  // namespace peacrab

@@ -16,7 +16,13 @@ void complete_settings(ChannelConfig& channel, const std::vector<std::string>& g
 
 // Where a channel can send something to itself and find it there: its own address. "": nowhere.
 std::string own_place(const ChannelConfig& channel);
-// What its secret is called.
-std::string secret_words(const ChannelConfig& channel);
+// What it is let in by.
+struct ChannelSecret {
+    std::string name;   // in the key store
+    std::string words;  // as a person is asked for it
+};
+std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel);
+// What has to be done at the messenger before; "": nothing that is not known to everybody.
+std::string guide_to(const std::string& type);
 
 }  // namespace peacrab

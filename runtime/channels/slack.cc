@@ -107,7 +107,7 @@ class Slack {
     SlackCursor cursor_;
     SlackCatchUp catch_up_{api_, [this](const std::vector<json::Value>& found) { return take_history(found); }};
     SlackSelf self_;
-    std::string name_, team_;
+    std::string name_, team_, app_;
     SlackNames names_;
     std::optional<int> ended_;
     bool stopping_ = false;
@@ -165,6 +165,9 @@ bool Slack::introduce() {
     failures_ = 0;
     troubled_ = false;
     poster_.set_self(self_.user);
+    // Not needed to go on.
+    const SlackAnswer card = over() ? SlackAnswer() : api_.call("bots.info", {{"bot", self_.bot}});
+    if (const json::Value* const bot = card.body.find("bot")) app_ = bot->text("app_id");
     return !over() && !stopping_;
 }
 
@@ -351,6 +354,9 @@ void Slack::take_message(Link& link, const std::string& text) {
 
 void Slack::greeted(Link& link, const json::Value& hello) {
     link.greeted = true;
+    const json::Value* const info = hello.find("connection_info");
+    if (const std::string app = info ? info->text("app_id") : ""; !app.empty() && !app_.empty() && app != app_)
+        return stand_down("auth", "the two tokens are of different apps: " + app_ + " and " + app);
     if (!settled_ && hello.integer("num_connections", 1) > 1) return others_are_there(link);
     settled_ = true;
     others_since_ = {};

@@ -337,7 +337,7 @@ def refreshed_while_something_is_open():
             warden.say("stored", cursor=batch["cursor"])
         warden.stores = True
         warden.until(lambda: not server.open_envelopes and server.acks, what="its answer, in time")
-        server.until(lambda: len(server.sockets()) == 1 and server.sockets() != old)
+        warden.until(lambda: len(server.sockets()) == 1 and server.sockets() != old)
         equal(place.book.texts(), ["a"])
         assert not warden.of("trouble"), warden.of("trouble")
 
@@ -362,7 +362,7 @@ def refreshed_while_people_talk():
         equal(place.book.texts(), [f"m{i}" for i in range(told)], "in order")
         equal((len(server.calls("users.conversations")), most), (looked, 2))
         equal(server.lost, [])
-        server.until(lambda: len(server.sockets()) == 1, 5, "one socket is left")
+        warden.until(lambda: len(server.sockets()) == 1, 5, "one socket is left")
         return f"{told} messages, {len(server.calls('apps.connections.open'))} sockets"
 
 
@@ -598,7 +598,7 @@ def looked_for_after_a_kill():
         text = "\n\n".join(f"{i} " + "word " * 700 for i in range(3))
         server.fault("chat.postMessage", "stall", channel="C1", value=5)
         warden.say("deliver", id="1", key="k1", conversation="C1", thread=thread, text=text)
-        server.until(lambda: server.mine("C1"))
+        warden.until(lambda: server.mine("C1"))
         warden.kill()
         for _ in range(3):  # what others say, and copy
             server.say("C1", "U7", "talk", thread_ts=thread, metadata={
@@ -825,6 +825,10 @@ def tokens_that_are_none():
             equal(warden.wait(), 3, token)
             trouble = warden.of("trouble")[-1]
             equal((trouble["class"], words in trouble["text"]), ("auth", True), trouble["text"])
+        place.server.app("xapp-1-A0OTHER-1-ff", "xoxb-9-9-other", "U0OTHER", "other")
+        warden = place.start(hello=False, secrets={"app": "xapp-1-A0OTHER-1-ff"})
+        equal(warden.wait(), 3)
+        assert "different apps: A0PEA and A0OTHER" in warden.of("trouble")[-1]["text"], warden.of("trouble")
         for error in ("account_inactive", "token_revoked"):
             warden = place.start()
             place.server.bot().dead = error
@@ -923,7 +927,7 @@ def through_a_proxy():
         equal(warden.deliver("d", where, "out")[1], None)
         assert proxy.tunnels >= 2
         for i in range(4):  # the tunnel is cut under the socket
-            server.until(lambda: len(server.sockets()) == 1)
+            warden.until(lambda: len(server.sockets()) == 1)
             proxy.cut()
             server.say(where, "U7", f"cut {i}")
             warden.until(lambda i=i: f"cut {i}" in place.book.texts(), 20, f"cut {i}")

@@ -26,9 +26,9 @@ from websocket_peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 MOST_TEXT = 40_000
 MOST_SOCKETS = 10
 TS = re.compile(r"\d{10}\.\d{6}")
-READS = {"conversations.history", "conversations.replies", "conversations.info", "users.info", "users.conversations"}
+READS = {"bots.info", "conversations.history", "conversations.replies", "conversations.info", "users.info", "users.conversations"}
 ARGUMENTS = {
-    "auth.test": (), "apps.connections.open": (), "users.info": ("user",), "conversations.open": ("users",),
+    "auth.test": (), "apps.connections.open": (), "users.info": ("user",), "bots.info": ("bot",), "conversations.open": ("users",),
     "chat.postMessage": ("channel", "text", "thread_ts", "metadata", "unfurl_links", "unfurl_media", "mrkdwn",
                          "reply_broadcast", "blocks", "link_names", "parse"),
     "chat.update": ("channel", "ts", "text", "metadata", "blocks", "link_names", "parse"),
@@ -254,7 +254,8 @@ class SlackServer:
     def mine(self, place):
         """The app's messages in it, in order."""
         with self.change:
-            return [message for message in self.places[place].messages.values() if message.get("bot_id")]
+            ours = {app.bot_id for app in self.apps.values()}
+            return [message for message in self.places[place].messages.values() if message.get("bot_id") in ours]
 
     def seen(self, place, thread=None):
         """Their texts as people see them: decoded, of one thread or of none when `thread` is "" ."""
@@ -484,6 +485,12 @@ class SlackServer:
                 raise Refusal("user_not_found")
             return {"user": {"id": parameters["user"], "name": name.lower().replace(" ", "."), "real_name": name,
                              "is_bot": False, "profile": {"display_name": name, "real_name": name}}}
+
+    def api_bots_info(self, _, parameters):
+        for app in self.apps.values():
+            if app.bot_id == parameters.get("bot"):
+                return {"bot": {"id": app.bot_id, "app_id": app.id, "user_id": app.user, "name": app.name}}
+        raise Refusal("bot_not_found")
 
     def api_conversations_open(self, _, parameters):
         return {"channel": {"id": self.im(parameters.get("users") or "")}}
