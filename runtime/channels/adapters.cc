@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "channels/channel_port.h"
+#include "channels/discord.h"
 #include "channels/email.h"
 #include "channels/irc.h"
 #include "channels/slack.h"
@@ -27,6 +28,7 @@ struct Adapter {
 };
 
 constexpr Adapter kAdapters[] = {
+    {"discord", run_discord},
     {"email", run_email},
     {"irc", run_irc},
     {"slack", run_slack},

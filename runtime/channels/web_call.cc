@@ -44,6 +44,7 @@ WebAnswer web_call(std::optional<HttpClient>& client, const HttpRequest& request
     if (got.failure != Failure::None && got.failure != Failure::Cancelled) client.reset();
     answer.status = got.status;
     answer.retry_after = got.header("retry-after");
+    answer.headers = std::move(got.headers);
     const bool out = got.failure != Failure::Unreachable && got.failure != Failure::Unknown;
     answer.failure = {out ? "unknown" : "not_sent", got.detail};
     answer.what = got.failure == Failure::None        ? WebAnswer::What::Answered

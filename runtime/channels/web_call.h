@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "channels/channel_port.h"
 #include "http.h"
@@ -23,6 +25,7 @@ struct WebAnswer {
     int status = 0;
     std::string body;
     std::string retry_after;  // the header
+    std::vector<std::pair<std::string, std::string>> headers;  // all of them, as HttpResult has them
     ChannelFailure failure;
 };
 

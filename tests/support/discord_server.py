@@ -13,6 +13,8 @@ tests/channels/discord_js_test.py shows that it is Discord to the library most b
 """
 import collections
 import datetime
+import email
+import email.policy
 import json
 import re
 import secrets
@@ -135,6 +137,7 @@ class DiscordServer:
         self.gateway_faults, self.answers_beats, self.connections = [], True, set()
         self.windows, self.exceeded, self.count, self.beats, self.closing = {}, [], 0, [], False
         self.closed_with = []  # codes of ours
+        self.files, self.addresses = {}, {}
         handler = type("Handler", (Handler,), {"discord": self})
         self.http = Listener(("127.0.0.1", port), handler)
         if tls:
@@ -192,10 +195,10 @@ class DiscordServer:
         """A user writes; extra keys go into the message. Gives the message."""
         return self.send(channel, person(user), content=text, **extra)
 
-    def send(self, channel, author, content="", reply_to=None, **keys):
+    def send(self, channel, writer, content="", reply_to=None, **keys):
         with self.change:
             place = self.channels[str(channel)]
-            message = self.message(place, author, content)
+            message = self.message(place, writer, content)
             if reply_to:
                 original = place.messages[str(reply_to)]
                 message.update(type=19, message_reference={"type": 0, "message_id": original["id"],
@@ -221,6 +224,18 @@ class DiscordServer:
         self.tell("MESSAGE_CREATE", message, place)
         self.change.notify_all()
         return message
+
+    def attach(self, name, data, mime="application/octet-stream", **more):
+        """An attachment for send(): what stands at its address, which is good once more each time it is asked for."""
+        with self.change:
+            number = self.snowflake()
+            self.files[number] = data
+            return {"id": number, "filename": name, "size": len(data), "content_type": mime, "proxy_url": "",
+                    "url": self.address_of(number), **more}
+
+    def address_of(self, number):
+        self.addresses[number] = secrets.token_hex(8)
+        return f"{self.url.removesuffix('/api/v10')}/attachments/{number}?ex={self.addresses[number]}"
 
     def edit(self, channel, message, text):
         with self.change:
@@ -391,15 +406,15 @@ class DiscordServer:
         return place
 
     @staticmethod
-    def checked(body, editing):
+    def checked(body, editing, files=()):
         if not isinstance(body, dict):
             raise form("_", "A dictionary is needed")
-        content = body.get("content")
+        content = body.get("content", "" if files else None)
         if not isinstance(content, str):
             raise form("content", "This field is required") if not editing else form("content", "Must be string")
         if units(content.strip()) > MOST_UNITS:
             raise form("content", "Must be 2000 or fewer in length.", "BASE_TYPE_MAX_LENGTH")
-        if not content.strip():
+        if not content.strip() and not files:
             raise Refusal(400, 50006, "Cannot send an empty message")
         mentions = body.get("allowed_mentions", {})
         if not isinstance(mentions, dict) or set(mentions.get("parse", [])) - {"users", "roles", "everyone"}:
@@ -415,7 +430,10 @@ class DiscordServer:
                                         "max_concurrency": 1}}
 
     def rest_post(self, bot, channel, body, _query):
-        content = self.checked(body, False)
+        files = body.pop("files", [])
+        if sum(len(data) for _, _, data in files) > 10 << 20:
+            raise Refusal(413, 40005, "Request entity too large")
+        content = self.checked(body, False, files)
         place = self.place(channel)
         nonce = body.get("nonce")
         if nonce is not None and len(str(nonce)) > 25:
@@ -426,6 +444,7 @@ class DiscordServer:
             if (channel, str(nonce)) in bot.nonces:
                 return bot.nonces[channel, str(nonce)][0]
         message = self.message(place, bot.user(), content)
+        message["attachments"] = [self.attach(name, data, mime) for name, mime, data in files]
         if not isinstance(body.get("flags", 0), int) or body.get("flags", 0) & ~(1 << 2 | 1 << 12):
             raise form("flags", "Value is not valid")
         message["flags"] = body.get("flags", 0)
@@ -457,6 +476,15 @@ class DiscordServer:
         self.change.notify_all()
         return said
 
+    def rest_message(self, _bot, channel, _body, _query, message):
+        said = self.place(channel).messages.get(message)
+        if not said:
+            raise Refusal(404, 10008, "Unknown Message")
+        for file in said["attachments"]:
+            if file["id"] in self.files:
+                file["url"] = self.address_of(file["id"])
+        return said
+
     def rest_typing(self, _bot, channel, _body, _query):
         self.place(channel).typed.append(time.monotonic())
         return None
@@ -484,6 +512,7 @@ ROUTES = [(method, re.compile("/api/v10" + path + "$"), name) for method, path, 
     ("GET", "/users/@me", "me"), ("GET", "/gateway/bot", "gateway"), ("POST", "/users/@me/channels", "direct"),
     ("POST", r"/channels/(?P<channel>\d+)/messages", "post"), ("GET", r"/channels/(?P<channel>\d+)/messages", "messages"),
     ("PATCH", r"/channels/(?P<channel>\d+)/messages/(?P<message>\d+)", "edit"),
+    ("GET", r"/channels/(?P<channel>\d+)/messages/(?P<message>\d+)", "message"),
     ("POST", r"/channels/(?P<channel>\d+)/typing", "typing"), ("GET", r"/channels/(?P<channel>\d+)", "channel"))]
 
 
@@ -516,7 +545,13 @@ class Handler(HttpHandler):
     def answer(self, method):
         address = urllib.parse.urlsplit(self.path)
         text = self.rfile.read(int(self.headers.get("content-length") or 0))
-        body = json.loads(text) if text else {}
+        if self.headers.get("content-type", "").startswith("multipart/form-data"):
+            body = self.form(text)
+        else:
+            body = json.loads(text) if text else {}
+        attachment = re.match(r"/attachments/(\d+)$", address.path)
+        if attachment:
+            return self.attachment(attachment.group(1), address.query)
         if address.path == "/control":
             return self.control(body)
         for wanted, pattern, route in ROUTES:
@@ -525,10 +560,34 @@ class Handler(HttpHandler):
                 return self.route(route, match.groupdict(), body, dict(urllib.parse.parse_qsl(address.query)))
         return self.give(404, {"message": "404: Not Found", "code": 0})
 
+    def form(self, text):
+        """What payload_json says, with `files`: (name, type, bytes) each."""
+        head = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
+        body, files = {}, []
+        for part in email.message_from_bytes(head + text, policy=email.policy.HTTP).iter_parts():
+            name = part["content-disposition"].params.get("name")
+            if name == "payload_json":
+                body = json.loads(part.get_payload(decode=True))
+            elif re.match(r"files\[\d+\]$", name or ""):
+                files.append((part.get_filename(), part.get_content_type(), part.get_payload(decode=True)))
+        return {**body, "files": files}
+
+    def attachment(self, number, query):
+        discord = self.discord
+        with discord.change:
+            good = query == f"ex={discord.addresses.get(number)}"
+            data = discord.files.get(number) if good else None
+            fault = discord.take_fault("file", None)
+        assert "authorization" not in self.headers, "the token is for the API alone"
+        if fault:
+            return self.fails_after(fault, data, {})
+        return self.give(200, data) if data is not None else self.give(404, b"This content is no longer available.",
+                                                                        "text/plain")
+
     def route(self, route, where, body, query):
         discord, channel, headers = self.discord, where.pop("channel", None), {}
         with discord.change:
-            discord.log.append({"route": route, "channel": channel, "at": time.monotonic(), "body": body, **query,
+            discord.log.append({"route": route, "channel": channel, "at": time.monotonic(), "body": dict(body), **query,
                                 "port": self.client_address[1]})
             fault = discord.take_fault(route, channel)
             if fault and self.is_before(fault):
@@ -557,7 +616,7 @@ class Handler(HttpHandler):
         if not re.match(r"DiscordBot \(\S+, \S+\)", self.headers.get("user-agent") or ""):
             raise Refusal(403, 40333, "internal network error")
         if self.command != "GET" and int(self.headers.get("content-length") or 0) and \
-                self.headers.get("content-type", "").split(";")[0] != "application/json":
+                self.headers.get("content-type", "").split(";")[0] not in ("application/json", "multipart/form-data"):
             raise Refusal(400, 50035, "Expected \"Content-Type\" header to be one of {'application/json'}.")
         return bot
 
@@ -690,7 +749,7 @@ class Gateway:
             if self.closing_at and now > self.closing_at:
                 return
             with self.discord.change:
-                if not self.closing_at and now - self.beat > self.discord.heartbeat * 1.5 + 0.5:
+                if not self.closing_at and now - self.beat > self.discord.heartbeat * 1.5 + 2:
                     self.close(4009 if self.session else 4003, "Session timed out")
                 if not self.closing_at and not self.session and now - began > 15:
                     self.close(4003, "Not authenticated")
@@ -701,7 +760,7 @@ class Gateway:
             if opcode == CLOSE:
                 code = int.from_bytes(data[:2], "big") if data else 1005
                 with self.discord.change:
-                    if code in (1000, 1001):  # who leaves so does not come back
+                    if code in (1000, 1001) and not self.closing_at:  # who leaves so does not come back
                         self.forget()
                 if not self.closing_at:
                     peer.send(frame(CLOSE, data[:2]))
@@ -767,7 +826,7 @@ class Gateway:
         if not all(isinstance(properties.get(key), str) for key in ("os", "browser", "device")):
             return self.close(4002, "Error while decoding payload.")
         now = time.monotonic()
-        soon = bot.identified and now - bot.identified[-1] < discord.identify_seconds
+        soon = any(now - at < discord.identify_seconds for at in bot.identified[-1:])
         bot.identified.append(now)
         if soon or fault == "invalid":
             return self.invalid()
