@@ -88,6 +88,7 @@ class SlackServer:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self.http.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api"
+        self.link = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}"  # where its sockets are said to be
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         threading.Thread(target=self.repeat, daemon=True).start()
 
@@ -333,8 +334,7 @@ class SlackServer:
                 raise Refusal("socket_mode_disabled" if not app.enabled else "internal_error")
             ticket = str(uuid.uuid4())
             app.tickets[ticket] = time.monotonic() + 30
-            scheme = "wss" if self.secure else "ws"
-            return {"url": f"{scheme}://127.0.0.1:{self.port}/link/?ticket={ticket}&app_id={app.id}"}
+            return {"url": f"{self.link}/link/?ticket={ticket}&app_id={app.id}"}
 
     def place_of(self, app, parameters, posting=False):
         where = self.places.get(parameters.get("channel") or "")
