@@ -272,26 +272,31 @@ void Hub::State::on_event(Chat& chat, const json::Value& frame) {
         ++chat.steps;
         chat.step = one_line(frame.text("summary"), 200);
         show_soon(chat);
-    } else if (type == "said") {
-        post.enqueue(place, origin_of("e", chat, seq), frame.text("text"));
-    } else if (type == "question") {
-        post.enqueue(place, origin_of("r", chat, seq), question_words(frame));
-    } else if (type == "file") {
-        if (const std::optional<PlaceRow> where = post.place(place)) enqueue_file(*where, origin_of("e", chat, seq), frame);
-    } else if (type == "reply") {
-        chat.partial.clear();
-        post.together([&] {
-            if (const std::optional<PlaceRow> where = post.place(place)) enqueue_reply(*where, origin_of("r", chat, seq), frame.text("text"));
-            post.note_reply(place, frame.text("turn"));
-        });
+    } else if (type == "said" || type == "question" || type == "file" || type == "reply") {
+        if (type == "reply") chat.partial.clear();
+        post.together([&] { on_words(chat, frame); });
     } else if (type == "turn_done") {
         on_turn_done(chat, frame);
     } else if (!chat.asked.empty()) {
         answer_command(chat, frame);
     }
-    if (seq > 0) hold_if_quiet(chat, frame.text("turn"), {origin_of("e", chat, seq), origin_of("r", chat, seq)});
     if (seq > 0 && chat.warden) chat.warden->send(json::Value::object({{"type", "seen"}, {"seq", seq}}));
     if (const std::optional<PlaceRow> row = post.place(place)) pump(row->channel);
+}
+
+// What is to be delivered; held in the same step when nobody has asked for it and the person is left alone.
+void Hub::State::on_words(Chat& chat, const json::Value& frame) {
+    const std::string type = frame.text("type");
+    const bool ends = type == "question" || type == "reply";  // takes the place of what showed the turn
+    const std::string origin = origin_of(ends ? "r" : "e", chat, frame.integer("seq"));
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    if (!place) return;
+    if (type == "said") post.enqueue(place->id, origin, frame.text("text"));
+    else if (type == "question") post.enqueue(place->id, origin, question_words(frame));
+    else if (type == "file") enqueue_file(*place, origin, frame);
+    else enqueue_reply(*place, origin, frame.text("text"));
+    if (type == "reply") post.note_reply(place->id, frame.text("turn"));
+    hold_if_quiet(chat, frame.text("turn"), {origin, "f:" + origin});
 }
 
 void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
@@ -314,6 +319,7 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
         } else if (status != "done" && status != "waiting" && !error.empty() && !replied) {
             post.enqueue(chat.place, origin, error);
         }
+        hold_if_quiet(chat, turn, {origin});
         const json::Value* const cost = frame.find("cost");
         schedule.note_end(chat.place, turn, status, error, cost ? std::optional(cost->as_integer()) : std::nullopt);
     });

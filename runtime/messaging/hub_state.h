@@ -112,6 +112,7 @@ struct Hub::State {
     void retry(Chat& chat, Milliseconds span);
     void on_warden(int64_t place, const json::Value& frame);
     void on_event(Chat& chat, const json::Value& frame);
+    void on_words(Chat& chat, const json::Value& frame);
     void on_turn_done(Chat& chat, const json::Value& frame);
     void say(Chat& chat, const ArrivalRow& row);
     std::string words_of(const PlaceRow& place, const ArrivalRow& row);

@@ -109,7 +109,7 @@ void Post::instead_of_file(int64_t delivery, const std::string& text) {
 
 std::set<std::string> Post::spooled() {
     Statement query = database_.prepare("SELECT spool FROM parcels JOIN deliveries ON row = delivery WHERE spool <> '' AND state IN "
-                                        "('queued', 'sending', 'unknown')");
+                                        "('queued', 'sending', 'unknown', 'quiet')");
     std::set<std::string> names;
     while (query.step()) names.insert(query.text(0));
     return names;

@@ -262,6 +262,7 @@ std::string Hub::State::tasks_answer(const PlaceRow& place, const ArrivalRow& ro
     if (!task || (task->place != place.id && !over_all)) return "There is no task " + with + " here.";
     if (what == "allow" && role != Role::Owner) return "That is for owners.";
     const std::string answer = what == "history" ? history_in_words(schedule, *task) : change_task(schedule, *task, what);
+    if (const auto chat = chats.find(place.id); chat != chats.end()) listen_to_ends(*chat->second);
     run_tasks(Look::Due);
     return answer;
 } catch (const DamagedError&) {

@@ -175,7 +175,7 @@ void Hub::State::say_task(Chat& chat, const ArrivalRow& row) {
     if (task->skip && now - due > kFarTooLate) return drop("skipped", "the agent could not be reached in time");
     if (!task->gate.empty() && !schedule.passed_gate(row.row)) {
         chat.gate = row.row;
-        chat.warden->send(json::Value::object({{"type", "task"}, {"what", "gate"}, {"id", std::to_string(row.row)}, {"text", task->gate}}));
+        chat.warden->send(json::Value::object({{"type", "task"}, {"what", "gate"}, {"id", "g" + std::to_string(row.row)}, {"text", task->gate}}));
         return;
     }
     if (task->began < row.received) {
@@ -286,7 +286,7 @@ void Hub::State::on_task(Chat& chat, const json::Value& frame) {
     const std::string what = frame.text("what"), id = frame.text("id"), text = frame.text("text");
     if (what == "call") return answer_task_call(chat, frame);
     if (what == "go" || what == "no" || what == "failed") {
-        if (chat.gate != 0 && id == std::to_string(chat.gate)) {
+        if (chat.gate != 0 && id == "g" + std::to_string(chat.gate)) {
             on_gate(chat, what, text);
             return advance(chat.place);
         }

@@ -54,7 +54,7 @@ int64_t value_of(const Field& field, const std::string& text, size_t& at) {
 
 // "1-5", "*/10", "mon", "8-18/2"
 uint64_t marks_of(const Field& field, const std::string& part) {
-    const auto wrong = [&] { refuse(std::string(field.name) + ": \"" + printable(part.substr(0, 20)) + "\" is not understood"); };
+    const auto wrong = [&] { refuse(std::string(field.name) + ": " + quoted(part) + " is not understood"); };
     size_t at = 0;
     int64_t from = field.least, until = field.most, step = 1;
     const bool any = part.starts_with('*');
@@ -114,7 +114,7 @@ int64_t span_of(const std::string& text) {
     for (const auto& each : kUnits)
         if (count > 0 && !unit.empty() && (std::string(each.whole).starts_with(unit) || (unit == "mins" && each.seconds == 60)))
             return count * each.seconds;
-    refuse("\"" + printable(text.substr(0, 40)) + "\" is no span such as 20m, 2h or 1d");
+    refuse(quoted(text) + " is no span such as 20m, 2h or 1d");
 }
 
 void need_zone(const std::string& zone) {

@@ -35,7 +35,7 @@ void check_zone(const std::string& zone) {
     struct stat folder;
     if (::stat(zone_folder().c_str(), &folder) < 0)
         throw Error("no time zones are installed where the messengers are (Debian: tzdata); until then there is only UTC");
-    const std::string unknown = "\"" + printable(zone.substr(0, 64)) + "\" is no time zone: an IANA name such as Europe/Berlin was expected";
+    const std::string unknown = quoted(zone) + " is no time zone: an IANA name such as Europe/Berlin was expected";
     if (!well_formed(zone)) throw Error(unknown);
     try {
         const std::optional<std::string> file = read_file_if_exists(zone_folder() + "/" + zone, KiB(64));
@@ -75,6 +75,13 @@ Date date_of(int64_t day) {
 
 int weekday_of(int64_t day) {
     return static_cast<int>(((day + 4) % 7 + 7) % 7);
+}
+
+std::string quoted(const std::string& text) {
+    std::string line = printable(text.substr(0, 40));
+    for (char& c : line)
+        if (c == '\n' || c == '\t') c = ' ';
+    return "\"" + line + "\"";
 }
 
 WallClock::WallClock(const std::string& zone) {

@@ -23,6 +23,8 @@ int64_t day_of(const Date& date);  // since 1970-01-01
 Date date_of(int64_t day);
 int weekday_of(int64_t day);  // 0: Sunday
 
+std::string quoted(const std::string& text);  // what somebody wrote, short and on one line: "\"…\""
+
 class WallClock {
   public:
     explicit WallClock(const std::string& zone);  // "Europe/Berlin", "UTC"; throws Error: there is none of this name

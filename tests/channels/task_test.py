@@ -328,6 +328,13 @@ def asked():
         desk.wait(lambda: "re: tell me now" in desk.texts("dm-u1"))
         need("b1 ended (exit code 3)" in model.last, f"how it ended: {model.last}")
         rig.until(lambda: rig.history(ends) == ["ok"])
+        need("b2" in rig.asks("work"), "another")
+        number = rig.create(when="b2 ends", text="tell me later")
+        says(desk, f"/tasks pause {number}")
+        time.sleep(4.5)
+        need("re: tell me later" not in desk.texts("dm-u1"), "it is paused")
+        desk.say(f"/tasks resume {number}")
+        desk.wait(lambda: "re: tell me later" in desk.texts("dm-u1"))
 
 
 def alone():
