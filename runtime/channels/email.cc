@@ -39,7 +39,8 @@ Cursor read_cursor(const std::string& text) {
 }
 
 std::string written(const Cursor& cursor) {
-    return json::dump(json::Value::object({{"validity", cursor.validity}, {"uid", cursor.uid}, {"at", cursor.at}, {"since", cursor.since}}));
+    return joined({"{\"validity\":", std::to_string(cursor.validity), ",\"uid\":", std::to_string(cursor.uid), ",\"at\":", std::to_string(cursor.at),
+                   ",\"since\":", std::to_string(cursor.since), "}"});
 }
 
 // IMAP's own way: "2-Feb-2026".
@@ -48,7 +49,7 @@ std::string imap_day(int64_t when) {
     tm parts{};
     gmtime_r(&time, &parts);
     constexpr char kMonths[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    return std::to_string(parts.tm_mday) + "-" + std::string(kMonths + 3 * parts.tm_mon, 3) + "-" + std::to_string(parts.tm_year + 1900);
+    return joined({std::to_string(parts.tm_mday), "-", {kMonths + 3 * parts.tm_mon, 3}, "-", std::to_string(parts.tm_year + 1900)});
 }
 
 // A code for pairing: as it is given out it may stand above a signature; typed in another way it stands alone.
@@ -68,7 +69,7 @@ std::string said(const EmailMessage& mail) {
     const std::string line = mail.text.substr(0, mail.text.find('\n'));
     if (line.starts_with('/') || looks_like_code(line, line.size() == mail.text.size())) return line;
     if (mail.subject.empty() || !mail.parent.empty()) return mail.text;
-    return "Subject: " + mail.subject + "\n\n" + mail.text;
+    return joined({"Subject: ", mail.subject, "\n\n", mail.text});
 }
 
 class Email {
@@ -145,7 +146,7 @@ void Email::wait_for_another_try() {
 // One that was good before may be good again: servers refuse when something behind them is down.
 bool Email::refused(const std::string& detail) {
     if (worked_before_ && ++refusals_ < kMostRefusals) return false;
-    stand_down("email: " + detail + ": check `user` and the password");
+    stand_down(joined({"email: ", detail, ": check `user` and the password"}));
     return true;
 }
 
@@ -203,8 +204,8 @@ void Email::introduce() {
         size_t body = 0;
         named = authserv_of(read_fields(imap_->header(mails.back()), body));
     }
-    port_.trouble("network", "email: no mail is taken: anybody can write any sender. Set `authserv` to what your mail server calls itself in "
-                             "Authentication-Results, if it checks senders" + (named.empty() ? "" : "; in the newest mails that is `" + named + "`"));
+    port_.trouble("network", joined({"email: no mail is taken: anybody can write any sender. Set `authserv` to what your mail server calls itself in "
+                                     "Authentication-Results, if it checks senders", named.empty() ? "" : "; in the newest mails that is ", named}));
 }
 
 void Email::note_alive() {
@@ -219,9 +220,8 @@ void Email::note_alive() {
 std::vector<uint32_t> Email::new_mails() {
     // After a change of UIDs: what the store knows by its key it takes once. What is older than the last that was
     // seen was seen, whenever this mailbox says that it came.
-    const std::string all = "SINCE " + imap_day(before_.at - 2 * kDay) + " SENTSINCE " + imap_day(before_.at - 14 * kDay);
-    const std::string from = std::to_string(uint64_t{cursor_.uid} + 1);
-    auto found = imap_->search(rescan_ ? all : "UID " + from + ":*");
+    const std::string late = joined({"SINCE ", imap_day(before_.at - 2 * kDay), " SENTSINCE ", imap_day(before_.at - 14 * kDay)});
+    auto found = imap_->search(rescan_ ? late : joined({"UID ", std::to_string(uint64_t{cursor_.uid} + 1), ":*"}));
     if (!found) throw Error("it does not search");
     if (!rescan_) std::erase_if(*found, [this](uint32_t uid) { return uid <= cursor_.uid; });
     return std::move(*found);
@@ -269,18 +269,19 @@ std::optional<json::Value> Email::event_of(uint32_t uid, const Imap::Mail& raw) 
         return std::nullopt;
     }
     const std::string sender = mail.from.address.empty() ? "nobody" : mail.from.address;
-    const std::string id = mail.id.empty() ? "uid-" + std::to_string(cursor_.validity) + "-" + std::to_string(uid) : mail.id;
-    const std::string name = mail.id.empty() ? "sum-" + sha256_hex(raw.text).substr(0, 40) : mail.id;
-    json::Value event = json::Value::object({{"key", name + " " + sender},
-                                             {"kind", "message"},
-                                             {"conversation", sender},
-                                             {"scope", "direct"},
-                                             {"thread", mail.root.empty() ? id : mail.root},
-                                             {"id", id},
-                                             {"sender", sender},
-                                             {"name", mail.from.name.empty() ? sender : mail.from.name},
-                                             {"text", said(mail)},
-                                             {"at", raw.arrived * 1000}});
+    const std::string id = mail.id.empty() ? joined({"uid-", std::to_string(cursor_.validity), "-", std::to_string(uid)}) : mail.id;
+    json::Value event;
+    const auto put = [&event](const char* key, std::string_view value) { event.set(key, value); };
+    put("key", joined({mail.id.empty() ? "sum-" + sha256_hex(raw.text).substr(0, 40) : mail.id, " ", sender}));
+    put("kind", "message");
+    put("conversation", sender);
+    put("scope", "direct");
+    put("thread", mail.root.empty() ? id : mail.root);
+    put("id", id);
+    put("sender", sender);
+    put("name", mail.from.name.empty() ? sender : mail.from.name);
+    put("text", said(mail));
+    event.set("at", raw.arrived * 1000);
     if (own) event.set("own", true);
     if (!mail.automatic.empty()) event.set("bot", true);
     if (!sender_proven(mail.fields, account_.authserv, mail.from)) event.set("unproven", true);
@@ -317,7 +318,7 @@ int Email::run() {
         try {
             if (connect()) talk();
         } catch (const Error& error) {
-            trouble(account_.imap_host() + ": " + error.what());
+            trouble(joined({account_.imap_host(), ": ", error.what()}));
         }
         if (stopping_) outbox_.give_back("the channel ends");
         if (stopping_) break;

@@ -7,12 +7,16 @@
 namespace peacrab {
 namespace {
 
+[[noreturn]] void expected(const std::string& key, std::string_view what) {
+    throw Error(joined({"email: `", key, "`: ", what, " was expected"}));
+}
+
 int64_t number(const json::Value& settings, const char* key, int64_t otherwise, int64_t least, int64_t most) {
     const std::string text = settings.text(key, std::to_string(otherwise));
     const bool digits = !text.empty() && text.size() < 8 && text.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || std::stoll(text) < least || std::stoll(text) > most)
-        throw Error("email: `" + std::string(key) + "`: a number from " + std::to_string(least) + " to " + std::to_string(most) + " was expected");
-    return std::stoll(text);
+    const int64_t value = digits ? std::stoll(text) : -1;
+    if (value < least || value > most) expected(key, joined({"a number from ", std::to_string(least), " to ", std::to_string(most)}));
+    return value;
 }
 
 bool is_this_machine(const std::string& host) { return host == "127.0.0.1" || host == "[::1]" || host == "localhost"; }
@@ -21,10 +25,10 @@ bool is_this_machine(const std::string& host) { return host == "127.0.0.1" || ho
 
 EmailAccount::EmailAccount(const json::Value& settings, Secret given) : secret(std::move(given)) {
     address = lower(settings.text("address"));
-    if (!is_address(address)) throw Error("email: `address`: the mail address of the agent was expected");
+    if (!is_address(address)) expected("address", "the mail address of the agent");
     for (const char c : settings.text("name", "Peacrab")) name += std::string_view("\"(),:;<>@[]\\\r\n").find(c) == std::string_view::npos ? c : ' ';
     authserv = lower(settings.text("authserv"));
-    if (authserv.find_first_of(" \t;\"()") != std::string::npos) throw Error("email: `authserv`: one word was expected, as the server calls itself");
+    if (authserv.find_first_of(" \t;\"()") != std::string::npos) expected("authserv", "one word, as the server calls itself,");
     copies = settings.text("copies", "true") != "false";
     hourly = number(settings, "hourly", 20, 1, 1000);
     poll = Milliseconds(1000 * number(settings, "poll", 60, 1, 60));
@@ -38,19 +42,20 @@ ByteStreamOptions EmailAccount::server(const json::Value& settings, const char* 
     using Protocol = ByteStreamLogin::Protocol;
     ByteStreamOptions options;
     std::string host = settings.text(key), port;
-    if (host.empty()) throw Error("email: `" + std::string(key) + "`: a host was expected");
+    if (host.empty()) expected(key, "a host");
     if (const size_t colon = host.rfind(':'); colon != std::string::npos && host.find(']', colon) == std::string::npos) {
         port = host.substr(colon + 1);
         host.resize(colon);
     }
-    const json::Value as_given = json::Value::object({{key, port.empty() ? (imap ? "993" : "465") : port.c_str()}});
+    json::Value as_given;
+    as_given.set(key, port.empty() ? std::string(imap ? "993" : "465") : port);
     options.host = host;
     options.port = static_cast<uint16_t>(number(as_given, key, 0, 1, 65535));
     const bool usual = options.port == 143 || options.port == 587 || options.port == 25;
-    const std::string tls = settings.text(std::string(key) + "_tls", usual ? "start" : "yes");
-    if (tls != "yes" && tls != "start" && tls != "no") throw Error("email: `" + std::string(key) + "_tls`: yes, start or no was expected");
+    const std::string about = joined({key, "_tls"}), tls = settings.text(about, usual ? "start" : "yes");
+    if (tls != "yes" && tls != "start" && tls != "no") expected(about, "yes, start or no");
     options.tls = tls != "no";
-    if (!options.tls && !is_this_machine(host)) throw Error("email: `" + std::string(key) + "_tls`: without TLS a password only goes to this machine");
+    if (!options.tls && !is_this_machine(host)) expected(about, "this machine as the place for a password without TLS");
     options.environment = !is_this_machine(host) || options.tls;
     options.login.protocol = imap ? Protocol::Imap : Protocol::Smtp;
     options.login.starttls = tls == "start";

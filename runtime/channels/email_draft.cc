@@ -34,7 +34,7 @@ std::string quoted_printable(std::string_view text) {
         }
         column += width;
         if (width == 1) out += text[i];
-        else out += {'=', kHex[byte >> 4], kHex[byte & 15]};
+        else out.append({'=', kHex[byte >> 4], kHex[byte & 15]});
     }
     return out + "\r\n";
 }
@@ -50,31 +50,36 @@ std::string date(int64_t now) {
     return text;
 }
 
-std::string body_part(const char* type, std::string_view text) {
-    return std::string("Content-Type: ") + type + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + quoted_printable(text);
+std::string body_part(std::string_view boundary, const char* type, std::string_view text) {
+    return joined({"--", boundary, "\r\nContent-Type: ", type, "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", quoted_printable(text)});
 }
 
 }  // namespace
 
 std::string write_email(const EmailDraft& draft) {
     const std::string boundary = "=_" + sha256_hex(draft.id).substr(0, 32);  // which no quoted-printable text can contain
+    const std::string part = std::to_string(draft.part), of = std::to_string(draft.of);
     std::string subject = draft.subject;
-    if (draft.of > 1) subject += " (" + std::to_string(draft.part + 1) + "/" + std::to_string(draft.of) + ")";
-    std::string out = "From: " + (draft.from_name.empty() ? "" : encoded_words(draft.from_name) + " ") + "<" + draft.from + ">\r\n";
-    out += "To: <" + draft.to + ">\r\n";
-    out += "Subject: " + encoded_words(subject) + "\r\n";
-    out += "Date: " + date(draft.now) + "\r\n";
-    out += "Message-ID: " + draft.id + "\r\n";
-    if (!draft.parent.empty()) out += "In-Reply-To: " + draft.parent + "\r\n";
-    if (!draft.root.empty()) out += "References: " + draft.root + (draft.parent.empty() || draft.parent == draft.root ? "" : "\r\n " + draft.parent) + "\r\n";
-    out += "Auto-Submitted: " + std::string(draft.parent.empty() ? "auto-generated" : "auto-replied") + "\r\n";
-    out += "X-Loop: " + draft.from + "\r\n";
+    if (draft.of > 1) subject += joined({" (", std::to_string(draft.part + 1), "/", of, ")"});
+    std::string out;
+    const auto field = [&out](const char* name, std::initializer_list<std::string_view> value) { out += joined({name, ": ", joined(value), "\r\n"}); };
+    field("From", {encoded_words(draft.from_name), " <", draft.from, ">"});
+    field("To", {"<", draft.to, ">"});
+    field("Subject", {encoded_words(subject)});
+    field("Date", {date(draft.now)});
+    field("Message-ID", {draft.id});
+    if (!draft.parent.empty()) field("In-Reply-To", {draft.parent});
+    const bool longer = !draft.parent.empty() && draft.parent != draft.root;
+    if (!draft.root.empty()) field("References", {draft.root, longer ? "\r\n " : "", longer ? draft.parent : std::string()});
+    field("Auto-Submitted", {draft.parent.empty() ? "auto-generated" : "auto-replied"});
+    field("X-Loop", {draft.from});
     // Which part of how many it is: who looks for it must know whether there is more.
-    out += "X-Peacrab: " + std::to_string(draft.part) + "/" + std::to_string(draft.of) + "\r\n";
-    out += "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"" + boundary + "\"\r\n\r\n";
-    out += "--" + boundary + "\r\n" + body_part("text/plain", draft.plain);
-    out += "--" + boundary + "\r\n" + body_part("text/html", draft.html);
-    return out + "--" + boundary + "--\r\n";
+    field("X-Peacrab", {part, "/", of});
+    field("MIME-Version", {"1.0"});
+    field("Content-Type", {"multipart/alternative; boundary=\"", boundary, "\"\r\n"});
+    out += body_part(boundary, "text/plain", draft.plain);
+    out += body_part(boundary, "text/html", draft.html);
+    return joined({out, "--", boundary, "--\r\n"});
 }
 
 std::string reply_subject(const std::string& subject) {

@@ -93,6 +93,12 @@ std::vector<std::string_view> split_outside(std::string_view value, char separat
 
 }  // namespace
 
+std::string joined(std::initializer_list<std::string_view> texts) {
+    std::string out;
+    for (const std::string_view text : texts) out += text;
+    return out;
+}
+
 const std::string* EmailFields::first(std::string_view name) const {
     for (const auto& [key, value] : all)
         if (key == name) return &value;
@@ -246,16 +252,17 @@ std::string encoded_words(std::string_view utf8) {
         for (const char c : character) {
             const auto byte = static_cast<unsigned char>(c);
             const bool bare = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-            coded += bare ? std::string(1, c) : c == ' ' ? std::string("_") : std::string{'=', kHex[byte >> 4], kHex[byte & 15]};
+            if (bare || c == ' ') coded += bare ? c : '_';
+            else coded.append({'=', kHex[byte >> 4], kHex[byte & 15]});
         }
         if (word.size() + coded.size() > 60) {
-            out += "=?utf-8?q?" + word + "?=\r\n ";
+            out += joined({"=?utf-8?q?", word, "?=\r\n "});
             word.clear();
         }
         word += coded;
         at += character.size();
     }
-    return out + "=?utf-8?q?" + word + "?=";
+    return joined({out, "=?utf-8?q?", word, "?="});
 }
 
 std::vector<std::string> message_ids(std::string_view value) {
@@ -317,7 +324,7 @@ bool covers(std::string_view vouched, const std::string& domain) {
     while (vouched.starts_with('.') || vouched.starts_with('@')) vouched.remove_prefix(1);
     if (const size_t at = vouched.rfind('@'); at != std::string_view::npos) vouched.remove_prefix(at + 1);
     if (vouched.empty() || vouched.find('.') == std::string_view::npos) return vouched == domain && !domain.empty();
-    return domain == vouched || domain.ends_with("." + std::string(vouched));
+    return domain == vouched || domain.ends_with(joined({".", vouched}));
 }
 
 // method=result and its properties, "header.from=example.org".

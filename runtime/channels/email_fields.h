@@ -2,12 +2,16 @@
 // Pure. Source: RFC 5322, RFC 2047 (encoded words), RFC 2231 (parameters), RFC 8601 (Authentication-Results).
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace peacrab {
+
+// Texts in a row: a sum of strings is ten times the code.
+std::string joined(std::initializer_list<std::string_view> texts);
 
 struct EmailFields {
     std::vector<std::pair<std::string, std::string>> all;  // names in lower case, values unfolded

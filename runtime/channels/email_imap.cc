@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "channels/email_fields.h"
 #include "error.h"
 
 namespace peacrab {
@@ -21,6 +22,10 @@ std::string upper(std::string_view text) {
     for (char& c : out)
         if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
     return out;
+}
+
+[[noreturn]] void refused(const char* what, const std::string& line) {
+    throw Error(what + printable(line.substr(0, 200)));
 }
 
 // The number behind `key` in a line; nothing: there is none.
@@ -69,19 +74,19 @@ int64_t internal_date(std::string_view line) {
 
 Imap::Imap(std::unique_ptr<ByteStream> stream) : lines_(std::move(stream), kLongestLine) {
     for (const std::string& line : command("CAPABILITY").lines)
-        if (upper(line).starts_with("CAPABILITY ")) capabilities_ = " " + upper(line.substr(11, 4096)) + " ";
+        if (upper(line).starts_with("CAPABILITY ")) capabilities_ = joined({" ", upper(line.substr(11, 4096)), " "});
     // Some let nobody in who does not say what it is.
     if (can("ID")) (void)command("ID (\"name\" \"peacrab\")");
 }
 
 bool Imap::can(const char* what) const {
-    return capabilities_.find(" " + std::string(what) + " ") != std::string::npos;
+    return capabilities_.find(joined({" ", what, " "})) != std::string::npos;
 }
 
 std::string Imap::quoted(std::string_view text) {
     for (const char c : text)
         if (c < ' ' || c > '~' || c == '"' || c == '\\') throw Error("this cannot be said to an IMAP server");
-    return "\"" + std::string(text) + "\"";
+    return joined({"\"", text, "\""});
 }
 
 // A line that is not tagged, with all its literals.
@@ -103,13 +108,13 @@ std::string Imap::untagged(std::string line, Answer& answer, size_t literal_limi
 Imap::Answer Imap::command(const std::string& text, size_t literal_limit) {
     const std::string tag = "p" + std::to_string(++number_);
     const Deadline deadline = Deadline::in(kPatience);
-    lines_.write(tag + " " + text + "\r\n", deadline);
+    lines_.write(joined({tag, " ", text, "\r\n"}), deadline);
     Answer answer;
     for (size_t bytes = 0; answer.lines.size() < kMostLines && bytes < kMostBytes;) {
         std::string line = lines_.line(deadline);
         if (line.starts_with("* ")) {
             line = untagged(std::move(line), answer, literal_limit, deadline);
-            if (upper(line.substr(0, 3)) == "BYE") throw Error("it has ended the connection: " + printable(line.substr(0, 200)));
+            if (upper(line.substr(0, 3)) == "BYE") refused("it has ended the connection: ", line);
             bytes += line.size();
             answer.lines.push_back(std::move(line));
         } else if (line.starts_with(tag + " ")) {
@@ -117,7 +122,7 @@ Imap::Answer Imap::command(const std::string& text, size_t literal_limit) {
             answer.ok = upper(answer.text.substr(0, 3)) == "OK ";
             return answer;
         } else if (!line.starts_with("+")) {
-            throw Error("it does not speak IMAP: " + printable(line.substr(0, 100)));
+            refused("it does not speak IMAP: ", line);
         }
     }
     throw Error("its answer has no end");
@@ -125,7 +130,7 @@ Imap::Answer Imap::command(const std::string& text, size_t literal_limit) {
 
 Imap::Mailbox Imap::select(const std::string& name, bool read_only) {
     const Answer answer = command((read_only ? "EXAMINE " : "SELECT ") + quoted(name));
-    if (!answer.ok) throw Error("the mailbox " + name + " cannot be opened: " + printable(answer.text.substr(0, 200)));
+    if (!answer.ok) refused("the mailbox cannot be opened: ", answer.text);
     Mailbox box;
     for (const std::string& line : answer.lines) {
         if (const auto value = number_behind(line, "[UIDVALIDITY ")) box.validity = static_cast<uint32_t>(*value);
@@ -151,8 +156,8 @@ std::optional<std::vector<uint32_t>> Imap::search(const std::string& criteria) {
 }
 
 std::optional<Imap::Mail> Imap::fetch(uint32_t uid, size_t most) {
-    const std::string number = std::to_string(uid);
-    const Answer answer = command("UID FETCH " + number + " (UID INTERNALDATE RFC822.SIZE BODY.PEEK[]<0." + std::to_string(most) + ">)", most + 1024);
+    const Answer answer =
+        command(joined({"UID FETCH ", std::to_string(uid), " (UID INTERNALDATE RFC822.SIZE BODY.PEEK[]<0.", std::to_string(most), ">)"}), most + 1024);
     size_t literal = 0;
     std::optional<Mail> found;
     for (const std::string& line : answer.lines) {
@@ -166,23 +171,23 @@ std::optional<Imap::Mail> Imap::fetch(uint32_t uid, size_t most) {
         }
         literal += here;
     }
-    if (!answer.ok && !found) throw Error("a mail cannot be fetched: " + printable(answer.text.substr(0, 200)));
+    if (!answer.ok && !found) refused("a mail cannot be fetched: ", answer.text);
     return found;
 }
 
 std::string Imap::header(uint32_t uid) {
-    const Answer answer = command("UID FETCH " + std::to_string(uid) + " (UID BODY.PEEK[HEADER]<0.65536>)", (1 << 16) + 1024);
+    const Answer answer = command(joined({"UID FETCH ", std::to_string(uid), " (UID BODY.PEEK[HEADER]<0.65536>)"}), (1 << 16) + 1024);
     for (const std::string& line : answer.lines)
         if (number_behind(line, "UID ") == uid && line.find(kLiteral) != std::string::npos && !answer.literals.empty()) return answer.literals[0];
     return {};
 }
 
 void Imap::flag(uint32_t uid, const char* flags) {
-    (void)command("UID STORE " + std::to_string(uid) + " +FLAGS.SILENT (" + flags + ")");
+    (void)command(joined({"UID STORE ", std::to_string(uid), " +FLAGS.SILENT (", flags, ")"}));
 }
 
 void Imap::move(uint32_t uid, const std::string& mailbox) {
-    if (can("MOVE") && !mailbox.empty()) (void)command("UID MOVE " + std::to_string(uid) + " " + quoted(mailbox));
+    if (can("MOVE") && !mailbox.empty()) (void)command(joined({"UID MOVE ", std::to_string(uid), " ", quoted(mailbox)}));
 }
 
 std::string Imap::special(const char* attribute) {

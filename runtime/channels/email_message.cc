@@ -72,7 +72,7 @@ std::string Reader::read_text(const EmailFields& fields, const std::string& mime
     WebAddress nowhere;
     nowhere.host = "mail.invalid";
     const PageText page = read_html(html, nowhere, kMostText);
-    return page.text + (page.note.empty() ? "" : "\n[" + page.note + "]");
+    return page.note.empty() ? page.text : joined({page.text, "\n[", page.note, "]"});
 }
 
 void Reader::leaf(const EmailFields& fields, const std::string& mime, std::string_view body, bool last) {
@@ -141,7 +141,7 @@ void Reader::parts(const EmailFields& fields, std::string_view body, int depth, 
         at = end + 1;
     }
     if (alternative) text = std::move(best);
-    if (!before.empty()) text = before + (text.empty() ? "" : "\n\n") + text;
+    if (!before.empty()) text = joined({before, text.empty() ? "" : "\n\n", text});
 }
 
 // No person wrote it, or it was not written to us: what answers it may answer a program.
@@ -185,17 +185,18 @@ EmailMessage read_email(std::string_view raw, const EmailReader& reader) {
     mail.text = answers_us ? without_history(parts.text) : std::move(parts.text);
     while (!mail.text.empty() && std::string_view(" \n\t").find(mail.text.back()) != std::string_view::npos) mail.text.pop_back();
     mail.text.erase(0, std::min(mail.text.find_first_not_of("\n"), mail.text.size()));
-    if (mail.text.size() > kMostText) mail.text = std::string(utf8_prefix(mail.text, kMostText)) + "\n[the rest of the mail was left out]";
-    else if (missing > 0) mail.text += "\n[the mail is longer: " + std::to_string(missing >> 10) + " KB of it were not looked at]";
+    if (mail.text.size() > kMostText) mail.text = joined({utf8_prefix(mail.text, kMostText), "\n[the rest of the mail was left out]"});
+    else if (missing > 0) mail.text += joined({"\n[the mail is longer: ", std::to_string(missing >> 10), " KB of it were not looked at]"});
     return mail;
 }
 
 std::string own_message_id(const std::string& key, size_t part, const std::string& address) {
-    return "<peacrab." + sha256_hex(address + "\n" + key).substr(0, 40) + "." + std::to_string(part) + "@" + address.substr(address.find('@') + 1) + ">";
+    const std::string sum = sha256_hex(joined({address, "\n", key})).substr(0, 40);
+    return joined({"<peacrab.", sum, ".", std::to_string(part), address.substr(address.find('@')), ">"});
 }
 
 bool is_own_id(std::string_view id, const std::string& address) {
-    return id.starts_with("<peacrab.") && id.ends_with("@" + address.substr(address.find('@') + 1) + ">");
+    return id.starts_with("<peacrab.") && id.ends_with(address.substr(address.find('@')) + ">");
 }
 
 std::string without_history(const std::string& text) {

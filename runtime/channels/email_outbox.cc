@@ -121,7 +121,7 @@ EmailOutbox::Thread EmailOutbox::find_thread(Imap& imap, const std::string& from
     thread.root = as_id(root);
     if (thread.root.empty()) return thread;
     const std::string id = Imap::quoted(thread.root);
-    const auto mails = imap.search("FROM " + Imap::quoted(from) + " OR HEADER Message-ID " + id + " HEADER References " + id);
+    const auto mails = imap.search(joined({"FROM ", Imap::quoted(from), " OR HEADER Message-ID ", id, " HEADER References ", id}));
     if (!mails || mails->empty()) return thread;
     size_t body = 0;
     const EmailFields fields = read_fields(imap.header(mails->back()), body);
@@ -186,7 +186,7 @@ void EmailOutbox::send_parts(const json::Value& frame, const Thread& thread, con
     draft.root = thread.root;
     draft.of = parts.size();
     for (draft.part = static_cast<size_t>(frame.integer("from")); draft.part < parts.size(); ++draft.part) {
-        const std::string html = "<!DOCTYPE html>\n<html><body>\n" + parts[draft.part].text + "\n</body></html>\n";
+        const std::string html = joined({"<!DOCTYPE html>\n<html><body>\n", parts[draft.part].text, "\n</body></html>\n"});
         draft.id = own_message_id(frame.text("key"), draft.part, account_.address);
         draft.now = ::time(nullptr);
         draft.plain = parts[draft.part].plain;

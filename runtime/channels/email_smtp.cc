@@ -1,6 +1,7 @@
 // A mail of which the last line, a single dot, did not go out is none: the server throws it away.
 #include "channels/email_smtp.h"
 
+#include "channels/email_fields.h"
 #include "error.h"
 
 namespace peacrab {
@@ -42,7 +43,7 @@ Smtp::Reply Smtp::command(const std::string& line) {
 }
 
 SmtpOutcome Smtp::refusal(const Reply& reply) {
-    const std::string why = "the mail server says: " + std::to_string(reply.code) + " " + printable(reply.text.substr(0, 300));
+    const std::string why = joined({"the mail server says: ", std::to_string(reply.code), " ", printable(reply.text.substr(0, 300))});
     if (reply.code == 421) return {SmtpOutcome::Kind::NotSent, why};
     return {reply.code >= 500 && reply.code < 600 ? SmtpOutcome::Kind::Permanent : SmtpOutcome::Kind::Transient, why};
 }
@@ -50,11 +51,11 @@ SmtpOutcome Smtp::refusal(const Reply& reply) {
 SmtpOutcome Smtp::send(const std::string& from, const std::string& to, const std::string& copy, const std::string& text) {
     bool whole = false;
     try {
-        Reply answer = command("MAIL FROM:<" + from + ">");
+        Reply answer = command(joined({"MAIL FROM:<", from, ">"}));
         if (answer.code != 250) return refusal(answer);
-        answer = command("RCPT TO:<" + to + ">");
+        answer = command(joined({"RCPT TO:<", to, ">"}));
         if (answer.code != 250 && answer.code != 251) return refusal(answer);
-        if (!copy.empty() && copy != to) (void)command("RCPT TO:<" + copy + ">");
+        if (!copy.empty() && copy != to) (void)command(joined({"RCPT TO:<", copy, ">"}));
         answer = command("DATA");
         if (answer.code != 354) return refusal(answer);
         lines_.write(dotted(text), Deadline::in(kForTheMail));

@@ -23,7 +23,7 @@ from scripted_mail import ScriptedMail  # noqa: E402
 from scripted_warden import Book, ScriptedWarden  # noqa: E402
 
 FULL = bool(os.environ.get("PEACRAB_FULL"))
-PEACRABD = ROOT / "build/runtime/peacrabd"
+PEACRABD = pathlib.Path(os.environ.get("PEACRABD", ROOT / "build/runtime/peacrabd"))
 AGENT, ANN = "agent@mail.test", "ann@people.test"
 
 
@@ -213,7 +213,7 @@ def known_senders(server):
     book = Book()
     pea = started(server, book, authserv=None)
     pea.until(lambda: pea.of("trouble"), 15, "without a name of the server it says so")
-    assert "`mx.test`" in pea.of("trouble")[0]["text"], pea.of("trouble")
+    assert "mx.test" in pea.of("trouble")[0]["text"], pea.of("trouble")
     server.say("hello")
     pea.until(lambda: book.order, 15, "it comes")
     assert book.events[book.order[0]].get("unproven"), "nobody vouches for anybody"
