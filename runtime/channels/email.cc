@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <deque>
 #include <memory>
 #include <utility>
 
 #include "audit.h"
 #include "channels/email_account.h"
+#include "channels/email_draft.h"
+#include "channels/email_file.h"
 #include "channels/email_message.h"
 #include "channels/email_outbox.h"
 #include "error.h"
@@ -109,6 +112,7 @@ class Email {
     bool worked_before_, greeted_ = false, stopping_ = false, troubled_ = false;
     std::optional<int> ended_;
     int refusals_ = 0;
+    std::deque<json::Value> fetches_;
     uint32_t trying_ = 0;  // the mail that was asked for
     int tries_ = 0;        // of it
     Milliseconds backoff_{1000};
@@ -122,7 +126,9 @@ void Email::stand_down(const std::string& text) {
 
 void Email::take_frames(Deadline deadline) {
     for (std::optional<json::Value> frame = port_.receive(deadline); frame; frame = port_.receive(Deadline())) {
-        if (frame->text("type") == "stop") stopping_ = true;
+        const std::string type = frame->text("type");
+        if (type == "stop") stopping_ = true;
+        else if (type == "fetch" && fetches_.size() < kAtOnce) fetches_.push_back(std::move(*frame));
         else outbox_.take(std::move(*frame));
     }
 }
@@ -195,7 +201,7 @@ void Email::open_mailbox() {
 void Email::introduce() {
     if (greeted_) return;
     greeted_ = true;
-    port_.hello("email", account_.address, account_.address, json::Value::object({{"edits", 0}, {"typing", 0}, {"dedupe", "lookup"}, {"files", 0}}));
+    port_.hello("email", account_.address, account_.address, json::Value::object({{"edits", 0}, {"typing", 0}, {"dedupe", "lookup"}, {"files", kMaxEmailFile}}));
     if (!rescan_) (void)port_.store({}, written(cursor_));
     if (!account_.authserv.empty()) return;
     std::string named;
@@ -288,8 +294,12 @@ std::optional<json::Value> Email::event_of(uint32_t uid, const Imap::Mail& raw) 
     if (!mail.parent.empty())
         event.set("reply_to", json::Value::object({{"id", mail.parent}, {"own", is_own_id(mail.parent, account_.address)}}));
     json::Value files = json::Value::array();
-    for (const EmailFile& file : mail.files)
-        files.push(json::Value::object({{"name", file.name}, {"mime", file.mime}, {"size", file.size}, {"note", "it stays in the mailbox"}}));
+    for (const EmailFile& file : mail.files) {
+        json::Value one = json::Value::object({{"name", file.name}, {"mime", file.mime}, {"size", file.size}});
+        const std::string handle = file_handle(cursor_.validity, uid, file);
+        one.set(handle.empty() ? "note" : "handle", handle.empty() ? "it cannot be taken out of its mail" : handle);
+        files.push(std::move(one));
+    }
     if (!files.items().empty()) event.set("files", std::move(files));
     return event;
 }
@@ -299,6 +309,11 @@ void Email::talk() {
     while (!over()) {
         take_frames(Deadline());
         if (over()) return;
+        while (!fetches_.empty()) {
+            const json::Value fetch = std::move(fetches_.front());
+            fetches_.pop_front();
+            send_file(port_, *imap_, cursor_.validity, fetch);
+        }
         outbox_.work(*imap_, sent_mailbox_);
         if (outbox_.take_refused() && refused("the server for sending refuses the login")) return;
         if (stopping_ && outbox_.idle()) return;

@@ -2,16 +2,31 @@
 // Message-ID, and what goes into a field has been an address or an id, or is encoded.
 #include "channels/email_draft.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "audit.h"
 #include "channels/email_fields.h"
 #include "os.h"
+#include "protocols/base64.h"
+#include "web/address.h"
 
 namespace peacrab {
 namespace {
 
 constexpr size_t kLine = 74;
+constexpr size_t kOfLine = 57;  // bytes, in base64
+
+bool stays(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+
+bool is_mime(const std::string& text) {
+    const size_t slash = text.find('/');
+    const auto plain = [](char c) { return stays(c) || c == '+' || c == '/'; };
+    return slash != std::string::npos && text.find('/', slash + 1) == std::string::npos && text.size() < 100 &&
+           std::all_of(text.begin(), text.end(), plain);
+}
 
 std::string quoted_printable(std::string_view text) {
     constexpr char kHex[] = "0123456789ABCDEF";
@@ -76,9 +91,18 @@ std::string write_email(const EmailDraft& draft) {
     // Which part of how many it is: who looks for it must know whether there is more.
     field("X-Peacrab", {part, "/", of});
     field("MIME-Version", {"1.0"});
-    field("Content-Type", {"multipart/alternative; boundary=\"", boundary, "\"\r\n"});
+    field("Content-Type", {draft.file_name.empty() ? "multipart/alternative" : "multipart/mixed", "; boundary=\"", boundary, "\"\r\n"});
     out += body_part(boundary, "text/plain", draft.plain);
-    out += body_part(boundary, "text/html", draft.html);
+    if (draft.file_name.empty()) {
+        out += body_part(boundary, "text/html", draft.html);
+        return joined({out, "--", boundary, "--\r\n"});
+    }
+    out += joined({"--", boundary, "\r\n"});
+    field("Content-Type", {is_mime(draft.file_mime) ? draft.file_mime : "application/octet-stream"});
+    field("Content-Transfer-Encoding", {"base64"});
+    field("Content-Disposition", {"attachment; filename*=utf-8''", percent_encoded(draft.file_name, stays), "\r\n"});
+    out.reserve(out.size() + draft.file.size() / 57 * 78 + 200);
+    for (size_t at = 0; at < draft.file.size(); at += kOfLine) out += base64(draft.file.substr(at, kOfLine)) + "\r\n";
     return joined({out, "--", boundary, "--\r\n"});
 }
 

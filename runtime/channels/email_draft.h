@@ -8,6 +8,8 @@
 
 namespace peacrab {
 
+constexpr int64_t kMaxEmailFile = int64_t{15} << 20;  // what most servers take, written in base64
+
 struct EmailDraft {
     std::string from, from_name;
     std::string to;
@@ -17,6 +19,9 @@ struct EmailDraft {
     size_t part = 0, of = 1;
     int64_t now = 0;                // Unix seconds
     std::string_view plain, html;   // UTF-8
+    // A file instead of `html`.
+    std::string file_name, file_mime;
+    std::string_view file;
 };
 std::string write_email(const EmailDraft& draft);
 

@@ -175,11 +175,21 @@ std::optional<Imap::Mail> Imap::fetch(uint32_t uid, size_t most) {
     return found;
 }
 
+std::optional<std::string> Imap::part(uint32_t uid, std::string_view what, size_t most) {
+    const Answer answer = command(joined({"UID FETCH ", std::to_string(uid), " (UID BODY.PEEK", what, ")"}), most);
+    for (const std::string& line : answer.lines) {
+        if (number_behind(line, "UID ") != uid || upper(line).find("BODY[") == std::string::npos) continue;
+        return answer.literals.empty() ? std::string() : answer.literals[0];
+    }
+    return std::nullopt;
+}
+
 std::string Imap::header(uint32_t uid) {
-    const Answer answer = command(joined({"UID FETCH ", std::to_string(uid), " (UID BODY.PEEK[HEADER]<0.65536>)"}), (1 << 16) + 1024);
-    for (const std::string& line : answer.lines)
-        if (number_behind(line, "UID ") == uid && line.find(kLiteral) != std::string::npos && !answer.literals.empty()) return answer.literals[0];
-    return {};
+    return part(uid, "[HEADER]<0.65536>", 1 << 16).value_or(std::string());
+}
+
+std::optional<std::string> Imap::piece(uint32_t uid, uint64_t from, size_t count) {
+    return part(uid, joined({"[]<", std::to_string(from), ".", std::to_string(count), ">"}), count);
 }
 
 void Imap::flag(uint32_t uid, const char* flags) {

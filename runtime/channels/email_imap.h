@@ -35,6 +35,8 @@ class Imap {
     // Nothing: there is no such mail any more.
     std::optional<Mail> fetch(uint32_t uid, size_t most);
     std::string header(uint32_t uid);  // all fields; "": it is gone
+    // Bytes of it; fewer than `count`: that is its end. Nothing: it is gone.
+    std::optional<std::string> piece(uint32_t uid, uint64_t from, size_t count);
 
     // The flags or the move may fail; nothing depends on it.
     void flag(uint32_t uid, const char* flags);
@@ -56,6 +58,7 @@ class Imap {
         std::vector<std::string> lines;    // untagged; literals stand in `literals`, and here as kLiteral
         std::vector<std::string> literals;
     };
+    std::optional<std::string> part(uint32_t uid, std::string_view what, size_t most);
     Answer command(const std::string& text, size_t literal_limit = 1 << 16);
     std::string untagged(std::string line, Answer& answer, size_t literal_limit, Deadline deadline);
     bool can(const char* what) const;

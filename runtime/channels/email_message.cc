@@ -3,6 +3,7 @@
 #include "channels/email_message.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "audit.h"
 #include "os.h"
@@ -28,7 +29,8 @@ std::string file_name(std::string name) {
 
 class Reader {
   public:
-    Reader(EmailMessage& mail, const EmailReader& reader, bool answers_us) : mail_(mail), missing_(reader.size), answers_us_(answers_us) {}
+    Reader(EmailMessage& mail, int64_t missing, bool answers_us, const char* front)
+        : mail_(mail), missing_(missing), answers_us_(answers_us), front_(front) {}
 
     void part(const EmailFields& fields, std::string_view body, int depth, bool last);
     std::string text;
@@ -43,6 +45,8 @@ class Reader {
     int64_t missing_;  // bytes behind what we have
     bool answers_us_;
     size_t count_ = 0;
+    const char* const front_;
+    std::string boundary_;  // of what is read now
 };
 
 std::string Reader::decoded(const EmailFields& fields, std::string_view body) const {
@@ -92,7 +96,8 @@ void Reader::leaf(const EmailFields& fields, const std::string& mime, std::strin
     int64_t size = static_cast<int64_t>(coded ? base64_bytes(body).size() : body.size());
     if (last && missing_ > 0) size += coded ? missing_ * 73 / 100 : missing_;
     if (name.empty()) name = mime == "message/rfc822" ? "a forwarded mail" : "without a name";
-    mail_.files.push_back({file_name(name), std::string(utf8_prefix(mime, 100)), size});
+    mail_.files.push_back({file_name(name), std::string(utf8_prefix(mime, 100)), size, static_cast<size_t>(body.data() - front_),
+                           main_value(fields.text("content-transfer-encoding")), boundary_});
 }
 
 void Reader::part(const EmailFields& fields, std::string_view body, int depth, bool last) {
@@ -114,6 +119,7 @@ void Reader::parts(const EmailFields& fields, std::string_view body, int depth, 
     const std::string boundary = "--" + parameter(type, "boundary");
     const bool alternative = main_value(type) == "multipart/alternative";
     std::string before = std::move(text), best;
+    const std::string outer = std::exchange(boundary_, boundary.substr(2));
     bool best_plain = false;
     text.clear();
     size_t begin = std::string_view::npos;
@@ -140,6 +146,7 @@ void Reader::parts(const EmailFields& fields, std::string_view body, int depth, 
         if (over || (here && begin == std::string_view::npos)) break;
         at = end + 1;
     }
+    boundary_ = outer;
     if (alternative) text = std::move(best);
     if (!before.empty()) text = joined({before, text.empty() ? "" : "\n\n", text});
 }
@@ -180,7 +187,7 @@ EmailMessage read_email(std::string_view raw, const EmailReader& reader) {
     const auto ours = [&](const std::string& one) { return is_own_id(one, reader.address); };
     const bool answers_us = ours(mail.parent) || std::any_of(references.begin(), references.end(), ours);
     const int64_t missing = std::max<int64_t>(0, reader.size - static_cast<int64_t>(raw.size()));
-    Reader parts(mail, {reader.address, missing}, answers_us);
+    Reader parts(mail, missing, answers_us, raw.data());
     parts.part(fields, raw.substr(body), 0, true);
     mail.text = answers_us ? without_history(parts.text) : std::move(parts.text);
     while (!mail.text.empty() && std::string_view(" \n\t").find(mail.text.back()) != std::string_view::npos) mail.text.pop_back();

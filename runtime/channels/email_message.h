@@ -16,6 +16,8 @@ struct EmailFile {
     std::string name;  // as the mail says; cleaned, no separators
     std::string mime;
     int64_t size = 0;  // about, when it was cut
+    size_t start = 0;  // where it begins in the mail
+    std::string encoding, boundary;  // what it is written in, and what ends it; "": the end of the mail
 };
 
 struct EmailMessage {

@@ -146,7 +146,10 @@ Milliseconds EmailOutbox::wait_for(const std::string& to) {
 
 void EmailOutbox::deliver(Imap& imap, const json::Value& frame) {
     const std::string id = frame.text("id"), to = frame.text("conversation");
-    const std::vector<RenderedPart> parts = render(frame.text("text"), {Markup::Email, kPart, RenderStyle::Unit::Bytes});
+    const json::Value* const file = frame.find("file");
+    std::vector<RenderedPart> parts;
+    if (file) parts.push_back({{}, file->text("name"), {}, 0});
+    else parts = render(frame.text("text"), {Markup::Email, kPart, RenderStyle::Unit::Bytes});
     const int64_t from = frame.integer("from");
     if (!is_address(to)) return fail(id, "permanent", "this is no mail address");
     if (from < 0 || static_cast<uint64_t>(from) >= parts.size() || parts.size() > kMostParts)
@@ -170,6 +173,15 @@ void EmailOutbox::send_parts(const json::Value& frame, const Thread& thread, con
         pause_ = Clock::now() + kPause;
         pause_why_ = why;
     };
+    EmailDraft draft;
+    std::string bytes;
+    if (const json::Value* const file = frame.find("file")) {
+        if (file->integer("size") > kMaxEmailFile) return fail(id, "permanent", "the file is too large for a mail");
+        if (!port_.pull(frame, bytes)) return fail(id, "permanent", "the file cannot be had");
+        draft.file_name = file->text("name").empty() ? "file" : file->text("name");
+        draft.file_mime = file->text("mime");
+        draft.file = bytes;
+    }
     ByteStream::Opened opened = account_.open_smtp();
     refused_ = opened.refused;
     if (!opened.stream) {
@@ -177,7 +189,6 @@ void EmailOutbox::send_parts(const json::Value& frame, const Thread& thread, con
         return fail(id, "not_sent", opened.detail);
     }
     Smtp smtp(std::move(opened.stream));
-    EmailDraft draft;
     draft.from = account_.address;
     draft.from_name = account_.name;
     draft.to = frame.text("conversation");

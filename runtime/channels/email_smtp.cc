@@ -58,7 +58,7 @@ SmtpOutcome Smtp::send(const std::string& from, const std::string& to, const std
         if (!copy.empty() && copy != to) (void)command(joined({"RCPT TO:<", copy, ">"}));
         answer = command("DATA");
         if (answer.code != 354) return refusal(answer);
-        lines_.write(dotted(text), Deadline::in(kForTheMail));
+        lines_.write(dotted(text), Deadline::in(kForTheMail + Milliseconds(text.size() / 400)));
         whole = true;
         lines_.write(".\r\n", Deadline::in(kPatience));
         answer = reply(Deadline::in(kForTheMail));

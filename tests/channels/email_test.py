@@ -3,10 +3,13 @@
 # timeout-full: 600
 """The e-mail channel alone, on a real Dovecot and Postfix, between a scripted warden and people who write by swaks; and
 on servers of ours (tests/support/scripted_mail.py) that break what real ones keep."""
+import base64
 import email
+import email.message
 import email.policy
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -362,6 +365,75 @@ def logins(server):
     pea.kill()
 
 
+def fetched(pea, id, handle, most=20_000_000):
+    """The bytes of a file, or why it cannot be had."""
+    pea.say("fetch", id=id, handle=handle, most=most)
+    end = pea.until(lambda: pea.of("fetched", id=id), 30, "an end of the fetch")[0]
+    whole = b"".join(base64.b64decode(frame["data"]) for frame in pea.of("data", id=id))
+    assert "error" in end or end["size"] == len(whole), end
+    return end.get("error") or whole
+
+
+def deliver_file(pea, id, name, mime, content):
+    """What a warden does of it: gives each piece that is wanted."""
+    pea.say("deliver", id=id, key="k" + id, conversation=ANN, text="", file={"name": name, "mime": mime, "size": len(content), "kind": "file"})
+    given = 0
+    while not pea.of("sent", id=id) and not pea.of("failed", id=id):
+        pea.until(lambda: len(pea.of("want", id=id)) > given or pea.of("sent", id=id) or pea.of("failed", id=id), 30, "a piece is wanted")  # noqa: B023
+        for frame in pea.of("want", id=id)[given:]:
+            given += 1
+            piece = content[frame["at"]:frame["at"] + 400_000]
+            pea.say("data", id=id, at=frame["at"], data=base64.b64encode(piece).decode())
+    return (pea.of("failed", id=id) or [None])[0]
+
+
+def files(server):
+    """Files of mails, out and in again."""
+    book = Book()
+    pea = started(server, book)
+    dice = random.Random(7)
+    content = {"big.bin": dice.randbytes(3_000_001), "one": b"x", "empty": b"", "text.txt": b"line\r\nline = \xc3\xa4\r\n--b\r\n" * 100}
+    letter = email.message.EmailMessage()
+    letter["From"], letter["To"], letter["Subject"], letter["Message-ID"] = ANN, AGENT, "files", "<files@x>"
+    letter.set_content("here they are")
+    for name, data in content.items():
+        letter.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    letter.add_attachment("caf\u00e9 = 1\n" * 20, filename="qp.txt", cte="quoted-printable")
+    raw = letter.as_bytes(policy=email.policy.SMTP)
+    # Small ones first: what begins behind the first megabyte is not looked at.
+    server.append(b"Authentication-Results: mx.test; dmarc=pass header.from=people.test\r\n" + raw)
+    pea.until(lambda: book.order, 20, "it arrives")
+    event = book.events[book.order[0]]
+    equal(event["files"][0]["name"], "big.bin", "the first")
+    equal(fetched(pea, "big", event["files"][0]["handle"]), content["big.bin"], "all of it")
+    assert "larger" in fetched(pea, "large", event["files"][0]["handle"], 1000), "no more than is wanted"
+    letter = email.message.EmailMessage()
+    letter["From"], letter["To"], letter["Message-ID"] = ANN, AGENT, "<small@x>"
+    letter.set_content("small ones")
+    for name in ("one", "empty", "text.txt"):
+        letter.add_attachment(content[name], maintype="application", subtype="octet-stream", filename=name)
+    letter.add_attachment("caf\u00e9 = 1\n" * 20, filename="qp.txt", cte="quoted-printable")
+    server.append(b"Authentication-Results: mx.test; dmarc=pass header.from=people.test\r\n" + letter.as_bytes(policy=email.policy.SMTP))
+    pea.until(lambda: len(book.order) == 2, 20, "the next")
+    handles = {file["name"]: file["handle"] for file in book.events[book.order[1]]["files"]}
+    for name in ("one", "empty", "text.txt"):
+        equal(fetched(pea, name, handles[name]), content[name], name)
+    equal(fetched(pea, "qp", handles["qp.txt"]).decode().split(), ("caf\u00e9 = 1\n" * 20).split(), "quoted-printable")
+    for number, handle in enumerate(("", "1", "x y z - b", "1 1 0 b b", handles["one"].replace(" ", " 9", 1), "9" * 4000, "0 0 0 b ")):
+        assert isinstance(fetched(pea, f"bad{number}", handle), str), handle
+    before = len(letters(server))
+    equal(deliver_file(pea, "out", "r\u00e9sum\u00e9 \"1\".bin", "application/x-thing", content["big.bin"]), None, "it goes out")
+    got = wait(lambda: letters(server)[before:], "it arrives")[0]
+    attached = list(got.iter_attachments())[0]
+    equal((attached.get_filename(), attached.get_content_type()), ("r\u00e9sum\u00e9 \"1\".bin", "application/x-thing"), "its name")
+    equal(attached.get_content(), content["big.bin"], "and all of it")
+    equal(deliver_file(pea, "odd", "x\r\nBcc: bob@people.test", "text/html\r\nX: y", b"<p>"), None, "it goes out")
+    got = wait(lambda: letters(server)[before + 1:], "it arrives")[0]
+    equal((got["Bcc"], list(got.iter_attachments())[0].get_content_type(), letters(server, "bob@people.test")),
+          (None, "application/octet-stream", []), "names are names")
+    pea.kill()
+
+
 def on_scripted(server, book, secret=PASSWORD, **settings):
     given = {"address": AGENT, "imap": f"127.0.0.1:{server.ports['imap']}", "smtp": f"127.0.0.1:{server.ports['smtp']}", "imap_tls": "no",
              "smtp_tls": "no", "authserv": "mx.test", "settle": "3", "poll": "2", **settings}
@@ -565,7 +637,7 @@ def main():
     lacks, only = what_lacks(), sys.argv[1:]
     chosen = lambda cases: [case for case in cases if not only or case.__name__ in only]  # noqa: E731
     alone = chosen([bad_smtp, logins_that_fail, bad_imap] + FULL * [poison])  # each with a server of its own
-    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, logins, set_up] + FULL * [proxied])
+    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, files, logins, set_up] + FULL * [proxied])
     with ThreadPoolExecutor(4) as beside:
         others = [beside.submit(run, case) for case in alone]
         server = None if lacks else MailServer(people=("ann", "bob"))
