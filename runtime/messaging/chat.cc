@@ -326,7 +326,7 @@ void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {
     task_turn_over(chat.place, turn);
     chat.turn.clear();
     chat.blocked = chat.silent = false;
-    loop.cancel(std::exchange(chat.typing, 0));
+    keep_typing(chat);
     loop.cancel(std::exchange(chat.showing, 0));
     const bool down = frame.flag("model_down");
     const Milliseconds wait = down ? std::min(chat.backoff * 2, kLongestBackoff) : kLinger;
@@ -369,13 +369,15 @@ void Hub::State::keep_typing(Chat& chat) {
     const int64_t id = chat.place;
     const std::optional<PlaceRow> place = post.place(id);
     Channel* const channel = place ? channel_of(*place) : nullptr;
+    const bool on = !chat.turn.empty() && !chat.silent, was_on = chat.typing != 0;
     loop.cancel(std::exchange(chat.typing, 0));
-    if (!channel || !channel->ready || channel->limits.typing == 0 || chat.turn.empty() || chat.silent) return;
+    if (!channel || !channel->ready || channel->limits.typing == 0 || (!on && !was_on)) return;
     json::Value frame = json::Value::object({{"type", "typing"}, {"conversation", place->conversation}});
     if (!place->thread.empty()) frame.set("thread", place->thread);
-    frame.set("on", true);
-    const Milliseconds span{std::max<int64_t>(channel->limits.typing, 1000)};
+    frame.set("on", on);
     channel->port->send(frame);
+    if (!on) return;
+    const Milliseconds span{std::max<int64_t>(channel->limits.typing, 1000)};
     chat.typing = loop.after(span, [this, id] {
         const auto found = chats.find(id);
         if (found == chats.end()) return;
