@@ -93,6 +93,7 @@ int add(const std::string& name, const std::vector<std::string>& given) {
     }
     edit.save();
     if (!own_place(channel).empty()) tell("it has sent itself a message and found it");
+    if (const std::string words = after_words(channel); !words.empty()) tell(words);
     tell(name + " lets it in as " + account + ". Next: `peacrab serve`, and, for the first person: `peacrab people pair " + name + "`");
     return 0;
 }

@@ -3,7 +3,9 @@
 #include "channel_setup.h"
 
 #include "arguments.h"
+#include "config/secrets.h"
 #include "error.h"
+#include "trust.h"
 
 namespace peacrab {
 namespace {
@@ -91,6 +93,29 @@ settings:
    which begins with xapp-.
 )";
 
+constexpr const char* kDiscordGuide = R"(1. Open https://discord.com/developers/applications, "New Application", give it a name.
+2. "Bot": switch "Message Content Intent" on, further down, and save. Switch "Public Bot" off if only you should be
+   able to put it into servers ("Installation", "Install Link": None comes first).
+3. On the same page "Reset Token" shows the token, once.
+)";
+// View Channels, Send Messages, Attach Files, Read Message History, Send Messages in Threads
+constexpr uint64_t kDiscordRights = 1 << 10 | 1 << 11 | 1 << 15 | 1 << 16 | uint64_t{1} << 38;
+
+// The address by which a server takes the bot up. A token begins with the bot's own number.
+std::string discord_invitation(const Secret& token) {
+    std::string number;
+    try {
+        std::string first = token.reveal().substr(0, token.reveal().find('.'));
+        first.append((4 - first.size() % 4) % 4, '=');
+        number = decode_base64(first);
+    } catch (const Error&) {
+    }
+    if (number.empty() || number.size() > 20 || number.find_first_not_of("0123456789") != std::string::npos)
+        return "under \"OAuth2\", \"URL Generator\", with the scope bot";
+    return "https://discord.com/oauth2/authorize?client_id=" + number + "&scope=bot&permissions=" +
+           std::to_string(kDiscordRights);
+}
+
 std::string likely(const ChannelConfig& channel, const std::string& key) {
     if (key == "nick") return "peacrab";
     const std::string address = channel.hub.settings.text("address");
@@ -133,11 +158,18 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     const std::string name = "channel-" + channel.hub.name;
     if (channel.type == "email") return {{name, "Password of " + own_place(channel)}};
     if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
+    if (channel.type == "discord") return {{name, "Token of the bot"}};
     return {{name, "Token of " + channel.hub.name}};
 }
 
 std::string guide_to(const std::string& type) {
-    return type == "slack" ? kSlackGuide : "";
+    return type == "slack" ? kSlackGuide : type == "discord" ? kDiscordGuide : "";
+}
+
+std::string after_words(const ChannelConfig& channel) {
+    const std::optional<Secret> token = SecretStore().read("channel-" + channel.hub.name);
+    if (channel.type != "discord" || !token) return {};
+    return "Put it into a server of yours, or it can be written to by nobody: " + discord_invitation(*token);
 }
 
 }  // namespace peacrab

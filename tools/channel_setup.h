@@ -24,5 +24,7 @@ struct ChannelSecret {
 std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel);
 // What has to be done at the messenger before; "": nothing that is not known to everybody.
 std::string guide_to(const std::string& type);
+// What is left to be done there once it has been let in; "": nothing.
+std::string after_words(const ChannelConfig& channel);
 
 }  // namespace peacrab

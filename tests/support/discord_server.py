@@ -294,8 +294,8 @@ class DiscordServer:
     def seen(self, channel):
         """The bots' messages in it, as they stand."""
         with self.change:
-            place = self.channels.get(str(channel))
-            return [message["content"] for message in place.messages.values() if message["author"].get("bot")
+            place, ours = self.channels.get(str(channel)), {bot.id for bot in self.bots.values()}
+            return [message["content"] for message in place.messages.values() if message["author"]["id"] in ours
                     ] if place else []
 
     def calls(self, route):
