@@ -93,7 +93,7 @@ class Slack {
     void lost(Link& link, const WebSocketEvent& event);
     void take_envelope(Link& link, const json::Value& envelope);
     bool store(std::optional<json::Value> event);
-    bool take_history(const std::vector<json::Value>& messages);
+    bool take_history(const std::vector<const json::Value*>& messages);
     void learn_names(const std::vector<std::string>& ids, Deadline deadline);
     std::string name_of(const std::string& id, Deadline deadline);
     void note_alive();
@@ -105,7 +105,7 @@ class Slack {
     SlackPoster poster_{port_, api_};
     Outbox outbox_{port_, poster_, SlackPoster::pace()};
     SlackCursor cursor_;
-    SlackCatchUp catch_up_{api_, [this](const std::vector<json::Value>& found) { return take_history(found); }};
+    SlackCatchUp catch_up_{api_, [this](const std::vector<const json::Value*>& found) { return take_history(found); }};
     SlackSelf self_;
     std::string name_, team_, app_;
     SlackNames names_;
@@ -166,7 +166,7 @@ bool Slack::introduce() {
     troubled_ = false;
     poster_.set_self(self_.user);
     // Not needed to go on.
-    const SlackAnswer card = over() ? SlackAnswer() : api_.call("bots.info", {{"bot", self_.bot}});
+    const SlackAnswer card = over() ? SlackAnswer() : api_.call("bots.info", SlackForm().add("bot", self_.bot));
     if (const json::Value* const bot = card.body.find("bot")) app_ = bot->text("app_id");
     return !over() && !stopping_;
 }
@@ -439,13 +439,13 @@ bool Slack::store(std::optional<json::Value> event) {
     return port_.store(std::move(arrived), cursor);
 }
 
-bool Slack::take_history(const std::vector<json::Value>& messages) {
+bool Slack::take_history(const std::vector<const json::Value*>& messages) {
     std::vector<Arrived> arrived;
     const Deadline deadline = Deadline::in(Seconds(10));
-    for (const json::Value& message : messages) {
-        if (!read_slack_event(message, self_, names_)) continue;
-        learn_names(slack_ids(message), deadline);
-        std::optional<json::Value> event = read_slack_event(message, self_, names_);
+    for (const json::Value* message : messages) {
+        if (!read_slack_event(*message, self_, names_)) continue;
+        learn_names(slack_ids(*message), deadline);
+        std::optional<json::Value> event = read_slack_event(*message, self_, names_);
         cursor_.note(*event);
         arrived.push_back({std::move(*event), cursor_.dump()});
     }
@@ -469,7 +469,7 @@ std::string Slack::name_of(const std::string& id, Deadline deadline) {
     if (place && id.starts_with('D')) return id;
     const SlackApi::Options options{.limit = std::max(deadline.left(), Milliseconds(100))};
     const SlackAnswer answer =
-        place ? api_.call("conversations.info", {{"channel", id}}, options) : api_.call("users.info", {{"user", id}}, options);
+        api_.call(place ? "conversations.info" : "users.info", SlackForm().add(place ? "channel" : "user", id), options);
     if (!answer.ok()) return answer.error.empty() || answer.failure.retry > Milliseconds(0) ? "" : id;
     const json::Value* const card = answer.body.find(place ? "channel" : "user");
     if (!card) return id;

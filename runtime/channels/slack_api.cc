@@ -77,17 +77,6 @@ SlackAnswer refused(const json::Value& body, int status, std::string_view retry_
     return answer;
 }
 
-std::string form_of(const SlackApi::Parameters& parameters) {
-    const auto stays = [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' ||
-               c == '.' || c == '~';
-    };
-    std::string out;
-    for (const auto& [name, value] : parameters)
-        out += (out.empty() ? "" : "&") + std::string(name) + "=" + percent_encoded(value, stays);
-    return out;
-}
-
 }  // namespace
 
 SlackAnswer read_slack_answer(int status, std::string_view body, std::string_view retry_after) {
@@ -106,6 +95,14 @@ SlackAnswer read_slack_answer(int status, std::string_view body, std::string_vie
     return without_words(status, retry_after);
 }
 
+SlackForm& SlackForm::add(const char* name, std::string_view value) {
+    if (!body_.empty()) body_ += '&';
+    body_ += name;
+    body_ += '=';
+    body_ += percent_encoded(value, [](char c) { return only({&c, 1}, "-_.~"); });
+    return *this;
+}
+
 SlackApi::SlackApi(std::string base, Secret bot, Secret app)
     : base_(std::move(base)), bot_(std::move(bot)), app_(std::move(app)) {
     const auto token = [](const Secret& secret, std::string_view begin) {
@@ -122,12 +119,14 @@ SlackApi::SlackApi(std::string base, Secret bot, Secret app)
         throw Error("slack: api: an address like https://slack.com/api is needed");
 }
 
-SlackAnswer SlackApi::call(const char* method, const Parameters& parameters, Options options) {
+SlackAnswer SlackApi::call(const char* method, const SlackForm& form) { return call(method, form, Options()); }
+
+SlackAnswer SlackApi::call(const char* method, const SlackForm& form, const Options& options) {
     HttpRequest request;
     request.url = base_ + "/" + method;
     request.headers = {"Content-Type: application/x-www-form-urlencoded",
                        options.as == As::App ? "Authorization: Bearer " + app_.reveal() : bot_header()};
-    request.body = form_of(parameters);
+    request.body = form.body();
     request.first_byte_limit = options.limit;
     std::optional<HttpClient> own;
     const WebAnswer got = web_call(options.repeat == Repeat::Once ? own : client_, request, kWho);

@@ -4,8 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "channels/web_call.h"
 #include "json.h"
@@ -28,6 +26,16 @@ struct SlackAnswer {
 // `status` and `body` as they came. Never throws for what is in them.
 SlackAnswer read_slack_answer(int status, std::string_view body, std::string_view retry_after = {});
 
+// Parameters of a call, as they go out (application/x-www-form-urlencoded).
+class SlackForm {
+  public:
+    SlackForm& add(const char* name, std::string_view value);
+    const std::string& body() const { return body_; }
+
+  private:
+    std::string body_;
+};
+
 class SlackApi {
   public:
     // `base` without a slash at the end. Throws Error, for a person, when it is no address or one of the tokens cannot
@@ -36,14 +44,13 @@ class SlackApi {
 
     enum class As { Bot, App };                   // App: for sockets alone
     enum class Repeat { Harmless, Once };         // Once: on a connection of its own (web_call.h)
-    using Parameters = std::vector<std::pair<const char*, std::string>>;
     struct Options {
         Repeat repeat = Repeat::Harmless;
         As as = As::Bot;
         Milliseconds limit{15'000};
     };
-    SlackAnswer call(const char* method, const Parameters& parameters, Options options);
-    SlackAnswer call(const char* method, const Parameters& parameters) { return call(method, parameters, {}); }
+    SlackAnswer call(const char* method, const SlackForm& form, const Options& options);
+    SlackAnswer call(const char* method, const SlackForm& form);
 
     // Where files of the app may be asked for with its token: of this server, or of Slack's for files.
     bool has_file(const std::string& url) const;

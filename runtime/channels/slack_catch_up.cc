@@ -54,7 +54,7 @@ void SlackCursor::note(const json::Value& event) {
     const std::string name = event.text("conversation") + "/" + thread;
     std::erase(threads_, name);
     threads_.push_back(name);
-    if (threads_.size() > kMostThreads) threads_.pop_front();
+    if (threads_.size() > kMostThreads) threads_.erase(threads_.begin());
 }
 
 void SlackCursor::open_gap() {
@@ -77,7 +77,7 @@ void SlackCatchUp::begin(const SlackCursor& cursor) {
     step_ = from_.empty() ? Step::Idle : Step::List;
     for (const std::string& each : cursor.threads()) {
         const size_t slash = each.find('/');
-        places_.push_back({each.substr(0, slash), "", each.substr(slash + 1), "", 0, {}});
+        places_.push_back({each.substr(0, slash), "", each.substr(slash + 1), "", 0});
         threads_.push_back(each);
     }
 }
@@ -98,10 +98,10 @@ bool SlackCatchUp::put_off(const SlackAnswer& answer) {
 }
 
 std::string SlackCatchUp::list() {
-    SlackApi::Parameters parameters{
-        {"types", "im,mpim,private_channel,public_channel"}, {"exclude_archived", "true"}, {"limit", "200"}};
-    if (!cursor_.empty()) parameters.emplace_back("cursor", cursor_);
-    const SlackAnswer answer = api_.call("users.conversations", parameters);
+    SlackForm form;
+    form.add("types", "im,mpim,private_channel,public_channel").add("exclude_archived", "true").add("limit", "200");
+    if (!cursor_.empty()) form.add("cursor", cursor_);
+    const SlackAnswer answer = api_.call("users.conversations", form);
     if (!answer.ok() && put_off(answer)) return {};
     if (answer.ok()) failures_ = 0;
     if (const json::Value* const channels = answer.body.find("channels"); channels && channels->is_array())
@@ -109,7 +109,7 @@ std::string SlackCatchUp::list() {
             const std::string id = each.text("id");
             if (!is_slack_place(id) || places_.size() >= kMostPlaces) continue;
             const char* const type = each.flag("is_im") ? "im" : each.flag("is_mpim") ? "mpim" : "channel";
-            places_.push_back({id, type, "", "", 0, {}});
+            places_.push_back({id, type, "", "", 0});
         }
     const json::Value* const more = answer.body.find("response_metadata");
     cursor_ = more ? more->text("next_cursor") : "";
@@ -123,37 +123,43 @@ std::string SlackCatchUp::read() {
         step_ = Step::Idle;
         return {};
     }
-    Place& place = places_.front();
+    Place& place = places_.back();
     const bool thread = !place.thread.empty();
-    SlackApi::Parameters parameters{{"channel", place.conversation}, {"oldest", from_}, {"limit", "200"}};
-    if (thread) parameters.emplace_back("ts", place.thread);
-    if (!place.cursor.empty()) parameters.emplace_back("cursor", place.cursor);
-    const SlackAnswer answer = api_.call(thread ? "conversations.replies" : "conversations.history", parameters);
+    SlackForm form;
+    form.add("channel", place.conversation).add("oldest", from_).add("limit", "200");
+    if (thread) form.add("ts", place.thread);
+    if (!place.cursor.empty()) form.add("cursor", place.cursor);
+    const SlackAnswer answer = api_.call(thread ? "conversations.replies" : "conversations.history", form);
     if (!answer.ok()) {
         if (put_off(answer)) return {};
         const std::string why = std::string_view(answer.failure.kind) == "permanent" && answer.error != "thread_not_found"
                                     ? "what was said meanwhile cannot be looked up: " + answer.failure.error
                                     : "";
-        places_.pop_front();
+        places_.pop_back();
         return why;
     }
     failures_ = 0;
-    if (const json::Value* const messages = answer.body.find("messages"); messages && messages->is_array())
-        take_page(place, *messages);
     const json::Value* const more = answer.body.find("response_metadata");
     place.cursor = more ? more->text("next_cursor") : "";
-    if (!place.cursor.empty() && ++place.pages < kMostPages) return {};
-    std::sort(place.messages.begin(), place.messages.end(), [](const json::Value& a, const json::Value& b) {
-        return slack_ts_before(a.text("ts"), b.text("ts"));
-    });
-    const std::vector<json::Value> found = std::move(place.messages);
+    std::vector<Place> threads;
+    if (const json::Value* const messages = answer.body.find("messages"); messages && messages->is_array())
+        take_page(place, *messages, threads);
     const bool cut = !place.cursor.empty();
-    places_.pop_front();  // `place` is gone
-    if (!found.empty() && !take_(found)) step_ = Step::Idle;
-    return cut ? "more was said meanwhile than is looked up: some of it is left out" : "";
+    const bool whole = !cut || ++place.pages >= kMostPages;
+    if (whole) {
+        std::vector<const json::Value*> found;
+        for (const json::Value& each : place.messages) found.push_back(&each);
+        std::sort(found.begin(), found.end(), [](const json::Value* a, const json::Value* b) {
+            return slack_ts_before(a->text("ts"), b->text("ts"));
+        });
+        if (!found.empty() && !take_(found)) step_ = Step::Idle;
+        places_.pop_back();  // `place` is gone
+    }
+    for (Place& each : threads) places_.insert(places_.begin(), std::move(each));
+    return cut && whole ? "more was said meanwhile than is looked up: some of it is left out" : "";
 }
 
-void SlackCatchUp::take_page(Place& place, const json::Value& messages) {
+void SlackCatchUp::take_page(Place& place, const json::Value& messages, std::vector<Place>& threads) {
     for (const json::Value& each : messages.items()) {
         const std::string ts = each.text("ts"), latest = each.text("latest_reply");
         if (!each.is_object() || !is_slack_ts(ts)) continue;
@@ -161,7 +167,7 @@ void SlackCatchUp::take_page(Place& place, const json::Value& messages) {
             const std::string name = place.conversation + "/" + ts;
             if (std::find(threads_.begin(), threads_.end(), name) == threads_.end() && threads_.size() < kMostPlaces) {
                 threads_.push_back(name);
-                places_.push_back({place.conversation, place.type, ts, "", 0, {}});
+                threads.push_back({place.conversation, place.type, ts, "", 0});
             }
         }
         // The beginning of a thread comes with its replies, however old it is.

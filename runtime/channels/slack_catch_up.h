@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,18 +26,18 @@ class SlackCursor {
     void close_gap() { gap_.clear(); }
     bool has_gap() const { return !gap_.empty(); }
     std::string from() const;  // some minutes before the gap began
-    const std::deque<std::string>& threads() const { return threads_; }  // "C1/1700000000.000100", those that were used last
+    const std::vector<std::string>& threads() const { return threads_; }  // "C1/1700000000.000100", those that were used last
 
   private:
     std::string newest_, gap_;
-    std::deque<std::string> threads_;
+    std::vector<std::string> threads_;
 };
 
 class SlackCatchUp {
   public:
     using Time = std::chrono::steady_clock::time_point;
     // Messages of one conversation, in order, each as an event would be; false: it is over.
-    using Take = std::function<bool(const std::vector<json::Value>&)>;
+    using Take = std::function<bool(const std::vector<const json::Value*>&)>;
 
     SlackCatchUp(SlackApi& api, Take take) : api_(api), take_(std::move(take)) {}
 
@@ -53,12 +52,12 @@ class SlackCatchUp {
     struct Place {
         std::string conversation, type, thread, cursor;
         int pages = 0;
-        std::vector<json::Value> messages;
+        std::vector<json::Value> messages = {};
     };
     std::string list();
     std::string read();
     bool put_off(const SlackAnswer& answer);
-    void take_page(Place& place, const json::Value& messages);
+    void take_page(Place& place, const json::Value& messages, std::vector<Place>& threads);
 
     SlackApi& api_;
     Take take_;
@@ -66,7 +65,7 @@ class SlackCatchUp {
     Time due_{};
     int failures_ = 0;
     std::string from_, cursor_;
-    std::deque<Place> places_;
+    std::vector<Place> places_;
     std::vector<std::string> threads_;  // those that are queued already
 };
 

@@ -17,6 +17,8 @@ constexpr size_t kMostFiles = 20;
 constexpr size_t kMostShared = 5;
 constexpr size_t kMostIds = 8;
 
+void put(json::Value& into, const char* key, std::string_view text) { into.set(key, text); }
+
 std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
 
 std::string name_of(const std::string& text) {
@@ -115,17 +117,20 @@ std::string shared(const json::Value& message, const SlackNames& names) {
 }
 
 json::Value file_of(const json::Value& item) {
-    json::Value file = json::Value::object({{"name", name_of(item.text("name", "file"))},
-                                            {"mime", name_of(item.text("mimetype", "application/octet-stream"))},
-                                            {"size", std::clamp<int64_t>(item.integer("size"), 0, int64_t{1} << 40)}});
+    json::Value file = json::Value::object();
+    put(file, "name", name_of(item.text("name", "file")));
+    put(file, "mime", name_of(item.text("mimetype", "application/octet-stream")));
+    file.set("size", std::clamp<int64_t>(item.integer("size"), 0, int64_t{1} << 40));
     const std::string mode = item.text("mode"), subtype = item.text("subtype");
     const std::string address = item.text("url_private_download", item.text("url_private"));
     if (subtype == "slack_audio") file.set("voice", true);
-    if (mode == "tombstone") file.set("note", "it was deleted");
-    else if (mode == "hidden_by_limit") file.set("note", "Slack shows it no more: the workspace has too many files");
-    else if (mode == "external" || item.flag("is_external")) file.set("note", "it lies elsewhere: " + bounded(address, 200));
-    else if (address.empty() || address.size() > kMaxHandle) file.set("note", "Slack does not say where it is");
-    else file.set("handle", address);
+    const bool elsewhere = mode == "external" || item.flag("is_external");
+    const std::string note = mode == "tombstone"         ? "it was deleted"
+                             : mode == "hidden_by_limit" ? "Slack shows it no more: the workspace has too many files"
+                             : elsewhere                 ? "it lies elsewhere: " + bounded(address, 200)
+                             : address.empty() || address.size() > kMaxHandle ? "Slack does not say where it is"
+                                                                              : "";
+    put(file, note.empty() ? "handle" : "note", note.empty() ? address : note);
     return file;
 }
 
@@ -152,6 +157,14 @@ int64_t unix_ms_of(const std::string& ts) { return std::stoll(ts.substr(0, ts.fi
 std::string_view without_blanks(std::string_view text) {
     const size_t begin = text.find_first_not_of(" \t\r\n");
     return begin == std::string_view::npos ? std::string_view() : text.substr(begin);
+}
+
+json::Value event_in(const std::string& channel, bool direct, const SlackNames& names) {
+    json::Value out = json::Value::object();
+    put(out, "conversation", channel);
+    put(out, "scope", direct ? "direct" : "group");
+    if (!direct) put(out, "title", name_of(named(names, channel)));
+    return out;
 }
 
 struct Said {
@@ -233,21 +246,17 @@ std::optional<json::Value> read_slack_event(const json::Value& event, const Slac
     const bool addressed = direct || said.named || (!thread.empty() && message.text("parent_user_id") == self.user);
     if (thread.empty() && self.threads && !direct && addressed) thread = ts;
 
-    json::Value out = json::Value::object({
-        {"key", channel + ":" + ts + (edit ? ":" + edited : "")},
-        {"kind", edit ? "edit" : "message"},
-        {"conversation", channel},
-        {"scope", direct ? "direct" : "group"},
-        {"id", ts},
-        {"sender", sender},
-        {"name", name_of(user.empty() ? message.text("username", sender) : named(names, user))},
-        {"addressed", addressed},
-        {"text", said.text},
-        {"at", unix_ms_of(edit ? edited : ts)},
-    });
-    if (!thread.empty()) out.set("thread", thread);
+    json::Value out = event_in(channel, direct, names);
+    put(out, "key", channel + ":" + ts + (edit ? ":" + edited : ""));
+    put(out, "kind", edit ? "edit" : "message");
+    put(out, "id", ts);
+    put(out, "sender", sender);
+    put(out, "name", name_of(user.empty() ? message.text("username", sender) : named(names, user)));
+    put(out, "text", said.text);
+    out.set("addressed", addressed);
+    out.set("at", unix_ms_of(edit ? edited : ts));
+    if (!thread.empty()) put(out, "thread", thread);
     if (!bot.empty() || message.text("subtype") == "bot_message" || user == "USLACKBOT") out.set("bot", true);
-    if (!direct) out.set("title", name_of(named(names, channel)));
     if (has_files) out.set("files", std::move(files));
     return out;
 }
@@ -258,19 +267,14 @@ std::optional<json::Value> read_slack_command(const json::Value& payload, const 
     if (!is_slack_place(channel) || !is_id(user) || trigger.empty() || trigger.size() > 200) return std::nullopt;
     const std::string words(without_blanks(payload.text("text")));
     const std::string text = words.empty() ? "/help" : words.starts_with('/') ? words : "/" + words;
-    const bool direct = channel.starts_with('D');
-    json::Value out = json::Value::object({
-        {"key", "command:" + trigger},
-        {"kind", "message"},
-        {"conversation", channel},
-        {"scope", direct ? "direct" : "group"},
-        {"id", "command:" + trigger},
-        {"sender", user},
-        {"name", name_of(named(names, user))},
-        {"addressed", true},
-        {"text", bounded(text, kMaxText)},
-    });
-    if (!direct) out.set("title", name_of(named(names, channel)));
+    json::Value out = event_in(channel, channel.starts_with('D'), names);
+    put(out, "key", "command:" + trigger);
+    put(out, "kind", "message");
+    put(out, "id", "command:" + trigger);
+    put(out, "sender", user);
+    put(out, "name", name_of(named(names, user)));
+    put(out, "text", bounded(text, kMaxText));
+    out.set("addressed", true);
     return out;
 }
 

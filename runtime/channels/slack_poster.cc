@@ -23,21 +23,24 @@ std::string metadata_of(const Poster::Piece& piece) {
          {"event_payload", json::Value::object({{"key", piece.key}, {"part", piece.part}, {"of", piece.of}})}}));
 }
 
-SlackApi::Parameters text_parameters(const std::string& channel, const Poster::Piece& piece) {
-    SlackApi::Parameters parameters{{"channel", channel}, {"text", piece.text}};
-    if (!piece.key.empty()) parameters.emplace_back("metadata", metadata_of(piece));
-    return parameters;
+SlackForm text_form(const std::string& channel, const Poster::Piece& piece) {
+    SlackForm form;
+    form.add("channel", channel).add("text", piece.text);
+    if (!piece.key.empty()) form.add("metadata", metadata_of(piece));
+    return form;
 }
 
-bool is_one_of(const std::string& word, std::initializer_list<const char*> words) {
-    return std::any_of(words.begin(), words.end(), [&](const char* each) { return word == each; });
+// A word of a list with blanks around each.
+bool is_one_of(const std::string& word, const char* words) {
+    return !word.empty() && std::string_view(words).find(" " + word + " ") != std::string_view::npos;
 }
 
 // The thread is gone, or none can be there: better in the wrong place than nowhere.
-bool wants_no_thread(const SlackAnswer& answer) {
-    return is_one_of(answer.error, {"thread_not_found", "invalid_thread_ts", "cannot_reply_to_message", "message_not_found",
-                                    "restricted_action_non_threadable_channel"});
-}
+constexpr const char* kNoThread =
+    " thread_not_found invalid_thread_ts cannot_reply_to_message message_not_found "
+    "restricted_action_non_threadable_channel ";
+constexpr const char* kNoEdit =
+    " message_not_found cant_update_message edit_window_closed is_inactive invalid_ts cannot_update_message ";
 
 }  // namespace
 
@@ -65,48 +68,43 @@ Poster::Done SlackPoster::done_of(const SlackAnswer& answer, const std::string& 
 }
 
 Poster::Done SlackPoster::post(const Where& where, const Piece& piece) {
-    SlackApi::Parameters parameters = text_parameters(where.conversation, piece);
-    parameters.emplace_back("unfurl_links", "false");
-    parameters.emplace_back("unfurl_media", "false");
-    if (!is_slack_ts(where.thread)) return done_of(api_.call("chat.postMessage", parameters, {.repeat = Repeat::Once}));
-    parameters.emplace_back("thread_ts", where.thread);
-    const SlackAnswer answer = api_.call("chat.postMessage", parameters, {.repeat = Repeat::Once});
-    if (answer.ok() || !wants_no_thread(answer)) return done_of(answer);
-    parameters.pop_back();
-    return done_of(api_.call("chat.postMessage", parameters, {.repeat = Repeat::Once}));
+    SlackForm form = text_form(where.conversation, piece);
+    form.add("unfurl_links", "false").add("unfurl_media", "false");
+    if (is_slack_ts(where.thread)) {
+        SlackForm there = form;
+        there.add("thread_ts", where.thread);
+        const SlackAnswer answer = api_.call("chat.postMessage", there, {.repeat = Repeat::Once});
+        if (!is_one_of(answer.error, kNoThread)) return done_of(answer);
+    }
+    return done_of(api_.call("chat.postMessage", form, {.repeat = Repeat::Once}));
 }
 
 Poster::Done SlackPoster::edit(const Where& where, const std::string& platform, const Piece& piece) {
     if (!is_slack_ts(platform)) return post(where, piece);
-    SlackApi::Parameters parameters = text_parameters(where.conversation, piece);
-    parameters.emplace_back("ts", platform);
-    const SlackAnswer answer = api_.call("chat.update", parameters);
-    if (is_one_of(answer.error, {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive",
-                                 "invalid_ts", "cannot_update_message"}))
-        return post(where, piece);
+    const SlackAnswer answer = api_.call("chat.update", text_form(where.conversation, piece).add("ts", platform));
+    if (is_one_of(answer.error, kNoEdit)) return post(where, piece);
     return done_of(answer, platform);
 }
 
 // Three steps; nobody sees anything before the third.
 Poster::Done SlackPoster::post_file(const Where& where, const Piece&, const File& file) {
-    const SlackAnswer place = api_.call("files.getUploadURLExternal", {{"filename", file.name},
-                                                                       {"length", std::to_string(file.bytes.size())}});
-    if (!place.ok()) {
-        Done done = done_of(place);
-        if (std::string_view(done.failure.kind) == "unknown") done.failure.kind = "transient";
-        return done;
-    }
-    const std::string id = place.body.text("file_id");
-    if (const SlackAnswer put = api_.put(place.body.text("upload_url"), file.bytes); !put.ok()) {
-        Done done = done_of(put);
+    const SlackForm wanted = SlackForm().add("filename", file.name).add("length", std::to_string(file.bytes.size()));
+    SlackAnswer step = api_.call("files.getUploadURLExternal", wanted);
+    const std::string id = step.body.text("file_id");
+    if (step.ok()) step = api_.put(step.body.text("upload_url"), file.bytes);
+    if (!step.ok()) {
+        Done done = done_of(step);
         if (std::string_view(done.failure.kind) == "unknown") done.failure.kind = "transient";
         return done;
     }
     const json::Value files =
         json::Value::array({json::Value::object({{"id", id}, {"title", file.name}})});
-    SlackApi::Parameters parameters{{"files", json::dump(files)}, {"channel_id", where.conversation}};
-    if (is_slack_ts(where.thread)) parameters.emplace_back("thread_ts", where.thread);
-    const SlackAnswer answer = api_.call("files.completeUploadExternal", parameters, {.repeat = Repeat::Once});
+    SlackForm form;
+    form.add("files", json::dump(files)).add("channel_id", where.conversation);
+    SlackForm there = form;
+    if (is_slack_ts(where.thread)) there.add("thread_ts", where.thread);
+    SlackAnswer answer = api_.call("files.completeUploadExternal", there, {.repeat = Repeat::Once});
+    if (is_one_of(answer.error, kNoThread)) answer = api_.call("files.completeUploadExternal", form, {.repeat = Repeat::Once});
     Done done = done_of(answer, id);
     if (!done.ok && std::string_view(done.failure.kind) == "unknown" && shared_there(id, where)) done.ok = true;
     if (done.ok) done.platform = id;
@@ -114,7 +112,7 @@ Poster::Done SlackPoster::post_file(const Where& where, const Piece&, const File
 }
 
 bool SlackPoster::shared_there(const std::string& file, const Where& where) {
-    const SlackAnswer answer = api_.call("files.info", {{"file", file}});
+    const SlackAnswer answer = api_.call("files.info", SlackForm().add("file", file));
     const json::Value* const card = answer.body.find("file");
     if (!card) return false;
     for (const char* kind : {"channels", "groups", "ims"}) {
@@ -162,11 +160,11 @@ bool SlackPoster::look(Lookup& lookup) {
 SlackPoster::Found SlackPoster::look_in(const Lookup& lookup, const char* method, ChannelFailure& why) {
     std::string cursor;
     for (int page = 0; page < kMostPages; ++page) {
-        SlackApi::Parameters parameters{
-            {"channel", lookup.where.conversation}, {"limit", "200"}, {"include_all_metadata", "true"}};
-        if (method == std::string_view("conversations.replies")) parameters.emplace_back("ts", lookup.where.thread);
-        if (!cursor.empty()) parameters.emplace_back("cursor", cursor);
-        const SlackAnswer answer = api_.call(method, parameters);
+        SlackForm form;
+        form.add("channel", lookup.where.conversation).add("limit", "200").add("include_all_metadata", "true");
+        if (method == std::string_view("conversations.replies")) form.add("ts", lookup.where.thread);
+        if (!cursor.empty()) form.add("cursor", cursor);
+        const SlackAnswer answer = api_.call(method, form);
         if (answer.error == "thread_not_found") return Found::No;
         if (!answer.ok()) {
             why = answer.failure;

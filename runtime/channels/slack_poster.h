@@ -1,7 +1,7 @@
 // How a text gets into a conversation of Slack's, and how one is found there again.
 #pragma once
 
-#include <deque>
+#include <vector>
 
 #include "channels/outbox.h"
 #include "channels/slack_api.h"
@@ -48,7 +48,7 @@ class SlackPoster : public Poster {
 
     ChannelPort& port_;
     SlackApi& api_;
-    std::deque<Lookup> lookups_;
+    std::vector<Lookup> lookups_;
     std::string self_;
     std::optional<ChannelFailure> auth_;
 };

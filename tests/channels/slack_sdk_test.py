@@ -96,6 +96,11 @@ def main():
     answers("apptoken", "refused not_allowed_token_type")
     answers("bottoken", "refused not_allowed_token_type")
 
+    answers("file some text", "", "done a.txt")
+    assert [each["content"] for each in server.files.values()] == [b"some text"]
+    place = server.im("U49")
+    server.share(place, "U49", "b.txt", b"what is in it")
+    server.until(lambda: server.seen(place) == ["200 what is in it"], 10, "a file is fetched")
     place = server.im("U50")
     said = answers("one", "heard one", place=place)
     server.edit(place, said["ts"], "two")

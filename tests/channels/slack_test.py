@@ -3,6 +3,7 @@
 """The Slack channel alone, between an emulator with faults and a scripted warden: nothing lost, nothing stored or sent
 twice, whatever breaks. `slack_test.py NAME...` runs only cases whose name contains a NAME.
 """
+import base64
 import json
 import os
 import pathlib
@@ -318,6 +319,90 @@ def kinds_of_files():
             equal(done.get("error"), "it does not lie with Slack", handle)
 
 
+def fetched(warden, id, handle, most=1 << 20):
+    """What comes of a fetch: its bytes, and the last frame."""
+    warden.say("fetch", id=id, handle=handle, most=most)
+    last = warden.until(lambda: warden.of("fetched", id=id), 20, "an end of a fetch")[0]
+    return b"".join(base64.b64decode(each["data"]) for each in warden.of("data", id=id)), last
+
+
+@case
+def files_in():
+    with Place() as place:
+        server, warden = place.server, place.start()
+        where, content = server.im("U7"), bytes(range(256)) * 6000
+        event = place.event(warden, lambda: server.share(where, "U7", "a.bin", content))
+        handle = event["files"][0]["handle"]
+        got, last = fetched(warden, "1", handle, 2 << 20)
+        equal((got == content, last.get("size")), (True, len(content)))
+        assert "larger" in fetched(warden, "2", handle, 1000)[1]["error"]
+        small = place.event(warden, lambda: server.share(where, "U7", "page.png", b"<html>", "image/png"))
+        equal(fetched(warden, "3", small["files"][0]["handle"])[0], b"<html>")
+        server.files["F000001"]["gone"] = True
+        assert "any more" in fetched(warden, "4", handle)[1]["error"]
+        for i, fault in enumerate(("502", "cut_before")):
+            server.fault("download", fault)
+            assert fetched(warden, f"f{i}", small["files"][0]["handle"])[1]["error"], fault
+        warden.kill()
+        second = place.start()
+        equal(fetched(second, "5", small["files"][0]["handle"])[0], b"<html>")
+        equal(second.deliver("d", where, "talk goes on")[1], None)
+
+
+def sends_file(warden, id, where, content, name="a.txt", **keys):
+    """Answers what it wants of the file; gives what became of the delivery."""
+    warden.say("deliver", id=id, key="k" + id, conversation=where, text="",
+               file={"name": name, "mime": "text/plain", "size": len(content), "kind": "file"}, **keys)
+    answered = 0
+
+    def done():
+        nonlocal answered
+        wants = warden.of("want", id=id)
+        for each in wants[answered:]:
+            piece = content[each["at"]:each["at"] + (512 << 10)]
+            warden.say("data", id=id, at=each["at"], data=base64.b64encode(piece).decode())
+        answered = len(wants)
+        return warden.of("sent", id=id) or warden.of("failed", id=id)
+    return warden.until(done, 30, "an end of a file")[0]
+
+
+@case
+def files_out():
+    with Place() as place:
+        server, warden = place.server, place.start()
+        where, content = server.im("U7"), b"0123456789" * 100_000
+
+        def shared(name):
+            return [each for each in server.mine(where) if any(one["name"] == name for one in each.get("files", []))]
+
+        equal(sends_file(warden, "1", where, content, "big.txt")["type"], "sent")
+        equal((len(shared("big.txt")), server.files["F000001"]["content"] == content), (1, True))
+        thread = server.say("C1", "U7", "thread", told=False)["ts"]
+        equal(sends_file(warden, "2", "C1", b"x", thread=thread)["type"], "sent")
+        equal(server.mine("C1")[0]["thread_ts"], thread)
+        equal(sends_file(warden, "3", "C1", b"x", thread="1234567890.123456")["type"], "sent")
+        # An end that nobody knows: it is looked at whether it is there.
+        server.fault("files.completeUploadExternal", "cut")
+        equal(sends_file(warden, "4", where, b"y", "cut.txt")["type"], "sent")
+        equal(len(shared("cut.txt")), 1)
+        server.fault("files.completeUploadExternal", "cut_before")
+        equal(sends_file(warden, "5", where, b"y", "not.txt")["class"], "unknown")
+        for number, method in enumerate(("files.getUploadURLExternal", "upload")):
+            server.fault(method, "502")
+            failed = sends_file(warden, f"6{number}", where, b"y", "later.txt")
+            equal(failed["class"], "transient", "nobody has seen anything of it")
+        other = server.im("U8")
+        server.fault("files.getUploadURLExternal", "429", value=7)
+        failed = sends_file(warden, "7", where, b"y")
+        equal((failed["class"], failed["retry_ms"]), ("throttled", 7000))
+        server.fault("files.getUploadURLExternal", "raw",
+                     value='{"ok":true,"file_id":"F9","upload_url":"http://127.0.0.1@evil.example/x"}')
+        failed = sends_file(warden, "8", other, b"y")
+        equal((failed["class"], "not its own" in failed["error"]), ("permanent", True))
+        equal(sends_file(warden, "9", "C2", b"y")["class"], "gone")
+        equal(len(shared("not.txt") + shared("later.txt")), 0)
+
+
 # ---- sockets
 
 @case
@@ -342,10 +427,10 @@ def refreshed_while_something_is_open():
         assert not warden.of("trouble"), warden.of("trouble")
 
 
-@case
+@long_case
 def refreshed_while_people_talk():
     """Six times, each time the new socket is open before the old one is closed: nothing has to be looked up."""
-    with Place(grace=0.6) as place:
+    with Place(grace=2) as place:
         server, warden = place.server, place.start()
         warden.until(lambda: warden.of("alive"))
         warden.until(lambda: server.calls("users.conversations"))
@@ -353,7 +438,7 @@ def refreshed_while_people_talk():
         most = told = 0
         for i in range(6):
             server.refresh("warning" if i % 2 else "refresh_requested")
-            for _ in range(10):
+            for _ in range(25):
                 server.say(server.im("U7"), "U7", f"m{told}")
                 told += 1
                 warden.run(0.1)

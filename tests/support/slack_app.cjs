@@ -43,6 +43,12 @@ const tasks = {
   }),
   who: (rest) => told(async () => (await web.users.info({user: rest})).user.profile.display_name),
   where: (rest) => told(async () => (await web.conversations.info({channel: rest})).channel.name),
+  file: (rest, event) => told(async () => (await web.filesUploadV2(
+    {channel_id: event.channel, filename: 'a.txt', content: rest})).files[0].files[0].title),
+  get: async (_, event) => {
+    const got = await fetch(event.files[0].url_private_download, {headers: {Authorization: `Bearer ${process.env.BOT_TOKEN}`}});
+    return `${got.status} ${await got.text()}`;
+  },
   mine: () => told(async () =>
     (await web.users.conversations({types: 'im,public_channel'})).channels.map((each) => each.id).join(',')),
   wrong: () => told(() => web.apiCall('no.such')),
@@ -51,9 +57,9 @@ const tasks = {
 };
 
 const answer = async (event) => {
-  if (event.bot_id || event.subtype || seen.has(event.channel + event.ts)) return;
+  if (event.bot_id || (event.subtype && event.subtype !== 'file_share') || seen.has(event.channel + event.ts)) return;
   seen.add(event.channel + event.ts);
-  const text = event.text.replace(`<@${self.user_id}>`, '').trim();
+  const text = (event.text || 'get').replace(`<@${self.user_id}>`, '').trim();
   const [name, ...rest] = text.split(' ');
   const said = tasks[name] ? await tasks[name](rest.join(' '), event) : `heard ${text}`;
   await web.chat.postMessage({channel: event.channel, text: said}).catch((error) => console.log(`error ${words(error)}`));

@@ -26,7 +26,7 @@ from websocket_peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 MOST_TEXT = 40_000
 MOST_SOCKETS = 10
 TS = re.compile(r"\d{10}\.\d{6}")
-READS = {"bots.info", "conversations.history", "conversations.replies", "conversations.info", "users.info", "users.conversations"}
+READS = {"bots.info", "files.info", "files.getUploadURLExternal", "conversations.history", "conversations.replies", "conversations.info", "users.info", "users.conversations"}
 ARGUMENTS = {
     "auth.test": (), "apps.connections.open": (), "users.info": ("user",), "bots.info": ("bot",), "conversations.open": ("users",),
     "chat.postMessage": ("channel", "text", "thread_ts", "metadata", "unfurl_links", "unfurl_media", "mrkdwn",
@@ -36,6 +36,8 @@ ARGUMENTS = {
     "conversations.replies": ("channel", "ts", "oldest", "latest", "limit", "cursor", "inclusive",
                               "include_all_metadata"),
     "conversations.info": ("channel",),
+    "files.getUploadURLExternal": ("filename", "length", "alt_txt", "alt_text", "snippet_type"),
+    "files.completeUploadExternal": ("files", "channel_id", "thread_ts", "initial_comment"), "files.info": ("file",),
     "users.conversations": ("types", "exclude_archived", "limit", "cursor"),
 }
 # Calls of a minute, as Slack's tiers have it; postMessage is counted by channel.
@@ -72,7 +74,7 @@ class Envelope:
 class SlackServer:
     def __init__(self, port=0, tls=None, hook=None, ack_seconds=3.0, retries=3, grace=1.0):
         self.change = threading.Condition(threading.RLock())
-        self.apps, self.places, self.people = {}, {}, {}
+        self.apps, self.places, self.people, self.files = {}, {}, {}, {}
         self.faults, self.log, self.wrong = [], [], []
         self.hook = hook  # called with (method, parameters) before anything is done
         self.ack_seconds, self.retries, self.grace = ack_seconds, retries, grace
@@ -154,6 +156,21 @@ class SlackServer:
             if where.kind != "im" and by_people and f"<@{app.user}" in said["text"] and said.get("user") != app.user:
                 mention = {key: value for key, value in event.items() if key not in ("channel_type", "subtype")}
                 self.event(app, {**mention, "type": "app_mention"})
+
+    def share(self, place, user, name, content, mimetype="application/octet-stream", **extra):
+        """A user shares a file; extra keys go into its card."""
+        with self.change:
+            card = self.new_file(name, len(content))
+            self.files[card["id"]].update(content=content, places=[place])
+            return self.say(place, user, "", subtype="file_share",
+                            files=[{**card, "mimetype": mimetype, "size": len(content), **extra}])
+
+    def new_file(self, name, length):
+        number = f"F{len(self.files) + 1:06}"
+        address = f"{self.url.removesuffix('/api')}/files-pri/T1-{number}/download/{urllib.parse.quote(name[:50])}"
+        self.files[number] = {"name": name, "length": length, "content": None, "places": [], "gone": False}
+        return {"id": number, "name": name, "title": name, "mode": "hosted", "is_external": False,
+                "url_private_download": address, "url_private": address}
 
     def edit(self, place, ts, text):
         with self.change:
@@ -492,6 +509,52 @@ class SlackServer:
                 return {"bot": {"id": app.bot_id, "app_id": app.id, "user_id": app.user, "name": app.name}}
         raise Refusal("bot_not_found")
 
+    def api_files_getUploadURLExternal(self, _, parameters):
+        length = str(parameters.get("length", ""))
+        if not parameters.get("filename") or not length.isdigit() or int(length) < 1:
+            raise Refusal("invalid_arguments")
+        with self.change:
+            card = self.new_file(parameters["filename"], int(length))
+            return {"upload_url": f"{self.url.removesuffix('/api')}/upload/v1/{card['id']}", "file_id": card["id"]}
+
+    def api_files_completeUploadExternal(self, app, parameters):
+        with self.change:
+            wanted = json.loads(parameters.get("files") or "[]")
+            for each in wanted:
+                known = self.files.get(each.get("id"))
+                if not known:
+                    raise Refusal("file_not_found")
+                if known["content"] is None or known["places"]:
+                    raise Refusal("invalid_arguments")
+            if not parameters.get("channel_id"):
+                return {"files": wanted}
+            where = self.place_of(app, {"channel": parameters["channel_id"]}, posting=True)
+            thread = parameters.get("thread_ts")
+            if thread and thread not in where.messages:
+                raise Refusal("thread_not_found")
+            cards = []
+            for each in wanted:
+                known = self.files[each["id"]]
+                known["places"] = [where.id]
+                cards.append({"id": each["id"], "name": known["name"], "title": each.get("title", known["name"])})
+            said = {"type": "message", "subtype": "file_share", "user": app.user, "bot_id": app.bot_id, "team": "T1",
+                    "text": parameters.get("initial_comment", ""), "ts": self.stamp(), "files": cards,
+                    **({"thread_ts": thread} if thread else {})}
+            where.messages[said["ts"]] = said
+            self.tell(where, said)
+            return {"files": cards}
+
+    def api_files_info(self, _, parameters):
+        with self.change:
+            known = self.files.get(parameters.get("file") or "")
+            if not known:
+                raise Refusal("file_not_found")
+            kinds = {"im": "ims", "mpim": "groups", "group": "groups", "channel": "channels"}
+            card = {"id": parameters["file"], "name": known["name"], "channels": [], "groups": [], "ims": []}
+            for place in known["places"]:
+                card[kinds[self.places[place].kind]].append(place)
+            return {"file": card}
+
     def api_conversations_open(self, _, parameters):
         return {"channel": {"id": self.im(parameters.get("users") or "")}}
 
@@ -618,6 +681,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         address = urllib.parse.urlsplit(self.path)
+        if address.path.startswith("/files-pri/"):
+            return self.download(address.path)
         if address.path != "/link/":
             return self.do_POST()
         self.close_connection = True
@@ -641,8 +706,38 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None, "other"
         return values, "form"
 
+    def download(self, path):
+        slack, token = self.slack, (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        fault = slack.take_fault("download", {})
+        if fault and self.fails_before(fault):
+            return None
+        known = slack.files.get(path.split("/")[2].removeprefix("T1-"))
+        if token not in slack.apps or token.startswith("xapp-"):  # whoever may not see it is asked to sign in
+            return self.give(200, b"<!DOCTYPE html><html><title>Sign in to Slack</title></html>", "text/html")
+        if not known or known["content"] is None or known["gone"]:
+            return self.give(404, b"", "text/plain")
+        return self.give(200, known["content"], "application/octet-stream")
+
+    def upload(self, number):
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        kind = self.headers.get("content-type") or ""
+        if kind.startswith("multipart/form-data"):
+            boundary = b"--" + kind.split("boundary=")[1].encode()
+            body = body.split(boundary)[1].split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+        with self.slack.change:
+            fault = self.slack.take_fault("upload", {})
+            known = self.slack.files.get(number)
+            good = known and known["content"] is None and len(body) == known["length"]
+            if good:
+                known["content"] = body
+        if fault and self.fails_before(fault):
+            return None
+        return self.give(200 if good else 400, b"OK - %d" % len(body) if good else b"bad", "text/plain")
+
     def do_POST(self):
         address = urllib.parse.urlsplit(self.path)
+        if address.path.startswith("/upload/v1/"):
+            return self.upload(address.path.rsplit("/", 1)[1])
         parameters, encoding = self.parameters(address.query)
         match = re.fullmatch(r"/api/([\w.]+)", address.path)
         if not match:
