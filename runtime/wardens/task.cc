@@ -63,7 +63,7 @@ bool hooks_look(Warden::State& state) {
     if (!state.options.hooks) return false;
     const HookSet set = state.options.hooks();
     return !set.missing.empty() || std::any_of(set.hooks.begin(), set.hooks.end(), [](const Hook& hook) {
-        return wants(hook, Hook::Event::BeforeTool, "shell");
+        return wants(hook, Hook::Event::BeforeTool, "shell") || wants(hook, Hook::Event::AfterTool, "shell");
     });
 }
 
