@@ -138,6 +138,7 @@ std::optional<json::Value> ChannelPort::read_answer(const char* type, std::strin
 bool ChannelPort::pull(const json::Value& deliver, std::string& into) {
     const std::string id = deliver.text("id");
     const int64_t size = deliver.at("file").integer("size");
+    into.reserve(into.size() + static_cast<size_t>(std::max<int64_t>(size, 0)) + 128);  // and what ends it
     for (int64_t at = 0; at < size;) {
         send(json::Value::object({{"type", "want"}, {"id", id}, {"at", at}}));
         const std::optional<json::Value> frame = read_answer("data", id);

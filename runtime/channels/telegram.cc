@@ -150,7 +150,8 @@ void Telegram::say_hello() {
                                      {"edits_group", static_cast<int64_t>(TelegramOutbox::kBetweenShownGroup.count())},
                                      {"typing", static_cast<int64_t>(TelegramOutbox::kTypingLease.count())},
                                      {"dedupe", "none"},
-                                     {"files", 0}}));
+                                     {"files", TelegramOutbox::kMostSent},
+                                     {"text", TelegramOutbox::kMostText}}));
     json::Value commands = json::Value::array();
     for (const auto& command : kCommands)
         commands.push(json::Value::object({{"command", command.name}, {"description", command.text}}));

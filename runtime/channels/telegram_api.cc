@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "channels/channel_files.h"
 #include "error.h"
 
 namespace peacrab {
@@ -15,6 +16,7 @@ namespace {
 using Kind = TelegramAnswer::Kind;
 
 constexpr json::Limits kAnswerLimits{size_t{16} << 20, 32};
+constexpr const char* kJson = "Content-Type: application/json";
 constexpr double kLongestWait = 24 * 3600;
 constexpr Milliseconds kUsualWait{5'000};  // when Telegram does not say how long
 
@@ -144,13 +146,13 @@ TelegramApi::TelegramApi(std::string base, Secret token) : base_(std::move(base)
         throw Error("telegram: api: an address like https://api.telegram.org is needed");
 }
 
-TelegramAnswer TelegramApi::call_on(std::optional<HttpClient>& client, const char* method,
-                                    const json::Value& parameters, const Options& options) {
+TelegramAnswer TelegramApi::call_on(std::optional<HttpClient>& client, const char* method, std::string content_type,
+                                    std::string body_out, const Options& options) {
     if (!client) client.emplace(connection());
     HttpRequest request;
     request.url = base_ + "/bot" + token_.reveal() + "/" + method;
-    request.headers = {"Content-Type: application/json"};
-    request.body = json::dump(parameters);
+    request.headers = {std::move(content_type)};
+    request.body = std::move(body_out);
     request.first_byte_limit = options.limit;
     std::string body;
     std::optional<Deadline> whole;  // from the first byte on
@@ -177,11 +179,28 @@ TelegramAnswer TelegramApi::call_on(std::optional<HttpClient>& client, const cha
 
 TelegramAnswer TelegramApi::call(const char* method, const json::Value& parameters, Options options) {
     std::optional<HttpClient> own;
-    return call_on(options.repeat == Repeat::Once ? own : calls_, method, parameters, options);
+    return call_on(options.repeat == Repeat::Once ? own : calls_, method, kJson, json::dump(parameters), options);
 }
 
 TelegramAnswer TelegramApi::poll(const json::Value& parameters, Options options) {
-    return call_on(polls_, "getUpdates", parameters, options);
+    return call_on(polls_, "getUpdates", kJson, json::dump(parameters), options);
+}
+
+TelegramAnswer TelegramApi::upload(const char* method, std::string content_type, std::string body) {
+    std::optional<HttpClient> own;
+    return call_on(own, method, std::move(content_type), std::move(body), {.repeat = Repeat::Once, .limit = Milliseconds(60'000)});
+}
+
+// Where it lies is Telegram's to say, and becomes a part of an address with the token in it.
+void TelegramApi::fetch(ChannelPort& port, const json::Value& frame) {
+    const std::string id = frame.text("id");
+    const TelegramAnswer answer = call("getFile", json::Value::object({{"file_id", frame.text("handle")}}));
+    if (!answer.ok()) return port.not_fetched(id, answer.failure.error);
+    const std::string path = answer.result.text("file_path");
+    if (path.empty() || path.size() > 512 || !only(path, "/._-") || path.find("..") != std::string::npos || path[0] == '/')
+        return port.not_fetched(id, "Telegram does not say where it is");
+    const Secret address(base_ + "/file/bot" + token_.reveal() + "/" + path);
+    answer_fetch(port, frame, address.reveal(), {}, "Telegram's server");
 }
 
 }  // namespace peacrab

@@ -47,11 +47,15 @@ class TelegramApi {
     };
     TelegramAnswer call(const char* method, const json::Value& parameters, Options options);
     TelegramAnswer call(const char* method, const json::Value& parameters) { return call(method, parameters, {}); }
+    // A call with a file: multipart/form-data, once.
+    TelegramAnswer upload(const char* method, std::string content_type, std::string body);
+    // Answers a `fetch` with the file of that id.
+    void fetch(ChannelPort& port, const json::Value& frame);
     // getUpdates, which has a connection for itself.
     TelegramAnswer poll(const json::Value& parameters, Options options);
 
   private:
-    TelegramAnswer call_on(std::optional<HttpClient>& client, const char* method, const json::Value& parameters,
+    TelegramAnswer call_on(std::optional<HttpClient>& client, const char* method, std::string content_type, std::string body,
                            const Options& options);
 
     std::string base_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "channels/channel_files.h"
 #include "error.h"
 
 namespace peacrab {
@@ -24,6 +25,21 @@ constexpr Milliseconds kShowPatience{3'000};  // a line that cannot be shown by 
 constexpr Milliseconds kPostedLasts{30'000};
 constexpr size_t kMostChats = 1'000;
 constexpr size_t kMostPosted = 200;
+constexpr size_t kMostFetches = 32;
+constexpr int64_t kMostPhoto = 10'000'000;
+
+// How it goes out, by what is in it; all else is a document.
+struct Upload {
+    const char* kind;
+    const char* mime;  // its beginning
+    const char* method;
+    const char* field;
+};
+constexpr Upload kUploads[] = {
+    {"picture", "image/jpeg", "sendPhoto", "photo"}, {"picture", "image/png", "sendPhoto", "photo"},
+    {"voice", "audio/ogg", "sendVoice", "voice"},    {"audio", "audio/mpeg", "sendAudio", "audio"},
+    {"audio", "audio/mp4", "sendAudio", "audio"},    {"video", "video/mp4", "sendVideo", "video"},
+};
 
 bool is_group(const std::string& conversation) { return conversation.starts_with('-'); }
 
@@ -39,6 +55,7 @@ std::optional<int64_t> telegram_id(const std::string& text) {
 void TelegramOutbox::take(const json::Value& frame) {
     const std::string type = frame.text("type");
     if (type == "deliver") return take_delivery(frame);
+    if (type == "fetch" && fetches_.size() < kMostFetches) return fetches_.push_back(frame);
     if (type == "show") return take_show(frame);
     if (type == "typing") return take_typing(frame);
     if (type == "resolve") port_.failed(frame.text("id"), {"unknown", "Telegram cannot be asked what it has"});
@@ -47,6 +64,11 @@ void TelegramOutbox::take(const json::Value& frame) {
 void TelegramOutbox::take_delivery(const json::Value& frame) {
     Delivery delivery{frame.text("id"), frame.text("conversation"), frame.text("thread"), frame.text("reply_to"),
                       frame.text("platform"), write_telegram(frame.text("text"))};
+    if (frame.find("file")) {
+        delivery.file = frame;
+        delivery.edits.clear();
+        delivery.parts = {{}};
+    }
     const int64_t from = frame.integer("from");
     if (!telegram_id(delivery.conversation))
         return port_.failed(delivery.id, {"permanent", "this is no conversation of Telegram's"});
@@ -137,6 +159,7 @@ Time TelegramOutbox::due_of(const Show& show) {
 }
 
 Time TelegramOutbox::next_due() {
+    if (!fetches_.empty()) return Time{};
     Time due = Time::max();
     for (const Delivery& delivery : deliveries_) due = std::min(due, due_of(delivery));
     for (const Show& show : shows_) due = std::min({due, due_of(show), show.until});
@@ -167,6 +190,10 @@ void TelegramOutbox::work() {
             continue;
         }
         shows_.erase(shows_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (!fetches_.empty() && !trouble_) {  // one, so that what is said meanwhile is heard between two
+        api_.fetch(port_, fetches_.front());
+        fetches_.erase(fetches_.begin());
     }
     for (Typing& typing : typing_)
         if (typing.again <= Clock::now() && !trouble_) show_typing(typing);
@@ -223,7 +250,39 @@ bool TelegramOutbox::deliver_part(Delivery& delivery) {
     const TelegramText& part = delivery.parts[delivery.next];
     spend(delivery.conversation);
     const bool edits = delivery.next == 0 && !delivery.edits.empty();
-    return settle(delivery, edits ? edit(delivery, part) : post(delivery, part));
+    return settle(delivery, !delivery.file.is_null() ? post_file(delivery) : edits ? edit(delivery, part) : post(delivery, part));
+}
+
+TelegramAnswer TelegramOutbox::put_file(const Delivery& delivery, const char* method, const char* field) {
+    const json::Value& file = delivery.file.at("file");
+    Multipart parts;
+    parts.field("chat_id", delivery.conversation);
+    if (telegram_id(delivery.thread)) parts.field("message_thread_id", delivery.thread);
+    parts.file(field, file.text("name"), file.text("mime"));
+    if (!port_.pull(delivery.file, parts.body())) {
+        TelegramAnswer gone;
+        gone.failure = {"transient", "the file is not there"};
+        return gone;
+    }
+    std::string type = parts.content_type();
+    TelegramAnswer answer = api_.upload(method, std::move(type), parts.finish());
+    if (answer.ok() || delivery.thread.empty() || !answer.says("message thread not found")) return answer;
+    Delivery elsewhere = delivery;  // better in the wrong place than nowhere
+    elsewhere.thread.clear();
+    return put_file(elsewhere, method, field);
+}
+
+// A picture that Telegram does not take for one (too narrow, too large) is a document.
+TelegramAnswer TelegramOutbox::post_file(const Delivery& delivery) {
+    const json::Value& file = delivery.file.at("file");
+    const bool small = file.integer("size") <= kMostPhoto;
+    for (const Upload& upload : kUploads) {
+        if (file.text("kind") != upload.kind || !file.text("mime").starts_with(upload.mime)) continue;
+        if (upload.kind == std::string_view("picture") && !small) continue;
+        TelegramAnswer answer = put_file(delivery, upload.method, upload.field);
+        if (!answer.says("photo_") && !answer.says("image_process_failed") && !answer.says("voice_messages_forbidden")) return answer;
+    }
+    return put_file(delivery, "sendDocument", "document");
 }
 
 bool TelegramOutbox::settle(Delivery& delivery, const TelegramAnswer& answer) {

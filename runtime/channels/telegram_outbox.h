@@ -20,18 +20,20 @@ class TelegramOutbox {
   public:
     using Time = std::chrono::steady_clock::time_point;
     // What `hello` says of it.
+    static constexpr int64_t kMostSent = 50'000'000;          // bytes of a file
+    static constexpr int64_t kMostText = 4096;
     static constexpr Milliseconds kBetween{1'000};            // two messages, or edits, in one chat
     static constexpr Milliseconds kBetweenShownGroup{3'000};  // two edits of a line that may be lost, in a group
     static constexpr Milliseconds kTypingLease{30'000};
 
     TelegramOutbox(ChannelPort& port, TelegramApi& api) : port_(port), api_(api) {}
 
-    // deliver, show, typing, resolve; other frames are not ours.
+    // deliver, fetch, show, typing, resolve; other frames are not ours.
     void take(const json::Value& frame);
     // Sends what is due: of each conversation one part at most, so that none waits for another.
     void work();
     Time next_due();
-    bool idle() const { return deliveries_.empty(); }
+    bool idle() const { return deliveries_.empty(); }  // what is to be fetched, the warden asks for again
     // The last answer that concerns all of them: not sent at all, or the token is refused. Once.
     std::optional<TelegramAnswer> take_trouble() { return std::exchange(trouble_, std::nullopt); }
 
@@ -44,6 +46,7 @@ class TelegramOutbox {
     struct Delivery {
         std::string id, conversation, thread, reply_to, edits;
         std::vector<TelegramText> parts;
+        json::Value file = {};  // the frame, when it is one; it has one part then
         size_t next = 0;
     };
     struct Show {
@@ -72,6 +75,8 @@ class TelegramOutbox {
 
     bool deliver_part(Delivery& delivery);
     TelegramAnswer post(const Delivery& delivery, const TelegramText& part);
+    TelegramAnswer post_file(const Delivery& delivery);
+    TelegramAnswer put_file(const Delivery& delivery, const char* method, const char* field);
     TelegramAnswer edit(const Delivery& delivery, const TelegramText& part);
     TelegramAnswer put(const char* method, json::Value parameters, const TelegramText& part,
                        TelegramApi::Repeat repeat);
@@ -83,6 +88,7 @@ class TelegramOutbox {
     ChannelPort& port_;
     TelegramApi& api_;
     std::vector<Delivery> deliveries_;
+    std::vector<json::Value> fetches_;
     std::vector<Show> shows_;
     std::vector<Posted> posted_;  // what the warden may not have heard of yet
     std::vector<Typing> typing_;

@@ -20,7 +20,8 @@ constexpr size_t kMaxLink = 2000;
 constexpr size_t kMostEntities = 100;
 constexpr size_t kMostFiles = 20;
 constexpr size_t kMostOptions = 12;
-constexpr const char* kNotFetched = "not fetched: files from Telegram are not taken yet";
+constexpr int64_t kMostFetched = 20'000'000;  // bytes of a file that a bot is given
+constexpr size_t kMaxFileId = 512;
 
 std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
 
@@ -115,8 +116,12 @@ Said said_in(const json::Value& message, const TelegramSelf& self) {
 json::Value file_of(const json::Value& item, const std::string& name, const std::string& mime) {
     json::Value file = json::Value::object({{"name", name_of(item.text("file_name", name))},
                                             {"mime", name_of(item.text("mime_type", mime))}});
-    file.set("size", std::max<int64_t>(item.integer("file_size"), 0));
-    file.set("note", kNotFetched);
+    const int64_t size = std::max<int64_t>(item.integer("file_size"), 0);
+    file.set("size", size);
+    const std::string id = item.text("file_id");
+    if (size > kMostFetched) file.set("note", "Telegram gives bots no file of more than 20 MB");
+    else if (id.empty() || id.size() > kMaxFileId) file.set("note", "Telegram did not say how to get it");
+    else file.set("handle", id);
     return file;
 }
 
@@ -136,6 +141,7 @@ json::Value files_of(const json::Value& message) {
     for (const Row& row : kRows) {
         if (!part(message, row.key).is_object()) continue;
         files.push(file_of(part(message, row.key), row.name, row.mime));
+        if (row.key == std::string_view("voice")) files.items().back().set("voice", true);
         if (row.key == kRows[0].key) break;  // an animation stands there as a document too
     }
     return files;

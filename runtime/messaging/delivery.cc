@@ -14,6 +14,7 @@ constexpr int64_t kLongestWait = 60'000;
 constexpr int64_t kSecondTry = 5000;  // of what may have arrived, where nobody can look
 constexpr int64_t kMostUnclear = 5;
 constexpr Milliseconds kPatience{150'000};    // with an adapter; its own with the messenger is shorter
+constexpr Milliseconds kPatienceForFile{600'000};  // more, since it last asked for a piece: it sends it on when it has all
 
 int64_t number(const std::string& text) {
     if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos)
@@ -45,7 +46,7 @@ void Hub::State::pump(const std::string& name) {
         if (again == channels.end()) return;
         again->second->timer = 0;
         for (const auto& [row, since] : again->second->under_way)
-            if (Clock::now() - since > kPatience) return lost(name, "it does not say what became of a delivery");
+            if (Clock::now() - since > kPatience + kPatienceForFile * (post.parcel(row) ? 1 : 0)) return lost(name, "it does not say what became of a delivery");
         resolve_unknown(*again->second);
         pump(name);
     });

@@ -3,6 +3,7 @@
 """The emulator of Telegram is one to grammY, the library most bots are written with: a bot of its kind works on it,
 and is told what Telegram would tell it.
 """
+import hashlib
 import pathlib
 import sys
 import threading
@@ -88,6 +89,23 @@ def main():
     server.until(lambda: server.seen(50)[1:] == ["edited to two"])
     server.album(51, 7, 3, "three")
     server.until(lambda: server.seen(51) == ["media of an album"] * 3)
+
+    # Files: up by InputFile, down by getFile and its address.
+    for kind, size in (("document", 300_000), ("photo", 500), ("voice", 70)):
+        chat = next(users)
+        answers(f"/file {kind} {size}", "done [object Object]", chat=chat)
+        got = server.received(chat)
+        assert len(got) == 1 and got[0][0] == kind and got[0][2].endswith(b"x" * size), [each[:2] for each in got]
+    answers("/file document 0", "refused 400 Bad Request: file must be non-empty {}")
+    data = bytes(range(256)) * 4000
+    for data in (data, b"", bytes((20 << 20) + 1), None):
+        chat = next(users)
+        server.document(chat, 7, data)
+        wanted = ("refused 400 Bad Request: file is too big" if data and len(data) > 20 << 20 else
+                  "got 404 undefined" if data is None else f"got 200 {len(data)} {hashlib.sha256(data).hexdigest()}")
+        server.until(lambda chat=chat: server.seen(chat), 15, "a word about the file")
+        assert server.seen(chat)[0].startswith(wanted), server.seen(chat)
+        checks += 1
 
     server.fault("sendMessage", "429", chat=60, value=3)
     answers("/to 60", 'refused 429 Too Many Requests: retry after {"retry_after":3}')

@@ -3,6 +3,7 @@
 """Telegram as people have it: `peacrabd serve` with its own adapter, an emulator of Telegram and a scripted model.
 Somebody pairs and talks, in private and in a group; Telegram fails; the adapter is killed again and again.
 """
+import base64
 import os
 import pathlib
 import random
@@ -12,6 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from files_test import OPUS, png  # noqa: E402
 from hub_test import UID, Rig, descendants  # noqa: E402
 from pty_driver import need  # noqa: E402
 from telegram_server import TelegramServer  # noqa: E402
@@ -79,6 +81,45 @@ def talks(rig):
                                         for pid in descendants(rig.process.pid)), "the token is in no command line")
 
 
+def brings(rig):
+    """Files both ways, an album, something spoken."""
+    server, inbox = rig.server, rig.folder / "work/inbox"
+
+    def answer(before):
+        server.until(lambda: len(server.seen(7)) > before, 30, "an answer")
+        return server.seen(7)[-1]
+    before = len(server.seen(7))
+    server.document(7, 7, b"hello there", "notes.txt", caption="read this")
+    need("notes.txt, text/plain, 11 bytes" in answer(before), f"it is told of a document: {server.seen(7)[-1]}")
+    need(rig.model.last.startswith("read this\n[file: inbox/"), f"{rig.model.last!r}")
+    need([path.read_bytes() for path in inbox.iterdir()] == [b"hello there"], "it is there")
+    picture = png()
+    before = len(server.seen(7))
+    server.photo(7, 7, picture)
+    answer(before)
+    need([base64.b64decode(each["data"]) for each in rig.model.pictures] == [picture], "a photo is shown, in its largest size")
+    before = len(server.seen(7))
+    server.send(7, 7, voice={"file_id": server.file(OPUS), "duration": 3, "mime_type": "audio/ogg", "file_size": len(OPUS)})
+    server.until(lambda: any("cannot listen" in text for text in server.seen(7)[before:]), 30, "how to have it transcribed")
+    server.until(lambda: any("voice message: " in text for text in server.seen(7)[before:]), 30, "an answer")
+    before = len(server.seen(7))
+    server.document(7, 7, None, "old.bin")
+    need("not here: old.bin" in answer(before), f"{server.seen(7)[-1]}")
+    (rig.folder / "work/chart.png").write_bytes(picture)
+    (rig.folder / "work/table.csv").write_bytes(b"a,b\n1,2\n")
+    for number, (name, kind) in enumerate((("chart.png", "photo"), ("table.csv", "document"))):
+        if UID is not None:
+            os.chown(rig.folder / "work" / name, UID, UID)
+        rig.model.script[f"send {name}"] = ("send", {"path": name})
+        rig.says(7, f"send {name}")
+        server.until(lambda: len(server.received(7)) > number, 30, name)  # noqa: B023
+        need(server.received(7)[number] == (kind, name, (rig.folder / "work" / name).read_bytes()), f"{name} comes as it is")
+    rig.model.script["at length"] = "".join(f"Line {n} of a long answer.\n\n" for n in range(1500))
+    need(rig.says(7, "at length").startswith("Line 0 "), "a long answer begins")
+    server.until(lambda: len(server.received(7)) == 3, 30, "all of it")
+    need(server.received(7)[2][1] == "answer.md" and b"Line 1499 " in server.received(7)[2][2], "and is a file")
+
+
 def fails(rig):
     server = rig.server
     for number, (fault, value) in enumerate((("502", None), ("429", 1), ("500", None), ("cut_before", None))):
@@ -126,6 +167,7 @@ def killed(rig, people=5, rounds=8, kills=4):
 def main():
     with TelegramRig() as rig:
         talks(rig)
+        brings(rig)
         fails(rig)
         killed(rig)
 

@@ -3,6 +3,7 @@
 """The Telegram channel alone, between an emulator with faults and a scripted warden: nothing lost, nothing stored or
 sent twice, whatever breaks. `telegram_test.py NAME...` runs only cases whose name contains a NAME.
 """
+import base64
 import concurrent.futures
 import json
 import os
@@ -308,7 +309,9 @@ def kinds_of_messages():
         equal(event(story={"id": 1})["text"], "[a message of a kind that cannot be shown here]")
         voice = event(voice={"duration": 3, "mime_type": "audio/ogg", "file_size": 900, "file_id": "v"})
         equal((voice["text"], voice["files"][0]["name"], voice["files"][0]["size"]), ("", "voice.ogg", 900))
-        assert voice["files"][0]["note"]
+        equal((voice["files"][0]["handle"], voice["files"][0]["voice"]), ("v", True))
+        large = event(video={"mime_type": "video/mp4", "file_size": 30 << 20, "file_id": "big"})["files"][0]
+        assert "20 MB" in large["note"] and "handle" not in large, large
         named = event(document={"file_name": "../../a\u202eb\n" + "x" * 400, "file_id": "d", "file_size": -4},
                       caption="look")
         equal(named["text"], "look")
@@ -795,6 +798,111 @@ def a_certificate_of_somebody_else():
         warden = at.place.start(hello=False, environment=environment)
         warden.until(lambda: warden.of("trouble"), what="trouble")
         equal(at.place.server.calls("getMe"), [])
+
+
+# ---- files
+
+def fetched(warden, handle, most=1 << 25, seconds=40):
+    """What comes of a `fetch`: the bytes, or the sentence."""
+    id = f"f{len(warden.frames)}"
+    warden.say("fetch", id=id, handle=handle, most=most)
+    end = warden.until(lambda: warden.of("fetched", id=id), seconds, "an end of the fetch")[0]
+    data = b"".join(base64.b64decode(frame["data"]) for frame in warden.of("data", id=id))
+    assert all(len(frame["data"]) <= 700_000 for frame in warden.of("data", id=id))
+    if "error" in end:
+        return end["error"]
+    equal(end["size"], len(data), "the size that is said")
+    return data
+
+
+def sends(warden, id, chat, data, kind="file", mime="application/pdf", name="a.pdf", at_most=1 << 30, **keys):
+    """Delivers a file, answering what the channel wants of it."""
+    answered = 0
+    warden.say("deliver", id=id, key="k" + id, conversation=str(chat), text="",
+               file={"name": name, "mime": mime, "size": len(data), "kind": kind}, **keys)
+
+    def done():
+        nonlocal answered
+        for want in warden.of("want", id=id)[answered:]:
+            answered += 1
+            piece = data[want["at"]:want["at"] + (512 << 10)] if want["at"] < at_most else b""
+            warden.say("data", id=id, at=want["at"], data=base64.b64encode(piece).decode())
+        return warden.of("sent", id=id) or warden.of("failed", id=id)
+    return warden.until(done, 30, f"an end of {id}")[0]
+
+
+@case
+def files_come_in():
+    with Place() as place:
+        warden = place.start()
+        data = os.urandom(1_300_000)
+        equal(fetched(warden, place.server.file(data)), data)
+        equal(fetched(warden, place.server.file(b"")), b"")
+        assert "wrong file_id" in fetched(warden, "nobody's")
+        assert "404" in fetched(warden, place.server.file(None))
+        assert "too big" in fetched(warden, place.server.file(bytes((20 << 20) + 1)))
+        assert "larger than 1000" in fetched(warden, place.server.file(bytes(2000)), most=1000)
+        place.server.fault("download", "half")
+        error = fetched(warden, place.server.file(data))
+        assert isinstance(error, str) and TOKEN not in error, error
+        place.server.fault("download", "502")
+        assert "502" in fetched(warden, place.server.file(data))
+        place.server.fault("getFile", "500")
+        assert isinstance(fetched(warden, place.server.file(data)), str)
+        for path in ("../../getMe", "a b", "x?y", "/etc", "x/\u0000"):
+            place.server.fault("getFile", "raw", value=json.dumps({"ok": True, "result": {"file_path": path}}))
+            assert "does not say where" in fetched(warden, place.server.file(data)), path
+        # What is said meanwhile is heard, and a slow server does not hold it up for ever.
+        place.server.fault("download", "stall", value=60)
+        began = time.monotonic()
+        error = fetched(warden, place.server.file(data), seconds=60)
+        assert isinstance(error, str) and time.monotonic() - began < 30, error
+        place.server.say(7, 7, "after it")
+        warden.until(lambda: "after it" in place.book.texts(), what="what is said afterwards")
+        return f"a server that falls silent: {time.monotonic() - began:.0f} s"
+
+
+@case
+def files_go_out():
+    with Place() as place:
+        warden = place.start()
+        png = b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\0\x08" * 2 + os.urandom(900_000)
+        for number, (kind, mime, data, method) in enumerate((
+                ("picture", "image/png", png, "photo"), ("picture", "image/gif", b"GIF89a" + bytes(99), "document"),
+                ("voice", "audio/ogg", b"OggS" + bytes(99), "voice"), ("audio", "audio/mpeg", b"ID3" + bytes(99), "audio"),
+                ("video", "video/mp4", bytes(99), "video"), ("file", "text/html", b"\r\n--x--\r\n" * 9, "document"))):
+            chat = 40 + number
+            sent = sends(warden, f"o{number}", chat, data, kind, mime, "grüße.bin")
+            equal((sent["type"], sent.get("part"), sent.get("of")), ("sent", 0, 1), f"{kind}: {sent}")
+            equal(place.server.received(chat), [(method, "grüße.bin", data)], kind)
+        wide = bytearray(png)
+        wide[23] = 200
+        equal(sends(warden, "wide", 50, bytes(wide), "picture", "image/png")["type"], "sent")
+        equal(place.server.received(50)[0][0], "document", "a picture that is none to Telegram")
+        large = png + bytes(11 << 20)
+        equal(sends(warden, "large", 51, large, "picture", "image/png")["type"], "sent")
+        equal(place.server.received(51)[0], ("document", "a.pdf", large), "a picture that is too large for one")
+        equal(sends(warden, "topic", FORUM, b"x", thread="77")["type"], "sent")
+        equal(sends(warden, "no-topic", FORUM, b"x", thread="78")["type"], "sent", "a topic that is gone")
+        equal(len(place.server.received(FORUM)), 2)
+        # What is asked for and not there goes out in no part.
+        failed = sends(warden, "gone", 52, bytes(2 << 20), at_most=1 << 20)
+        equal((failed["class"], place.server.received(52)), ("transient", []))
+        for fault, wanted in (("429", "throttled"), ("500", "transient"), ("502", "transient"), ("cut", "unknown"), ("cut_before", "unknown"),
+                              ("403", "gone"), ("truncated", "unknown")):
+            place.server.fault("sendDocument", fault, value=1)
+            failed = sends(warden, "x" + fault, 53, b"data")
+            equal((failed["type"], failed.get("class")), ("failed", wanted), fault)
+            time.sleep(1.1 if fault == "429" else 0)
+        # Others go on while a file waits for its pieces.
+        warden.say("deliver", id="slow", key="kslow", conversation="54", text="",
+                   file={"name": "a", "mime": "text/plain", "size": 3, "kind": "file"})
+        warden.until(lambda: warden.of("want", id="slow"), what="a want")
+        warden.say("deliver", id="beside", key="kb", conversation="55", text="beside")
+        warden.say("data", id="slow", at=0, data=base64.b64encode(b"abc").decode())
+        warden.answer("beside")
+        warden.answer("slow")
+        equal(place.server.seen(55), ["beside"])
 
 
 def run(function):

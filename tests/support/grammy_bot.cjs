@@ -1,5 +1,5 @@
 // A bot as people write them with grammY. What it learns it says in the chat, so that the emulator's side sees it.
-const {Bot, GrammyError, HttpError} = require('grammy');
+const {Bot, GrammyError, HttpError, InputFile} = require('grammy');
 
 const bot = new Bot(process.env.TOKEN, {client: {apiRoot: process.env.API, timeoutSeconds: 5}});
 
@@ -26,6 +26,23 @@ bot.command('edit', (ctx) => told(ctx, async () => {
 bot.command('to', (ctx) => told(ctx, () => ctx.api.sendMessage(Number(ctx.match), 'hello')));
 bot.command('type', (ctx) => told(ctx, () => ctx.replyWithChatAction('typing')));
 bot.on('edited_message:text', (ctx) => ctx.reply(`edited to ${ctx.editedMessage.text}`));
+bot.command('file', (ctx) => told(ctx, () => {
+  const [kind, size] = ctx.match.split(' ');
+  const png = Buffer.from('89504e470d0a1a0a0000000d494844520000000800000008', 'hex');
+  const file = new InputFile(Buffer.concat([kind === 'photo' ? png : Buffer.alloc(0), Buffer.alloc(Number(size), 'x')]), 'ü x.bin');
+  const send = {document: ctx.api.sendDocument, photo: ctx.api.sendPhoto, voice: ctx.api.sendVoice}[kind];
+  return send.call(ctx.api, ctx.chat.id, file, kind === 'document' ? {caption: 'c'} : {});
+}));
+bot.on(['message:document', 'message:voice'], async (ctx) => {
+  try {
+    const file = await ctx.getFile();
+    const answer = await fetch(`${process.env.API}/file/bot${process.env.TOKEN}/${file.file_path}`);
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    await ctx.reply(`got ${answer.status} ${file.file_size} ${require('crypto').createHash('sha256').update(bytes).digest('hex')}`);
+  } catch (error) {
+    await ctx.reply(`refused ${error.error_code} ${error.description}`);
+  }
+});
 bot.on('message:media', (ctx) => ctx.reply(`media of ${ctx.message.media_group_id ? 'an album' : 'its own'}`));
 bot.on('message::mention', (ctx) => {
   const names = ctx.entities('mention').map((entity) => entity.text);

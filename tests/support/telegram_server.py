@@ -28,6 +28,7 @@ KIND = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic", "u": "unde
         "s": "strikethrough", "strike": "strikethrough", "del": "strikethrough", "code": "code", "pre": "pre",
         "a": "text_link", "blockquote": "blockquote", "tg-spoiler": "spoiler", "span": "spoiler",
         "tg-emoji": "custom_emoji"}
+MOST_DOWN, MOST_UP, MOST_PHOTO = 20 << 20, 50 << 20, 10 << 20
 CONTROLS = ("bot", "group", "know", "topic", "say", "send", "edit", "album", "seen", "calls", "fault", "unfault",
             "block", "migrate", "repeat", "polling")
 START_TAG = re.compile(r"<([a-zA-Z0-9-]*)((?:\s+[a-zA-Z-]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>\"']+))?)*)\s*>")
@@ -110,6 +111,29 @@ def found_entities(text):
     return entities
 
 
+def multipart(body, kind):
+    """Fields, and files as (name, type, bytes) by their field; refused when a byte of it is out of place."""
+    match = re.search(r'boundary="?([^";]+)"?$', kind)
+    if not match or not body.endswith(b"\r\n--" + match.group(1).encode() + b"--\r\n"):
+        raise bad("can't parse multipart")
+    mark = b"--" + match.group(1).encode()
+    fields, files = {}, {}
+    pieces = (b"\r\n" + body).split(b"\r\n" + mark)
+    if pieces[0] or pieces[-1] != b"--\r\n":
+        raise bad("can't parse multipart")
+    for piece in pieces[1:-1]:
+        head, separator, data = piece[2:].partition(b"\r\n\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head.decode().split("\r\n"))}
+        words = re.fullmatch(r'form-data; ?name="([^"]+)"(?:; ?filename="?([^\r\n]*?)"?)?', headers.get("content-disposition", ""))
+        if not piece.startswith(b"\r\n") or not separator or not words:
+            raise bad("can't parse multipart")
+        if words.group(2) is None:
+            fields[words.group(1)] = data.decode()
+        else:
+            files[words.group(1)] = (words.group(2), headers.get("content-type", ""), data)
+    return fields, files
+
+
 class Bot:
     def __init__(self, token, username):
         self.token, self.username = token, username
@@ -143,6 +167,7 @@ class TelegramServer:
         self.bots, self.chats, self.faults, self.log = {}, {}, [], []
         self.hook = hook  # called with (method, parameters) before anything is done
         self.polling_now = 0
+        self.files = {}  # file_id: bytes; what is None has expired
         self.closing = False
         handler = type("Handler", (Handler,), {"telegram": self})
         self.http = Listener(("127.0.0.1", port), handler)
@@ -219,6 +244,30 @@ class TelegramServer:
                                  {"file_id": f"l{i}", "width": 900, "height": 900, "file_size": 50_000 + i}])
                 for i in range(count)]
 
+    def file(self, data):
+        """A file that a user has uploaded: its id."""
+        with self.change:
+            number = f"AgAC{len(self.files)}_x-"
+            self.files[number] = data
+            return number
+
+    def document(self, chat, user, data, name="a.txt", mime="text/plain", **extra):
+        size = {} if data is None else {"file_size": len(data)}
+        return self.send(chat, user, document={"file_id": self.file(data), "file_unique_id": "u", "file_name": name,
+                                               "mime_type": mime, **size}, **extra)
+
+    def photo(self, chat, user, data, **extra):
+        """As Telegram does it: in several sizes, the largest last."""
+        sizes = [{"file_id": self.file(data[:40]), "file_unique_id": "s", "width": 90, "height": 90, "file_size": 40},
+                 {"file_id": self.file(data), "file_unique_id": "l", "width": 900, "height": 900, "file_size": len(data)}]
+        return self.send(chat, user, photo=sizes, **extra)
+
+    def received(self, chat):
+        """The files a bot has sent there: (method's kind, name, bytes)."""
+        with self.change:
+            place = self.chats.get(chat)
+            return [message["sent_file"] for message in place.messages.values() if "sent_file" in message] if place else []
+
     def edit(self, chat, message, text):
         with self.change:
             said = self.chats[chat].messages[message]
@@ -274,7 +323,7 @@ class TelegramServer:
         """The bot's messages in it, as they stand."""
         with self.change:
             place = self.chats.get(chat)
-            return [message["text"] for message in place.messages.values() if message["from"]["is_bot"] and
+            return [message["text"] for message in place.messages.values() if message["from"]["is_bot"] and "text" in message and
                     thread in (None, message.get("message_thread_id"))] if place else []
 
     def calls(self, method):
@@ -428,6 +477,63 @@ class TelegramServer:
             self.change.notify_all()
             return message
 
+    def api_getFile(self, _, parameters):
+        with self.change:
+            number = str(parameters.get("file_id", ""))
+            if number not in self.files:
+                raise bad("wrong file_id or the file is temporarily unavailable")
+            data = self.files[number]
+            if data is not None and len(data) > MOST_DOWN:
+                raise bad("file is too big")
+            card = {"file_id": number, "file_unique_id": "u", "file_path": f"documents/file_{list(self.files).index(number)}.bin"}
+            return {**card, "file_size": len(data)} if data is not None else card
+
+    def send_file(self, bot, parameters, kind, most=MOST_UP):
+        with self.change:
+            place = self.place_of(parameters)
+            thread = parameters.get("message_thread_id")
+            if thread is not None and (not place.forum or int(thread) not in place.topics):
+                raise bad("message thread not found")
+            given = parameters.get("files", {})
+            field = str(parameters.get(kind, ""))
+            file = given.get(field[len("attach://"):]) if field.startswith("attach://") else given.get(kind)
+            if file is None:
+                raise bad(f"there is no {kind} in the request")
+            name, mime, data = file
+            if not data:
+                raise bad("file must be non-empty")
+            if len(data) > most:
+                raise Refusal(413, "Request Entity Too Large") if most == MOST_UP else bad("file is too big for a photo")
+            if kind == "photo" and not data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+                raise bad("IMAGE_PROCESS_FAILED")
+            if kind == "photo" and data.startswith(b"\x89PNG") and data[16:20] != data[20:24]:
+                raise bad("PHOTO_INVALID_DIMENSIONS")  # of a real one: a ratio of more than 20
+            card = {"file_id": self.file(data), "file_unique_id": "u", "file_size": len(data)}
+            message = {"message_id": place.next_message, "from": bot.user(), "chat": place.card(), "date": int(time.time()),
+                       kind: [{**card, "width": 9, "height": 9}] if kind == "photo" else {**card, "file_name": name},
+                       "sent_file": (kind, name, data)}
+            if thread is not None:
+                message.update(message_thread_id=int(thread), is_topic_message=True)
+            place.messages[place.next_message] = message
+            place.next_message += 1
+            self.change.notify_all()
+            return {key: value for key, value in message.items() if key != "sent_file"}
+
+    def api_sendDocument(self, bot, parameters):
+        return self.send_file(bot, parameters, "document")
+
+    def api_sendPhoto(self, bot, parameters):
+        return self.send_file(bot, parameters, "photo", MOST_PHOTO)
+
+    def api_sendVoice(self, bot, parameters):
+        return self.send_file(bot, parameters, "voice")
+
+    def api_sendAudio(self, bot, parameters):
+        return self.send_file(bot, parameters, "audio")
+
+    def api_sendVideo(self, bot, parameters):
+        return self.send_file(bot, parameters, "video")
+
     def api_editMessageText(self, bot, parameters):
         with self.change:
             place = self.place_of(parameters)
@@ -476,8 +582,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def parameters(self, query):
         values = dict(urllib.parse.parse_qsl(query))
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            body = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
         kind = (self.headers.get("content-type") or "").split(";")[0]
+        if kind == "multipart/form-data":
+            fields, files = multipart(body, self.headers["content-type"])
+            values.update(fields, files=files)
         if kind == "application/json" and body:
             values.update(json.loads(body))
         elif kind == "application/x-www-form-urlencoded":
@@ -504,7 +620,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         address = urllib.parse.urlsplit(self.path)
-        parameters = self.parameters(address.query)
+        try:
+            parameters = self.parameters(address.query)
+        except Refusal as refusal:
+            return self.give(400, {"ok": False, "error_code": 400, "description": refusal.description})
+        if address.path.startswith("/file/"):
+            return self.download(address.path)
         if address.path == "/control":
             return self.control(parameters)
         match = re.fullmatch(r"/bot([^/]+)/(\w+)", address.path)
@@ -533,6 +654,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault:
             return self.fails_after(fault, answer)
         return self.give(status, answer)
+
+    def download(self, path):
+        match = re.fullmatch(r"/file/bot([^/]+)/documents/file_(\d+)\.bin", path)
+        telegram = self.telegram
+        if not match or match.group(1) not in telegram.bots:
+            return self.give(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        with telegram.change:
+            telegram.log.append({"method": "download", "at": time.monotonic()})
+            data = list(telegram.files.values())[int(match.group(2))]
+        if data is None:
+            return self.give(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        fault = telegram.take_fault("download", {})
+        if fault and self.fails_before(fault):
+            return None
+        if not fault:
+            return self.give(200, data, "application/octet-stream")
+        self.send_response(200)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:len(data) // 2])
+        return self.hang_up() if fault["kind"] == "half" else self.stall(fault["value"])
 
     def fails_before(self, fault):
         kind, value = fault["kind"], fault["value"]
