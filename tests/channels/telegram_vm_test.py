@@ -4,7 +4,8 @@
 """As a person meets it: Telegram on the host, the agent in its machine. Pairing, a chat, a command in the cell, a
 stranger at the door; the machine is stopped and everything on the host killed in between; the token is nowhere in
 the guest."""
-import json
+import base64
+import hashlib
 import os
 import pathlib
 import signal
@@ -13,6 +14,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from files_test import png  # noqa: E402
 from messenger import EchoModel  # noqa: E402
 from pty_driver import PEACRAB, Home, need  # noqa: E402
 from telegram_server import TelegramServer  # noqa: E402
@@ -81,6 +84,19 @@ def main():
         host.model.script["who are you"] = ("shell", {"command": "id -un; cat /etc/debian_version"})
         host.says(OWNER, "who are you", "it said: ")
         host.says(OWNER, "/status", "full")
+        # A picture in, a file back: through the link, into the cell and out of it.
+        picture = png()
+        host.server.photo(OWNER, OWNER, picture)
+        host.server.until(lambda: any("[picture: inbox/" in text for text in host.texts(OWNER)), 60, "an answer to a picture")
+        need([base64.b64decode(each["data"]) for each in host.model.pictures] == [picture], "the model is shown the picture")
+        host.model.script["make"] = ("shell", {"command": "cp inbox/*.jpg copy.png && seq 300000 > numbers.txt && sha256sum copy.png"})
+        need(hashlib.sha256(picture).hexdigest() in host.says(OWNER, "make", hashlib.sha256(picture).hexdigest()[:8]), "it is in the cell")
+        for number, name in enumerate(("copy.png", "numbers.txt")):
+            host.model.script[f"send {name}"] = ("send", {"path": name})
+            host.server.say(OWNER, OWNER, f"send {name}")
+            host.server.until(lambda: len(host.server.received(OWNER)) > number, 60, name)  # noqa: B023
+        numbers = "".join(f"{n}\n" for n in range(1, 300_001)).encode()
+        need(host.server.received(OWNER) == [("photo", "copy.png", picture), ("document", "numbers.txt", numbers)], "files come back whole")
         host.server.say(GUEST, GUEST, "may I?")
         ticket = host.says(OWNER, "/people", "/allow ").split("/allow ")[1].split()[0]
         need(host.texts(GUEST) == [], "a stranger gets nothing")
