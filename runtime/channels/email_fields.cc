@@ -278,20 +278,18 @@ std::vector<std::string> message_ids(std::string_view value) {
     return ids;
 }
 
-std::string base64_bytes(std::string_view text) {
+std::string Base64Reader::take(std::string_view text) {
     std::string out;
-    uint32_t bits = 0;
-    int count = 0;
     for (const char c : text) {
-        if (c == '=') count = 0;  // what is behind it, if anything, is a text of its own
+        if (c == '=') count_ = 0;  // what is behind it, if anything, is a text of its own
         const int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
                           : c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
         if (digit < 0) continue;
-        bits = bits << 6 | static_cast<uint32_t>(digit);
-        count += 6;
-        if (count < 8) continue;
-        count -= 8;
-        out += static_cast<char>(bits >> count & 0xff);
+        bits_ = bits_ << 6 | static_cast<uint32_t>(digit);
+        count_ += 6;
+        if (count_ < 8) continue;
+        count_ -= 8;
+        out += static_cast<char>(bits_ >> count_ & 0xff);
     }
     return out;
 }

@@ -2,6 +2,7 @@
 // Pure. Source: RFC 5322, RFC 2047 (encoded words), RFC 2231 (parameters), RFC 8601 (Authentication-Results).
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -44,8 +45,16 @@ std::string encoded_words(std::string_view utf8);
 // The ids of Message-ID, In-Reply-To, References: `<left@right>`, in order; without those that are too long or odd.
 std::vector<std::string> message_ids(std::string_view value);
 
-// Lenient: what is no digit is skipped.
-std::string base64_bytes(std::string_view text);
+// Lenient: what is no digit is skipped. In pieces too.
+class Base64Reader {
+  public:
+    std::string take(std::string_view text);
+
+  private:
+    uint32_t bits_ = 0;
+    int count_ = 0;
+};
+inline std::string base64_bytes(std::string_view text) { return Base64Reader().take(text); }
 std::string quoted_printable_bytes(std::string_view text);
 
 // Whether the server that calls itself `authserv` (".example.org": any beneath it) says that the mail comes from the domain of `from`. It is the

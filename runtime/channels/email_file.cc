@@ -23,6 +23,11 @@ std::string file_handle(uint32_t validity, uint32_t uid, const EmailFile& file) 
 std::string PartDecoder::take(std::string_view bytes, bool last) {
     if (ended_) return {};
     held_ += bytes;
+    const std::string_view mark = std::string_view(end_).substr(1);  // at the very beginning there is no line end before it
+    if (!begun_ && !last && held_.size() < mark.size()) return {};
+    ended_ = !begun_ && mark.size() > 2 && held_.starts_with(mark);
+    begun_ = true;
+    if (ended_) return {};
     size_t sure = held_.size();
     if (end_.size() > 3) {
         const size_t at = held_.find(end_);
@@ -30,32 +35,14 @@ std::string PartDecoder::take(std::string_view bytes, bool last) {
         if (ended_) sure = at > 0 && held_[at - 1] == '\r' ? at - 1 : at;
         else if (!last) sure -= std::min(sure, end_.size() + 1);  // its beginning may be here already
     }
-    if (encoding_ == "b") {
-        // Only whole groups of four letters; what is none does not count.
-        std::string letters;
-        size_t used = 0, group = 0;
-        for (size_t i = 0; i < sure; ++i) {
-            const char c = held_[i];
-            if (c == ' ' || c == '\r' || c == '\n' || c == '\t') continue;
-            letters += c;
-            if (letters.size() % 4 == 0) {
-                used = i + 1;
-                group = letters.size();
-            }
-        }
-        const bool all = last || ended_;
-        if (!all) letters.resize(group);
-        held_.erase(0, all ? held_.size() : used);
-        return base64_bytes(letters);
-    }
     if (encoding_ == "q" && !last && !ended_) {
         const size_t line = held_.rfind('\n', sure == 0 ? 0 : sure - 1);
         sure = line == std::string::npos || line >= sure ? 0 : line + 1;
         if (sure == 0 && held_.size() > kPiece * 2) throw Error("its lines have no end");
     }
-    const std::string out = encoding_ == "q" ? quoted_printable_bytes(std::string_view(held_).substr(0, sure)) : held_.substr(0, sure);
+    const std::string raw = held_.substr(0, sure);
     held_.erase(0, sure);
-    return out;
+    return encoding_ == "b" ? base64_.take(raw) : encoding_ == "q" ? quoted_printable_bytes(raw) : raw;
 }
 
 void send_file(ChannelPort& port, Imap& imap, uint32_t validity, const json::Value& fetch) {

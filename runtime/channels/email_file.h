@@ -25,7 +25,8 @@ class PartDecoder {
 
   private:
     std::string encoding_, end_, held_;
-    bool ended_ = false;
+    Base64Reader base64_;
+    bool begun_ = false, ended_ = false;
 };
 
 }  // namespace peacrab

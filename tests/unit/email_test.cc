@@ -3,6 +3,7 @@
 
 #include "channels/email_draft.h"
 #include "channels/email_fields.h"
+#include "channels/email_file.h"
 #include "channels/email_message.h"
 
 using namespace peacrab;
@@ -97,6 +98,23 @@ TEST_CASE("email: names of files, as other programs write them") {
     CHECK(parameter("attachment; filename=\"=?utf-8?q?=C3=A4?=\"", "filename") == "ä");
     CHECK(parameter("attachment; filename=\"a;b.txt\"; x=y", "filename") == "a;b.txt");
     CHECK(parameter("attachment; filename*=utf-8", "filename").empty());
+}
+
+TEST_CASE("email: a file of a mail is the same in whatever pieces it comes, and ends where it ends") {
+    const auto decoded = [](const char* encoding, const std::string& text, size_t piece) {
+        PartDecoder decoder(encoding, "b");
+        std::string out;
+        for (size_t at = 0; at < text.size(); at += piece) out += decoder.take(std::string_view(text).substr(at, piece), at + piece >= text.size());
+        return out;
+    };
+    for (const size_t piece : {1, 2, 3, 5, 7, 100}) {
+        CAPTURE(piece);
+        CHECK(decoded("b", "QUJD\r\nRE\r\nVG\r\n--b\r\nmore", piece) == "ABCDEF");
+        CHECK(decoded("q", "a=3D=\r\nb\r\n--bit\r\n--b--\r\n", piece).starts_with("a=b"));
+        CHECK(decoded("-", "--x\r\n\r\n--b", piece) == "--x\r\n");
+        CHECK(decoded("-", "--b\r\nmore", piece).empty());
+        CHECK(decoded("-", "no end", piece) == "no end");
+    }
 }
 
 TEST_CASE("email: nothing that a mail says makes it deep, wide or endless") {
