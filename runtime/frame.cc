@@ -117,7 +117,7 @@ constexpr Row kChannelToWarden[] = {
     {"hello", "protocol:i channel:s account:s name:s? limits:o"},
     {"batch", "events:a cursor:s?"},
     {"sent", "id:s part:i of:i platform:s?"},
-    {"failed", "id:s class:s error:s retry_ms:i? moved:s?"},
+    {"failed", "id:s class:s error:s retry_ms:i? moved:s? key:s?"},
     {"data", "id:s data:s"}, {"fetched", "id:s size:i? error:s?"}, {"want", "id:s at:i"},
     {"shown", "slot:s platform:s?"},
     {"alive", ""},

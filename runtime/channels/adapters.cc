@@ -14,6 +14,8 @@
 #include "channels/irc.h"
 #include "channels/slack.h"
 #include "channels/telegram.h"
+#include "channels/webhook.h"
+#include "channels/whatsapp.h"
 #include "error.h"
 #include "http.h"
 #include "jail.h"
@@ -33,6 +35,8 @@ constexpr Adapter kAdapters[] = {
     {"irc", run_irc},
     {"slack", run_slack},
     {"telegram", run_telegram},
+    {"webhook", run_webhook},
+    {"whatsapp", run_whatsapp},
 };
 
 void limit(__rlimit_resource resource, rlim_t most) {

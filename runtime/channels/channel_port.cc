@@ -200,6 +200,7 @@ void ChannelPort::failed(std::string_view id, const ChannelFailure& failure) {
         {{"type", "failed"}, {"id", id}, {"class", failure.kind}, {"error", sentence(failure.error)}});
     if (failure.retry > Milliseconds(0)) frame.set("retry_ms", static_cast<int64_t>(failure.retry.count()));
     if (!failure.moved.empty()) frame.set("moved", failure.moved);
+    if (!failure.key.empty()) frame.set("key", failure.key);
     send(frame);
 }
 

@@ -24,6 +24,7 @@ struct ChannelFailure {
     std::string error = {};
     Milliseconds retry{0};   // 0: not said
     std::string moved = {};  // the conversation's new id
+    std::string key = {};    // of a delivery that was `sent`: it was not taken after all
 };
 
 // One event and the cursor once it is stored.

@@ -37,6 +37,7 @@ bool Outbox::take(const json::Value& frame) {
 void Outbox::take_delivery(const json::Value& frame) {
     Delivery delivery{frame.text("id"), frame.text("platform"), where_of(frame), {}, {}, {}};
     delivery.piece.key = frame.text("key");
+    delivery.piece.id = delivery.id;
     delivery.piece.reply_to = frame.text("reply_to");
     delivery.piece.again = frame.flag("again");
     if (frame.find("file")) delivery.frame = frame;

@@ -36,6 +36,7 @@ class Poster {
         std::string text;      // in the messenger's dialect
         std::string plain;     // without marks
         std::string key;       // of the delivery; "": a line that may be lost
+        std::string id = {};   // of the delivery, as the warden has it
         size_t part = 0, of = 1;
         std::string reply_to;  // of the first part
         bool again = false;    // it may be there already

@@ -15,6 +15,14 @@ bool is_name(const std::string& name) {
            name[0] >= 'a' && name[0] <= 'z';
 }
 
+// "telegram", or "telegram 4711" for that person there.
+void set_target(HubChannel& channel, const yaml::Node& value) {
+    const size_t blank = std::min(value.text.find(' '), value.text.size());
+    channel.to = value.text.substr(0, blank);
+    channel.person = blank < value.text.size() ? value.text.substr(blank + 1) : std::string();
+    if (!is_name(channel.to)) throw Error(yaml::at(value) + "to: the name of a channel was expected");
+}
+
 ChannelConfig read_channel(const yaml::Node& key, const yaml::Node& block) {
     using Kind = yaml::Node::Kind;
     ChannelConfig channel;
@@ -32,10 +40,14 @@ ChannelConfig read_channel(const yaml::Node& key, const yaml::Node& block) {
         if (value.kind != Kind::Text) throw Error(yaml::at(name) + printable(name.text) + ": a plain value was expected");
         if (name.text == "agent") channel.hub.agent = value.text;
         else if (name.text == "type") channel.type = value.text;
+        else if (name.text == "to") set_target(channel.hub, value);
+        else if (name.text == "do") channel.hub.words = value.text;
         else if (name.text == "listens" && (value.text == "true" || value.text == "false")) channel.hub.listens = value.text == "true";
         else if (name.text == "listens") throw Error(yaml::at(name) + "listens: true or false was expected");
         else channel.hub.settings.set(name.text, value.text);
     }
+    if (channel.type == "webhook" && channel.hub.to.empty())
+        throw Error(yaml::at(key) + "to: the channel is missing on which somebody is told of it");
     return channel;
 }
 

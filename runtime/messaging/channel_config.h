@@ -7,6 +7,10 @@
 //       office:
 //         type: irc
 //         server: irc.example.org  # what is no key of ours is a setting of the channel's own
+//       builds:
+//         type: webhook            # of `peacrab relay`
+//         to: telegram             # whose first owner is told, by the agent there; or "telegram 4711", that person
+//         do: Tell me which build has failed.
 //       mine:
 //         command: [/usr/local/bin/mine, --fast]   # any program that speaks channels/README.md
 #pragma once

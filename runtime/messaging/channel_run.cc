@@ -88,6 +88,10 @@ void ChannelRun::start(Running& one) {
         const SecretStore store;
         if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
         if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
+        if (one.config.type == "whatsapp" || one.config.type == "webhook") {
+            if (const std::optional<Secret> relay = store.read("relay")) secrets.set("relay", relay->reveal());
+            if (!one.config.hub.settings.find("hook")) one.config.hub.settings.set("hook", name);
+        }
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;
         if (words.empty()) {

@@ -115,7 +115,7 @@ void Hub::State::advance(int64_t place) {
     std::erase_if(rows, [&](const ArrivalRow& row) {
         return std::any_of(chat.said.begin(), chat.said.end(), [&](const auto& said) { return said.second == row.row; });
     });
-    const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command" && row.verdict != "task"; };
+    const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command" && !by_itself(row); };
     const auto messages = std::count_if(rows.begin(), rows.end(), is_message);
     const bool old = !rows.empty() && unix_ms() / 1000 - rows.back().received > kLongAgo && messages > 1;
     const bool at_once = chat.turn.empty() && chat.said.empty() && (messages > static_cast<long>(kCatchUp) || old);
@@ -143,7 +143,7 @@ void Hub::State::advance(int64_t place) {
     for (const ArrivalRow& row : rows) {
         if (is_message(row)) say(chat, row);
         else if (row.verdict == "command") run_command(chat, row);
-        else if (free_for_task(chat)) say_task(chat, row);
+        else begin_by_itself(chat, row);
         if (chats.find(place) == chats.end() || chats.find(place)->second.get() != &chat) return;
     }
     if (chat.turn.empty() && chat.said.empty() && chat.asked.empty() && chat.linger == 0) turn_over(chat);
@@ -158,7 +158,7 @@ std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
         return text;
     };
     std::string text = post.take_notes(place.id);
-    if (row.verdict == "task") return row.text;
+    if (by_itself(row)) return row.text;
     const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
     if (!silent.empty()) {
         text += "[Said in the group, not to you:]\n";
@@ -176,7 +176,7 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row) {
     const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row)
                                            : words_of(*place, row);
     json::Value frame = json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}});
-    if (row.verdict == "task") frame.set("task", true);
+    if (by_itself(row)) frame.set("task", true);
     chat.warden->send(frame);
 }
 
@@ -235,9 +235,9 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
             return;
         }
         for (const ArrivalRow& row : post.waiting(place))
-            if (row.verdict == "task" && said != chat.said.end() && row.row == said->second) {
+            if (by_itself(row) && said != chat.said.end() && row.row == said->second) {
                 chat.said.erase(said);
-                task_refused(row, why);
+                refused_by_itself(row, why);
                 return advance(place);
             }
         for (const ArrivalRow& row : post.waiting(place))

@@ -91,6 +91,10 @@ void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
 
 void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
     const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    // The messenger had taken it, and says now that it could not be delivered.
+    if (row && row->state == "sent" && frame.text("key") == row->key)
+        if (const std::optional<PlaceRow> place = post.place(row->place); place && place->channel == channel.options.name)
+            return given_up(*row, one_line(frame.text("error"), 300));
     if (!row || (row->state != "sending" && row->state != "unknown")) return;
     channel.under_way.erase(row->row);
     const std::string kind = frame.text("class"), why = one_line(frame.text("error"), 300);

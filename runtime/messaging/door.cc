@@ -171,6 +171,19 @@ std::vector<int64_t> Door::owners_places(const std::string& channel) {
     return all;
 }
 
+std::optional<int64_t> Door::place_of(const std::string& channel, const std::string& sender) {
+    Statement query = database_.prepare("SELECT place FROM people WHERE channel = ?1 AND place > 0 AND (sender = ?2 OR (?2 = '' AND "
+                                        "role = 'owner')) ORDER BY since LIMIT 1");
+    if (!query.bind(channel).bind(sender).step()) return std::nullopt;
+    return query.integer(0);
+}
+
+std::optional<Door::Person> Door::person_at(int64_t place) {
+    Statement query = database_.prepare("SELECT channel, sender, name, role FROM people WHERE place = ? LIMIT 1");
+    if (!query.bind(place).step()) return std::nullopt;
+    return Person{query.text(0), query.text(1), query.text(2), role_from(query.text(3)).value_or(Role::None)};
+}
+
 void Door::note_place(const std::string& channel, const std::string& sender, int64_t place) {
     database_.prepare("UPDATE people SET place = ?1 WHERE channel = ?2 AND sender = ?3 AND place <> ?1")
         .bind(place)

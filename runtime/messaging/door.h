@@ -35,8 +35,11 @@ class Door {
         Role role = Role::None;
     };
     std::vector<Person> people(const std::string& channel);  // "": of all
+    std::optional<Person> person_at(int64_t place);
     // Where an owner is told things: the direct chats in which owners have written.
     std::vector<int64_t> owners_places(const std::string& channel);
+    // The direct chat of that person, or, of nobody in particular, of the owner who is longest here.
+    std::optional<int64_t> place_of(const std::string& channel, const std::string& sender);
     void note_place(const std::string& channel, const std::string& sender, int64_t place);
 
     // Who waits: a short ticket ("ab12") for /allow and /deny. Empty: nobody is to be told of it, now or again.

@@ -115,6 +115,10 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
     std::set<int64_t> touched;
     post.together([&] {
         for (const Event& event : events) {
+            if (!channel.options.to.empty()) {
+                if (const int64_t to = take_hook(channel, event)) touched.insert(to);
+                continue;
+            }
             const PlaceRow place = post.place(name, event);
             Admission verdict = door.judge(name, event);
             const bool fetched = options.open_files &&

@@ -36,6 +36,9 @@ struct HubChannel {
     std::string agent = "main";
     bool listens = false;  // to what is said in groups and not to us: told with the next message that is
     json::Value settings = json::Value::object();
+    // What arrives is told in the direct chat of `person` ("": an owner) on the channel `to`; "": it is a messenger.
+    std::string to = {}, person = {};
+    std::string words = {};  // of the person, on what to do with it
 };
 
 // What became of a message: its row's number, or the messenger's id of it.

@@ -179,6 +179,13 @@ struct Hub::State {
     void hold_if_quiet(const Chat& chat, const std::string& turn, const std::vector<std::string>& origins);
     bool wanted(int64_t place);  // something waits there, or is listened to
 
+    // webhooks.cc. take_hook: the place it is told in; 0: it was told before.
+    int64_t take_hook(const Channel& channel, const Event& event);
+    static bool by_itself(const ArrivalRow& row);  // nobody has said it: a task, a webhook
+    void begin_by_itself(Chat& chat, const ArrivalRow& row);
+    void refused_by_itself(const ArrivalRow& row, const std::string& why);
+    std::optional<int64_t> quiet_hook(int64_t place, const std::string& turn);
+
     // task_tool.cc
     void answer_task_call(Chat& chat, const json::Value& frame);
     std::string create_task(Chat& chat, const std::string& turn, const json::Value& arguments);

@@ -111,6 +111,8 @@ const char* verdict_name(Admission::What what) {
             return "command";
         case Admission::What::Admitted:
             return "admitted";
+        case Admission::What::Hooked:
+            return "hook";
     }
     return "dropped";
 }
@@ -180,7 +182,8 @@ void Post::move_place(int64_t place, const std::string& conversation) {
 }
 
 int64_t Post::add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Admission& verdict) {
-    const bool waits = verdict.what == Admission::What::Admitted || verdict.what == Admission::What::Command;
+    const bool waits = verdict.what == Admission::What::Admitted || verdict.what == Admission::What::Command ||
+                       verdict.what == Admission::What::Hooked;
     Statement insert = database_.prepare(
         "INSERT OR IGNORE INTO arrivals(channel, key, place, id, sender, name, text, state, verdict, rule) "
         "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING row");
@@ -260,6 +263,11 @@ void Post::note_cut(int64_t place, const std::string& turn) {
 
 void Post::note_reply(int64_t place, const std::string& turn) {
     database_.prepare("INSERT OR IGNORE INTO replied(place, turn) VALUES(?, ?)").bind(place).bind(turn).run();
+}
+
+bool Post::has_verdict(int64_t place, const std::string& turn, const std::string& verdict) {
+    Statement query = database_.prepare("SELECT 1 FROM arrivals WHERE place = ? AND turn = ? AND verdict = ?");
+    return !turn.empty() && query.bind(place).bind(turn).bind(verdict).step();
 }
 
 bool Post::has_replied(int64_t place, const std::string& turn) {

@@ -66,7 +66,7 @@ struct Parcel {
 
 // Why an event was let in or not: `rule` is a sentence of `peacrab explain`.
 struct Admission {
-    enum class What { Dropped, Silent, Held, Command, Admitted } what = What::Dropped;
+    enum class What { Dropped, Silent, Held, Command, Admitted, Hooked } what = What::Dropped;
     std::string rule;
     std::string answer;  // said to the sender, once
 };
@@ -111,6 +111,7 @@ class Post {
     void note_cut(int64_t place, const std::string& turn);  // it ended without an answer that is one
     bool was_cut(int64_t place, const std::string& turn);
     void note_reply(int64_t place, const std::string& turn);  // its answer is to be delivered
+    bool has_verdict(int64_t place, const std::string& turn, const std::string& verdict);  // any that it was handed
     bool has_replied(int64_t place, const std::string& turn);
     bool room_at_the_door(const std::string& channel, const std::string& sender);
     std::vector<ArrivalRow> held(const std::string& channel, const std::string& sender);

@@ -243,7 +243,8 @@ std::optional<int64_t> Hub::State::quiet_at(int64_t place) {
 
 std::optional<int64_t> Hub::State::quiet_turn(const Chat& chat, const std::string& turn) {
     const std::optional<int64_t> id = turn.empty() ? std::nullopt : schedule.task_of(chat.place, turn);
-    if (!id || schedule.asker(chat.place, turn)) return std::nullopt;  // the person is there
+    if (schedule.asker(chat.place, turn)) return std::nullopt;  // the person is there
+    if (!id) return quiet_hook(chat.place, turn);
     const std::optional<TaskRow> task = schedule.task(*id);
     return task ? quiet_for(schedule, *task, unix_now()) : std::nullopt;
 }

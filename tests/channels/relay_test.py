@@ -3,6 +3,7 @@
 # timeout-full: 300
 """`peacrab relay`, attacked: who is not genuine, who sends slowly, too much or twice, a disk that is full, and kill -9
 at any moment: what was answered by 200 is there, once."""
+import functools
 import hashlib
 import hmac
 import http.client
@@ -17,11 +18,20 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from cases import case, run_cases  # noqa: E402
 from relay import ROOT, SECRET, Relay, signature  # noqa: E402
 
 FULL = bool(os.environ.get("PEACRAB_FULL"))
 HOOKS = {"whatsapp": {"scheme": "whatsapp"}, "builds": {"scheme": "signed", "hourly": 5},
          "timed": {"scheme": "signed", "timestamp": "x-timestamp", "delivery": "x-delivery"}}
+
+
+def in_folder(function):
+    @functools.wraps(function)
+    def run():
+        with tempfile.TemporaryDirectory() as folder:
+            return function(folder)
+    return case(run)
 
 
 def bodies(relay, name, query=""):
@@ -34,6 +44,7 @@ def cursor(answer):
     return f"{answer['spool']}:{answer['entries'][-1]['seq']}"
 
 
+@in_folder
 def genuine_or_not(folder):
     relay = Relay(folder, HOOKS).start()
     body = b'{"n": 1}'
@@ -65,6 +76,7 @@ def genuine_or_not(folder):
     assert relay.stop(signal.SIGTERM) == 0
 
 
+@in_folder
 def challenged(folder):
     relay = Relay(folder, HOOKS).start()
     token = hmac.new(SECRET.encode(), b"peacrab: verify token", hashlib.sha256).hexdigest()[:32]
@@ -76,6 +88,7 @@ def challenged(folder):
     relay.stop()
 
 
+@in_folder
 def replayed(folder):
     relay = Relay(folder, HOOKS).start()
     body = b'{"status": "red"}'
@@ -115,6 +128,7 @@ def raw(relay, data, wait=20):
         return answer
 
 
+@in_folder
 def oversized(folder):
     relay = Relay(folder, HOOKS).start()
     big = b"x" * (4 << 20)
@@ -135,6 +149,7 @@ def oversized(folder):
     relay.stop()
 
 
+@in_folder
 def slow(folder):
     """Two hundred that say a byte in a while: who is genuine is heard all the same, and they are not for ever."""
     relay = Relay(folder, HOOKS).start()
@@ -159,9 +174,10 @@ def slow(folder):
             pass
     assert len(bodies(relay, "whatsapp")) == 20
     relay.stop()
-    print(f"slow: 20 genuine ones among 220 that are not, in {took:.1f} s")
+    return f"20 genuine ones among 220 that are not, in {took:.1f} s"
 
 
+@in_folder
 def read_by_channels_only(folder):
     relay = Relay(folder, HOOKS).start()
     relay.post("whatsapp", {"n": 1})
@@ -190,8 +206,10 @@ def read_by_channels_only(folder):
     relay.stop()
 
 
-def killed(folder, rounds):
+@in_folder
+def killed(folder):
     """Whoever is killed: what was answered is there, and what was not is sent once more and there once."""
+    rounds = 200 if FULL else 40
     relay = Relay(folder, HOOKS).start()
     ends, done, lock = threading.Event(), [], threading.Lock()
 
@@ -235,9 +253,10 @@ def killed(folder, rounds):
     relay.stop()
     lost, doubled = set(done) - set(got), len(got) - len(set(got))
     assert not lost and not doubled and len(done) > rounds, (len(done), lost, doubled)
-    print(f"killed: {len(done)} webhooks, {kills} kills, {len(lost)} lost, {doubled} doubled")
+    return f"{len(done)} webhooks, {kills} kills, {len(lost)} lost, {doubled} doubled"
 
 
+@in_folder
 def full_disk(folder):
     relay = Relay(folder, HOOKS, file_limit=400 << 10).start()
     taken = 0
@@ -254,9 +273,10 @@ def full_disk(folder):
     relay.start()
     assert relay.post("whatsapp", {"n": number, "x": "y" * 20_000}) == 200
     relay.stop()
-    print(f"full disk: {taken} taken and there, then 503, then taken again")
+    return f"{taken} taken and there, then 503, then taken again"
 
 
+@in_folder
 def configured(folder):
     for hooks, words in (({"a": {"scheme": "none"}}, "what nobody has signed is not taken"), ({"a": {"hourly": 3}}, "scheme"),
                          ({"A b": {"scheme": "signed"}}, "small letters"), ({"a": {"scheme": "signed", "secret": "x"}}, "unknown key")):
@@ -270,15 +290,5 @@ def configured(folder):
     assert done.returncode == 1 and "127.0.0.1:PORT was expected" in done.stderr, done.stderr
 
 
-def main():
-    cases = [genuine_or_not, challenged, replayed, oversized, slow, read_by_channels_only, full_disk, configured]
-    for case in cases:
-        with tempfile.TemporaryDirectory() as folder:
-            case(folder)
-    with tempfile.TemporaryDirectory() as folder:
-        killed(folder, 200 if FULL else 40)
-    print(f"{len(cases) + 1} passed, 0 failed")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_cases())

@@ -28,8 +28,9 @@ def signature(body, secret=SECRET):
 class Relay:
     """`hooks`: {name: {key: value}}; `folder` becomes the home."""
 
-    def __init__(self, folder, hooks, file_limit=None):
+    def __init__(self, folder, hooks, file_limit=None, program=ROOT / "build/tools/peacrab", user=None):
         self.folder, self.file_limit, self.process = pathlib.Path(folder), file_limit, None
+        self.program, self.user = program, {} if user is None else {"user": user, "group": user, "extra_groups": []}
         self.listen, self.local = free_port(), free_port()
         self.environment = {"HOME": str(self.folder), "PATH": os.environ["PATH"],
                             **{f"XDG_{name.upper()}_HOME": str(self.folder / name) for name in ("config", "state")}}
@@ -54,14 +55,13 @@ class Relay:
         return (self.folder / "config/peacrab/secrets/relay").read_text().strip()
 
     def limit(self):
-        if self.file_limit:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, resource.RLIM_INFINITY))
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def start(self):
         self.log = open(self.folder / "relay.log", "ab")
-        self.process = subprocess.Popen([ROOT / "build/tools/peacrab", "relay"], env=self.environment, stdin=subprocess.DEVNULL,
-                                        stdout=self.log, stderr=self.log, preexec_fn=self.limit)
+        self.process = subprocess.Popen([self.program, "relay"], env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log,
+                                        stderr=self.log, preexec_fn=self.limit if self.file_limit else None, **self.user)
         for _ in range(500):
             try:
                 with socket.create_connection(("127.0.0.1", self.local), 1):
