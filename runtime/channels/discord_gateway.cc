@@ -83,8 +83,8 @@ DiscordSignal DiscordGateway::open(const std::string& url) {
         session_ = {};
         return lost("Discord names no place for its gateway", Milliseconds(5'000));
     }
-    options.url += options.url.ends_with('/') ? "" : "/";
-    options.url += "?v=10&encoding=json";
+    const bool has_path = options.url.find('/', options.url.find("://") + 3) != std::string::npos;
+    options.url += has_path ? "?v=10&encoding=json" : "/?v=10&encoding=json";
     options.environment = true;
     options.silence_limit = kSilence;
     WebSocket::Opened opened = WebSocket::open(options);
