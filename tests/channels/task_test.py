@@ -417,9 +417,9 @@ def killed(tasks, kills):
                         os.kill(dice.choice(below[1:] or below), signal.SIGKILL)
                     except ProcessLookupError:
                         pass
-                if rig.process is None or rig.process.poll() is not None:
-                    rig.process = None
-                    rig.start()
+            if rig.process is None or rig.process.poll() is not None:
+                rig.process = None
+                rig.start()
             time.sleep(0.2 + dice.random() * 0.5)
         time.sleep(2)
         lost, doubled = tasks - len(set(texts())), len(texts()) - len(set(texts()))
