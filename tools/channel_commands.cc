@@ -61,11 +61,13 @@ std::vector<std::string> take_secrets(const ChannelConfig& channel, Dialogue* pe
         const size_t end = last ? rest.size() : std::min(rest.find_first_of(" \t\r\n"), rest.size());
         found.push_back(person ? person->ask_hidden(one.words + ": ") : Secret(std::string(rest.substr(0, end))));
         rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n", end), rest.size()));
+        if (!one.needed && found.back().empty()) continue;
         if (const std::string fault = secret_fault(found.back().reveal()); !fault.empty())
             throw Error("channel: " + one.words + ": " + fault);
     }
     std::vector<std::string> written;
     for (size_t i = 0; i < missing.size(); ++i) {
+        if (found[i].empty()) continue;
         store.write(missing[i].name, found[i]);
         written.push_back(missing[i].name);
     }

@@ -24,6 +24,8 @@ constexpr Question kQuestions[] = {
     {"irc", "server", "The server"},
     {"irc", "nick", "The agent's nick"},
     {"irc", "channels", "Channels to join, as #one,#two"},
+    {"ntfy", "server", "The server"},
+    {"ntfy", "topic", "The topic: whoever may write to it is one person to the agent"},
 };
 
 constexpr struct Provider {
@@ -118,6 +120,7 @@ std::string discord_invitation(const Secret& token) {
 
 std::string likely(const ChannelConfig& channel, const std::string& key) {
     if (key == "nick") return "peacrab";
+    if (channel.type == "ntfy") return key == "server" ? "https://ntfy.sh" : "peacrab-" + random_hex(8);
     const std::string address = channel.hub.settings.text("address");
     const std::string domain = lower(address.substr(address.find('@') + 1));
     if (channel.type != "email" || domain.empty()) return {};
@@ -151,6 +154,7 @@ void complete_settings(ChannelConfig& channel, const std::vector<std::string>& g
 }
 
 std::string own_place(const ChannelConfig& channel) {
+    if (channel.type == "ntfy") return split(channel.hub.settings.text("topic"), ',').front();
     return channel.type == "email" ? lower(channel.hub.settings.text("address")) : std::string();
 }
 
@@ -159,6 +163,7 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     if (channel.type == "email") return {{name, "Password of " + own_place(channel)}};
     if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
     if (channel.type == "discord") return {{name, "Token of the bot"}};
+    if (channel.type == "ntfy") return {{name, "Token of an account there; none for a topic that is open to anybody", false}};
     return {{name, "Token of " + channel.hub.name}};
 }
 

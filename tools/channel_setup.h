@@ -20,6 +20,7 @@ std::string own_place(const ChannelConfig& channel);
 struct ChannelSecret {
     std::string name;   // in the key store
     std::string words;  // as a person is asked for it
+    bool needed = true;
 };
 std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel);
 // What has to be done at the messenger before; "": nothing that is not known to everybody.
