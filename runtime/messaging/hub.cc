@@ -139,7 +139,7 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
             if (row == 0) continue;  // told before
             if (row % kPruneEvery == 0) post.prune(kKeepDays);
             touched.insert(place.id);
-            if (fetched && kept) take_files(place, row, event);
+            if (fetched && kept) take_files(place, row, event, verdict.what == Admission::What::Held);
             if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
             if (verdict.what == Admission::What::Held)
                 if (const std::string ticket = door.announce(name, event); !ticket.empty())

@@ -122,7 +122,7 @@ struct Hub::State {
 
     // incoming.cc. all_here: whether nothing that came with it is still on its way; what is, is brought on.
     void later(Incoming& one, Milliseconds span, std::function<void(Incoming& one)> what);
-    void take_files(const PlaceRow& place, int64_t arrival, const Event& event);
+    void take_files(const PlaceRow& place, int64_t arrival, const Event& event, bool held);
     bool all_here(const PlaceRow& place, const ArrivalRow& row);
     std::string with_files(const ArrivalRow& row, std::string text);
     void fetch_next(Channel& channel);

@@ -14,6 +14,8 @@ namespace peacrab {
 namespace {
 
 constexpr uint64_t kMostFetched = uint64_t{20} << 20;  // bytes of one
+constexpr size_t kMostHeld = 4;
+constexpr long kMostListening = 2;
 constexpr size_t kMostSpeech = size_t{16} << 10;
 constexpr Milliseconds kSilence{20'000};               // as channels/README.md says
 constexpr Milliseconds kWhole{180'000};
@@ -63,9 +65,11 @@ void Hub::State::later(Incoming& one, Milliseconds span, std::function<void(Inco
     });
 }
 
-void Hub::State::take_files(const PlaceRow& place, int64_t arrival, const Event& event) {
+// Of who is not known yet only a few: nothing of a stranger's may pile up.
+void Hub::State::take_files(const PlaceRow& place, int64_t arrival, const Event& event, bool held) {
+    size_t count = 0;
     for (const EventFile& file : event.files)
-        if (!file.handle.empty()) post.add_file(place.id, arrival, file);
+        if (!file.handle.empty() && (!held || ++count <= kMostHeld)) post.add_file(place.id, arrival, file);
 }
 
 std::string Hub::State::with_files(const ArrivalRow& row, std::string text) {
@@ -171,12 +175,14 @@ void Hub::State::file_here(Incoming& one) try {
     one.step = Incoming::Step::Here;
     const FileKind kind = file_kind(one.beginning);
     if (!one.row.file.voice) return put_file(one);
+    const auto listening = std::count_if(incoming.begin(), incoming.end(), [](const auto& other) { return other.second->transcription != nullptr; });
+    if (listening >= kMostListening) return later(one, kAgain, [this](Incoming& again) { file_here(again); });
     if (!options.voice) {
         if (const std::optional<PlaceRow> place = post.place(one.row.place); place && !place->group)
             post.enqueue(place->id, "v:" + std::to_string(place->id),
                          "I cannot listen to voice messages yet. Who runs me can set a command or a service for it, under `voice:` in the "
                          "configuration; README.md shows how.");
-        one.said = "it could not be listened to: nothing is set up for that; the person was told how to do it";
+        one.said = "it could not be listened to: nothing is set up for that";
         return put_file(one);
     }
     try {

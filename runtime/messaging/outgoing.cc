@@ -62,6 +62,7 @@ void Hub::State::enqueue_file(const PlaceRow& place, const std::string& origin, 
 
 // What would be more than five messages is a file, with its beginning before it, where files are taken.
 void Hub::State::enqueue_reply(const PlaceRow& place, const std::string& origin, const std::string& text) {
+    if (post.has_delivery(origin)) return;  // told again: it stays what it was made
     const Channel* const channel = channel_of(place);
     const bool files = channel && channel->ready && channel->limits.files >= static_cast<int64_t>(text.size()) && channel->limits.text > 0;
     if (!options.open_files || !files || length_of(text) <= kMostParts * channel->limits.text) return post.enqueue(place.id, origin, text);

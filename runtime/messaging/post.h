@@ -131,6 +131,7 @@ class Post {
 
     // Files that are to be sent (messaging/outgoing): a delivery with a parcel. `text`: for people, of what it is.
     void enqueue_file(int64_t place, const std::string& origin, const std::string& text, const Parcel& parcel);
+    bool has_delivery(const std::string& origin);
     std::optional<Parcel> parcel(int64_t delivery);
     std::optional<int64_t> first_to_deliver(int64_t place, int64_t now);  // whose turn it is, and whose time has come
     void set_spool(int64_t delivery, const std::string& name);

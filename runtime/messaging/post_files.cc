@@ -64,10 +64,7 @@ void Post::settle_file(int64_t row, const std::string& line) {
 
 void Post::enqueue_file(int64_t place, const std::string& origin, const std::string& text, const Parcel& parcel) {
     database_.transaction([&] {
-        Statement known = database_.prepare("SELECT 1 FROM deliveries WHERE origin = ?");
-        const bool there = known.bind(origin).step();
-        known.run();
-        if (there) return;
+        if (has_delivery(origin)) return;
         enqueue(place, origin, text);
         database_
             .prepare("INSERT INTO parcels(delivery, agent, path, name, size, sha256, spool) SELECT row, ?, ?, ?, ?, ?, ? FROM "
@@ -81,6 +78,11 @@ void Post::enqueue_file(int64_t place, const std::string& origin, const std::str
             .bind(origin)
             .run();
     });
+}
+
+bool Post::has_delivery(const std::string& origin) {
+    Statement query = database_.prepare("SELECT 1 FROM deliveries WHERE origin = ?");
+    return query.bind(origin).step();
 }
 
 std::optional<Parcel> Post::parcel(int64_t delivery) {

@@ -16,6 +16,7 @@
 #include "channels/adapters.h"
 #include "channels/channel_files.h"
 #include "channels/turn_view.h"
+#include "config.h"
 #include "config/secrets.h"
 #include "config/yaml.h"
 #include "error.h"
@@ -86,7 +87,12 @@ void begin_child(pid_t parent) {
     for (const std::string& path : config.reads) rules.read.push_back(path);
     for (const std::string& word : config.command)
         if (word.starts_with('/')) rules.read.push_back(word);
-    rules.read.push_back(config.command[0].substr(0, config.command[0].rfind('/') + 1));
+    // Its own folder, unless that holds more than a program and what belongs to it.
+    const std::string own = require_real_path("voice", config.command[0].substr(0, config.command[0].rfind('/') + 1));
+    bool others = false;
+    for (const std::string& path : {env("HOME"), config_folder(), state_folder()})
+        others = others || is_within(real_path(path).value_or(path), own);
+    if (!others) rules.read.push_back(own);
     rules.execute = rules.read;
     rules.write = {folder, "/dev/null"};
     rules.read.insert(rules.read.end(), {"/dev/urandom", "/dev/random", "/dev/zero"});

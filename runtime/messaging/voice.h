@@ -9,8 +9,8 @@
 //       model: whisper-1
 //       secret: openai                                           # as `peacrab secret set openai` keeps it
 //
-// The command runs jailed: it reads the system, its own folder, files that its words name and `reads`; it writes a
-// folder that is removed afterwards, and nothing else; where the kernel's Landlock can, without a network.
+// The command runs jailed: it reads the system, its own folder (but the home, or one that holds it), files that its
+// words name and `reads`; it writes a folder that is removed afterwards, and nothing else; where the kernel's Landlock can, without a network.
 #pragma once
 
 #include <functional>

@@ -65,6 +65,7 @@ void WorkspaceStream::watch() {
 
 void WorkspaceStream::ready(short revents) {
     try {
+        if (whole_.passed()) throw Error("the machine of the agent is too slow");
         if (revents & POLLOUT) flush();
         if (stream_ && (revents & (POLLIN | POLLHUP | POLLERR))) read();
         if (stream_) watch();

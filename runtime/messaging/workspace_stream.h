@@ -31,7 +31,7 @@ class WorkspaceStream {
     WorkspaceStream(const WorkspaceStream&) = delete;
     WorkspaceStream& operator=(const WorkspaceStream&) = delete;
 
-    static constexpr Milliseconds kSilence{70'000};
+    static constexpr Milliseconds kSilence{70'000}, kWhole{600'000};
 
   private:
     WorkspaceStream(Loop& loop, UniqueFd stream, Done done);
@@ -48,6 +48,7 @@ class WorkspaceStream {
     UniqueFd stream_, file_;
     Done done_;
     Loop::TimerId timer_ = 0;
+    Deadline whole_ = Deadline::in(kWhole);
     std::string out_;
     uint64_t left_ = 0;  // of the file
     bool all_out_ = true;

@@ -79,6 +79,24 @@ def come_in():
         # What is said after it is told after it; /stop waits for nothing.
         need(not list((rig.folder / "state/peacrab/channel-files").iterdir()), "nothing stays on the way")
 
+        # Who waits at the door has their file looked at when they are let in.
+        desk.say("for you", "visitor", files=[desk.upload(b"gift", name="gift.txt")])
+        desk.wait(lambda: any("/allow " in text for text in desk.texts("dm-u1")))
+        need(not desk.fetched["h" + str(len(desk.files) - 1)], "nothing of a stranger's is fetched")
+        says(desk, "/allow " + [text for text in desk.texts("dm-u1") if "/allow " in text][0].split("/allow ")[1].split(" ")[0])
+        desk.wait(lambda: desk.posts["dm-visitor"], 40)
+        need("gift.txt, text/plain, 4 bytes" in desk.texts("dm-visitor")[0], f"{desk.texts('dm-visitor')}")
+        # Many at once after a while of nobody are one turn, with all that came.
+        rig.stop()
+        for number in range(12):
+            desk.say(f"note {number}", files=[desk.upload(b"n%d" % number, name=f"n{number}.txt")] if number % 4 == 0 else [])
+        before = len(desk.posts["dm-u1"])
+        rig.start()
+        desk.wait(lambda: len(desk.posts["dm-u1"]) > before, 40)
+        need(model.last.count("[file: inbox/") == 3 and "note 11" in model.last, f"{model.last!r}")
+        time.sleep(0.5)
+        need(len(desk.posts["dm-u1"]) == before + 1, f"one turn: {desk.texts('dm-u1')[before:]}")
+
         model.script["[picture: inbox/../../x.png, image/png]"] = "seen"
         need(says(desk, "[picture: inbox/../../x.png, image/png]") == "seen" and not model.pictures, "no line leads out of the inbox")
 
@@ -245,9 +263,9 @@ def speech():
     program = """#!/bin/sh
 cat > recording || exit 1
 case $(head -c 4 recording) in OggS) ;; *) exit 1;; esac
-if [ -e /tmp/fails ]; then echo it is broken; exit 3; fi
+case "$(wc -c < recording)" in *1) echo it is broken; exit 3;; esac
 for path in "$WORK/inbox/mark" "$WORK/mark" /tmp/mark; do (echo x > "$path") 2>/dev/null && echo "wrote $path"; done
-cat "$CONFIG" 2>/dev/null && echo "read the configuration"
+cat "$CONFIG" "$BESIDE" 2>/dev/null && echo "read the configuration"
 ls "$HOME" > /dev/null || echo "no home"
 printf 'buy milk, %s bytes' "$(wc -c < recording)"
 """
@@ -255,16 +273,17 @@ printf 'buy milk, %s bytes' "$(wc -c < recording)"
         desk = rig.messengers["desk"]
         command = rig.folder / "home/transcribe"
         command.write_text(program.replace("$WORK", str(rig.folder / "work")).replace("$CONFIG", str(rig.folder / "config/peacrab/config.yaml"))
-                           .replace("/tmp/fails", str(rig.folder / "home/fails")))
+                           .replace("$BESIDE", str(rig.folder / "home/beside")))
         command.chmod(0o755)
+        (rig.folder / "home/beside").write_text("a word of the person's")
+        (rig.folder / "home/beside").chmod(0o644)
         config = rig.folder / "config/peacrab/config.yaml"
         config.write_text(config.read_text() + f"voice:\n  command: [{command}]\n")
         rig.start()
         rig.pair("desk")
         line = sends(rig, desk, OPUS, **voice)[-1]
         need(line.endswith(f"bytes] They say: buy milk, {len(OPUS)} bytes"), f"the command's words, and nothing it must not do: {line}")
-        (rig.folder / "home/fails").touch()
-        line = sends(rig, desk, OPUS, **voice)[-1]
+        line = sends(rig, desk, OPUS + bytes((11 - len(OPUS)) % 10), **voice)[-1]
         need("program or service for that failed" in line, f"{line}")
         need("it is broken" in (rig.folder / "log").read_text(), "the log says why")
 
