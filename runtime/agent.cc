@@ -114,7 +114,12 @@ class Turn {
     void took(size_t messages);
     void say(const json::Value& frame) { warden_.send(frame); }
     void delta(std::string_view text);
+    ModelEvents events();
+    Context::Question question(const ModelEvents& events) {
+        return {model_, prompt_, entries_, events, id_, kTurnStop, [this](Entry entry) { record({std::move(entry)}); }};
+    }
     ModelReply ask();
+    End compact();
     void count(const ModelCount& call);
     std::optional<End> settle(const ModelReply& reply);
     void reply(const std::string& text);
@@ -163,7 +168,7 @@ void Turn::delta(std::string_view text) {
     }
 }
 
-ModelReply Turn::ask() {
+ModelEvents Turn::events() {
     ModelEvents events;
     events.delta = [this](std::string_view text) { delta(text); };
     events.restart = [this] { say(json::Value::object({{"type", "restart"}})); };
@@ -172,9 +177,25 @@ ModelReply Turn::ask() {
     };
     events.asking = [this] { settle_counts(); };
     events.counted = [this](const ModelCount& call) { count(call); };
+    return events;
+}
+
+// What the person asked for with "/compact" alone.
+End Turn::compact() {
+    const ModelEvents told = events();
+    const std::string text = context_.compact(question(told));
+    settle_counts();
+    if (text.empty() || stop_wanted()) return {"stopped", {}};
+    record({{Entry::Kind::Assistant, id_, model_origin(model_.options()), {},
+             json::Value::array({json::Value::object({{"type", "text"}, {"text", text}})}), Outcome::Ok}});
+    reply(text);
+    return {"done", {}};
+}
+
+ModelReply Turn::ask() {
+    const ModelEvents events = this->events();
     for (;;) {
-        ModelReply reply = context_.ask({model_, prompt_, entries_, events, id_, kTurnStop,
-                                         [this](Entry entry) { record({std::move(entry)}); }});
+        ModelReply reply = context_.ask(question(events));
         if (!reply.model.empty()) model_name_ = reply.model;
         if (!reply.another_may_do || fallback_.empty()) return reply;
         // For the rest of the turn: who cannot answer now is not asked again at each step.
@@ -345,6 +366,7 @@ std::optional<End> Turn::settle(const ModelReply& answer) {
 }
 
 End Turn::run() {
+    if (entries_.back().kind == Entry::Kind::User && entries_.back().text == "/compact") return compact();
     for (;;) {
         const ModelReply answer = ask();
         // A stopped answer keeps the text that was shown; a failed one leaves no trace.

@@ -62,7 +62,7 @@ constexpr Row kWardenToClient[] = {
     {"turn_done", "seq:i turn:s status:s error:s? model_down:b? model:s? input_tokens:i output_tokens:i cost:i? ms:i"},
     {"usage", "rows:a"},
     {"task", "what:s id:s turn:s? text:s"},
-    {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s"},
+    {"status", "agent:s session:s posture:s running:b background:a? turns:i model:s boot:s kernel:s skills:s?"},
 };
 constexpr Row kTurnToWarden[] = {
     {"delta", "text:s"},

@@ -269,16 +269,18 @@ void Warden::State::attach(Client& client, const json::Value& frame) {
 }
 
 void Warden::State::status(Client& client) {
-    send(client, json::Value::object({{"type", "status"},
-                                      {"agent", client.agent},
-                                      {"session", session_name(client.session)},
-                                      {"posture", posture(client.agent)},
-                                      {"running", turns.contains(client.session)},
-                                      {"turns", store.turn_count(client.session)},
-                                      {"background", background_of(client.agent)},
-                                      {"model", model_of(client.agent)},
-                                      {"boot", boot_id()},
-                                      {"kernel", kernel_release()}}));
+    json::Value frame = json::Value::object({{"type", "status"},
+                                             {"agent", client.agent},
+                                             {"session", session_name(client.session)},
+                                             {"posture", posture(client.agent)},
+                                             {"running", turns.contains(client.session)},
+                                             {"turns", store.turn_count(client.session)},
+                                             {"background", background_of(client.agent)},
+                                             {"model", model_of(client.agent)},
+                                             {"boot", boot_id()},
+                                             {"kernel", kernel_release()}});
+    if (options.skills) frame.set("skills", options.skills(*options.agents.find(client.agent)));
+    send(client, frame);
 }
 
 void Warden::State::on_message(Client& client, const json::Value& frame) {

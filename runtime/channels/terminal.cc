@@ -247,6 +247,11 @@ Chat::Next Chat::on_command(const std::string& word) {
             view_.line("a turn is running: /stop it first, or wait for it");
         else
             wire_.send(json::Value::object({{"type", "new"}}));
+    } else if (word == "/compact") {
+        if (busy())
+            view_.line("a turn is running: /stop it first, or wait for it");
+        else
+            say(word);
     } else if (word == "/undo" || word == "/undo summary" || word == "/fork") {
         change(word);
     } else if (word == "/stop") {
@@ -260,6 +265,7 @@ Chat::Next Chat::on_command(const std::string& word) {
              {"  /new     begin a new session; the old one is kept",
               "  /stop    stop the running turn (also Ctrl-C)",
               "  /undo    take the last turn of the conversation back; again: the one before. Files stay",
+              "  /compact sum up all but the newest of the conversation: what is sent each time gets shorter",
               "  /undo summary   what was summed up is shown to the model again",
               "  /fork    go on in a copy of this conversation",
               "  /status  the agent, its session, model, posture and kernel",

@@ -165,6 +165,17 @@ ModelReply Context::ask(const Question& question) {
     }
 }
 
+std::string Context::compact(const Question& question) {
+    const auto size = [&] { return size_of_request(question, shown_state(question.entries)); };
+    const uint64_t before = size();
+    const Room room = make_room(question, Why::Wanted);
+    if (room == Room::Stopped) return {};
+    if (room == Room::Made)
+        return "Summed up: " + thousands(before) + " tokens are " + thousands(size()) + " now. /undo summary takes it back.";
+    return "Nothing was summed up: the conversation has about " + thousands(before) + " tokens, and the newest " +
+           thousands(kKept) + " stay as they are.";
+}
+
 Context::Room Context::make_room(const Question& question, Why why) {
     const ShownState state = shown_state(question.entries);
     size_t first = 0;  // that is shown
@@ -173,10 +184,16 @@ Context::Room Context::make_room(const Question& question, Why why) {
     const std::optional<size_t> tail = cut(question.entries, first, bytes(kept));
     if (tail && why == Why::Nearly && stub_old(question, state, *tail)) return Room::Made;
     // Again and again for little would cost more than it gives.
-    const uint64_t least = limit(question) / (why == Why::Nearly ? 10 : 20);
+    const uint64_t least = why == Why::Wanted ? 1 : limit(question) / (why == Why::Nearly ? 10 : 20);
     uint64_t gone = 0;
-    for (size_t at = first; tail && at < *tail; ++at) gone += tokens(peacrab::size_of(question.entries[at]));
+    uint64_t all = 0;
+    for (size_t at = first; tail && at < question.entries.size(); ++at) {
+        if (at == *tail) gone = all;
+        all += tokens(peacrab::size_of(question.entries[at]));
+    }
+    if (why == Why::Wanted && all <= kept) return Room::Nothing;
     if (tail && gone >= least) return sum_up(question, why, state, *tail);
+    if (why == Why::Wanted) return Room::Nothing;
     ShownState less = state;
     stub_more(question, less);
     if (less.stubs == state.stubs) return Room::Nothing;
@@ -218,6 +235,7 @@ Context::Room Context::sum_up(const Question& question, Why why, const ShownStat
     if (stopped) return Room::Stopped;
     // It may only be down for a moment, and there is still the room that is kept for the answer.
     if (told.empty() && why == Why::Nearly && !std::exchange(put_off_, true)) return Room::Nothing;
+    if (told.empty() && why == Why::Wanted) return Room::Nothing;
     ShownState now = state;
     now.upto = upto;
     const size_t most = std::min(size_t{16} << 10, bytes(limit(question) / 8));

@@ -33,9 +33,12 @@ class Context {
     // model says that the conversation does not fit, that is made true and it is asked once more: twice
     // in the life of this object, which is a turn's. Who says so again and again costs no more than that.
     ModelReply ask(const Question& question);
+    // Because the person wants it: all but the newest 20,000 tokens is summed up. What came of it, for them; "": they
+    // said stop.
+    std::string compact(const Question& question);
 
   private:
-    enum class Why { Nearly, Refused };
+    enum class Why { Nearly, Refused, Wanted };
     uint64_t window(const Question& question) const;
     uint64_t limit(const Question& question) const;  // of what is sent, without room for the answer
     uint64_t tokens(size_t bytes) const { return static_cast<uint64_t>(static_cast<double>(bytes) / ratio_); }

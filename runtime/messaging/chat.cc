@@ -24,11 +24,6 @@ std::string warden_channel(const PlaceRow& place) {
     return place.channel.substr(0, 12) + ":" + sha256_hex(place.conversation + "\n" + place.thread).substr(0, 18);
 }
 
-// The same for ever, and another after the model could not be reached.
-std::string message_id(const PlaceRow& place, const ArrivalRow& row) {
-    return sha256_hex(place.channel + "\n" + row.key).substr(0, 32) + "." + std::to_string(row.tries);
-}
-
 std::string origin_of(const char* kind, const Chat& chat, int64_t seq) {
     return std::string(kind) + ":" + chat.session + ":" + std::to_string(seq);
 }
@@ -44,6 +39,10 @@ std::string question_words(const json::Value& frame) {
 }
 
 }  // namespace
+
+std::string message_id(const PlaceRow& place, const ArrivalRow& row) {
+    return sha256_hex(place.channel + "\n" + row.key).substr(0, 32) + "." + std::to_string(row.tries);
+}
 
 std::string Hub::State::agent_of(const PlaceRow& place) {
     const auto usual = agents.find(place.channel);
@@ -180,6 +179,11 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row) {
     chat.warden->send(frame);
 }
 
+bool Hub::State::is_command(int64_t row) {
+    const std::optional<ArrivalRow> arrival = post.arrival(std::to_string(row));
+    return arrival && arrival->verdict == "command";
+}
+
 void Hub::State::answer(int64_t place, const std::string& text) {
     post.enqueue(place, {}, text);
     if (const std::optional<PlaceRow> row = post.place(place)) pump(row->channel);
@@ -221,6 +225,10 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         const std::string why = frame.text("why");
         const auto said = chat.said.find(frame.text("id"));
         if (why.find("too many turns") != std::string::npos || why.find("too much waits") != std::string::npos) {
+            if (said != chat.said.end() && is_command(said->second)) {
+                chat.said.erase(said);
+                return answer(place, "Not now: " + one_line(why, 400));
+            }
             if (said != chat.said.end()) chat.said.erase(said);
             loop.cancel(std::exchange(chat.again, 0));
             chat.again = loop.after(Milliseconds(1000), [this, place] {
@@ -240,8 +248,10 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
                 refused_by_itself(row, why);
                 return advance(place);
             }
+        chat.exported.reset();
+        const bool of_command = !std::exchange(chat.asked, {}).empty() || (said != chat.said.end() && is_command(said->second));
         for (const ArrivalRow& row : post.waiting(place))
-            if (said == chat.said.end() || row.row == said->second) post.answered(row.row);
+            if (!of_command && (said == chat.said.end() || row.row == said->second)) post.answered(row.row);
         if (said != chat.said.end()) chat.said.erase(said);
         answer(place, "Not taken: " + one_line(why, 400));
         if (!chat.ready) close(place);
@@ -254,6 +264,10 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         show_soon(chat);
     } else if (type == "restart") {
         chat.partial.clear();
+    } else if (type == "part" || type == "exported") {
+        on_export(chat, frame);
+    } else if (type == "notice" && chat.asked == "undo summary") {
+        answer_command(chat, frame);
     } else if (type == "notice") {
         chat.step = one_line(frame.text("text"), 200);
         show_soon(chat);

@@ -25,9 +25,11 @@ Words parsed(const std::string& text) {
 constexpr const char* kHelp =
     "/stop ends what is being done\n"
     "/new begins a new conversation\n"
-    "/undo takes back the last turn\n"
+    "/undo takes back the last turn, /undo summary what was summed up\n"
+    "/compact sums up all but the newest of the conversation\n"
+    "/export sends the conversation as a file\n"
     "/more gives a spent budget once again\n"
-    "/status, /usage, /model tell how it stands\n"
+    "/status, /usage, /model, /skills tell how it stands\n"
     "/tasks shows what will be done by itself, and ends it; quiet hours\n"
     "/whoami tells what you are known as, /why what became of a message\n"
     "/people, /allow TICKET [member], /deny TICKET: for owners\n"
@@ -45,6 +47,18 @@ std::string in_words_status(const json::Value& status, bool model_only) {
     return std::string(status.flag("running") ? "A turn runs" : "Nothing runs") + "; agent " + one_line(status.text("agent"), 60) +
            ", conversation " + one_line(status.text("session"), 20) + ", " + std::to_string(status.integer("turns")) +
            " turns, model " + one_line(status.text("model"), 100) + ".\n" + one_line(status.text("posture"), 600);
+}
+
+// A line each, as the model is told of them.
+std::string in_words_skills(const json::Value& status) {
+    std::string told = status.text("skills"), text;
+    told.erase(0, std::min(told.find("/SKILL.md"), told.size()));
+    for (size_t end = told.find('\n'); end != std::string::npos; end = told.find('\n')) {
+        told.erase(0, end + 1);
+        const std::string row = told.substr(0, told.find('\n'));
+        if (row.find(": ") != std::string::npos) text += one_line(row, 200) + "\n";
+    }
+    return text.empty() ? "There are no skills." : text;
 }
 
 }  // namespace
@@ -107,18 +121,28 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
         chat.asked = asked;
         chat.warden->send(frame);
     };
+    const auto to_model = [&](const char* text) {
+        const std::string id = message_id(*place, row);
+        chat.said[id] = row.row;
+        chat.warden->send(json::Value::object({{"type", "message"}, {"id", id}, {"text", text}}));
+    };
     post.answered(row.row);  // at most once: what it does may not be done twice
     if (name == "stop") {
         if (chat.turn.empty()) return answer(chat.place, "Nothing runs.");
         chat.warden->send(json::Value::object({{"type", "stop"}}));
+    } else if (name == "undo" && rest == "summary") {
+        to_warden(json::Value::object({{"type", "undo"}, {"what", "summary"}}), "undo summary");
     } else if (name == "new" || name == "undo" || name == "status" || name == "usage") {
         to_warden(json::Value::object({{"type", json::Value(name)}}), name);
-    } else if (name == "model") {
+    } else if (name == "model" || name == "skills") {
         to_warden(json::Value::object({{"type", "status"}}), name);
+    } else if (name == "export") {
+        begin_export(chat);
+    } else if (name == "compact") {
+        if (!chat.turn.empty()) return answer(chat.place, "A turn runs: /stop ends it; or wait for it.");
+        to_model("/compact");
     } else if (name == "more") {
-        ArrivalRow more = row;
-        more.text = "more";
-        say(chat, more);
+        to_model("more");
     } else if (name == "whoami") {
         answer(chat.place, "You are " + one_line(row.name, 80) + ", known as " + one_line(row.sender, 100) + " on " + place->channel + ": " + role_name(role) + ".");
     } else if (name == "why") {
@@ -139,9 +163,10 @@ void Hub::State::answer_command(Chat& chat, const json::Value& frame) {
     const std::string type = frame.text("type"), asked = chat.asked;
     chat.asked.clear();
     if (type == "session") answer(chat.place, "A new conversation has begun.");
+    else if (type == "notice") answer(chat.place, frame.text("text"));
     else if (type == "undone") answer(chat.place, "Taken back: \"" + one_line(frame.text("text"), 100) + "\"");
     else if (type == "usage") answer(chat.place, in_words(frame));
-    else if (type == "status") answer(chat.place, in_words_status(frame, asked == "model"));
+    else if (type == "status") answer(chat.place, asked == "skills" ? in_words_skills(frame) : in_words_status(frame, asked == "model"));
     if (type == "session") chat.session = frame.text("session");
     advance(chat.place);
 }

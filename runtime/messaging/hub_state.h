@@ -62,6 +62,7 @@ struct Chat {
     std::string session, turn;
     std::map<std::string, int64_t> said;  // message ids on their way → the row
     std::string asked;                    // a command that the warden answers
+    std::unique_ptr<SpoolFile> exported;  // the conversation as text, as far as it is here
     Loop::TimerId again = 0, linger = 0, typing = 0, showing = 0;
     Milliseconds backoff{1000};
     // The running turn, as it is shown.
@@ -75,6 +76,9 @@ struct Chat {
     bool blocked = false;  // none can begin before a turn has ended
     bool silent = false;   // nobody has asked for the running turn, and the person is left alone
 };
+
+// The same for ever, and another after the model could not be reached.
+std::string message_id(const PlaceRow& place, const ArrivalRow& row);
 
 struct Hub::State {
     Loop& loop;
@@ -116,6 +120,7 @@ struct Hub::State {
     void on_turn_done(Chat& chat, const json::Value& frame);
     void say(Chat& chat, const ArrivalRow& row);
     std::string words_of(const PlaceRow& place, const ArrivalRow& row);
+    bool is_command(int64_t row);
     void answer(int64_t place, const std::string& text);
 
     std::string agent_of(const PlaceRow& place);
@@ -144,6 +149,8 @@ struct Hub::State {
     json::Value parcel_frame(const Parcel& parcel);
     void on_want(Channel& channel, const json::Value& frame);
     void delivered(int64_t delivery);
+    void begin_export(Chat& chat);
+    void on_export(Chat& chat, const json::Value& frame);
 
     // commands.cc
     void run_command(Chat& chat, const ArrivalRow& row);

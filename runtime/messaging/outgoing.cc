@@ -82,6 +82,54 @@ void Hub::State::enqueue_reply(const PlaceRow& place, const std::string& origin,
     }
 }
 
+void Hub::State::begin_export(Chat& chat) {
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    const Channel* const channel = channel_of(*place);
+    if (!channel || channel->limits.files == 0)
+        return answer(chat.place, "Files cannot be sent here; `peacrab export " + chat.session + "` does it on the host.");
+    if (!chat.asked.empty()) return answer(chat.place, "One thing at a time.");
+    chat.exported = std::make_unique<SpoolFile>(spool, "export-" + random_hex(12));
+    chat.asked = "export";
+    chat.warden->send(json::Value::object(
+        {{"type", "export"}, {"agent", agent_of(*place)}, {"session", chat.session}, {"form", "md"}}));
+}
+
+void Hub::State::on_export(Chat& chat, const json::Value& frame) {
+    if (!chat.exported) return;
+    const std::optional<PlaceRow> place = post.place(chat.place);
+    const Channel* const channel = channel_of(*place);
+    SpoolFile& file = *chat.exported;
+    std::string fault;
+    bool sent = false;
+    try {
+        if (frame.text("type") == "part") {
+            const std::string text = frame.text("text");
+            const int64_t most = std::min(channel ? channel->limits.files : 0, kMostSent);
+            if (static_cast<int64_t>(file.size() + text.size()) > most) throw Error("it is too long to be sent here");
+            file.write(text);
+            return chat.warden->send(json::Value::object({{"type", "more"}}));
+        }
+        fault = one_line(frame.text("why"), 300);
+        if (file.size() > 0) {
+            file.sync();
+            const std::string name = "conversation-" + chat.session + ".md";
+            const Parcel parcel{agent_of(*place), {}, name, file.sha256(), file.name(), static_cast<int64_t>(file.size())};
+            post.enqueue_file(chat.place, "x:" + file.name(), "[" + name + " could not be sent]", parcel);
+            file.keep();
+            sent = true;
+        }
+    } catch (const Error& error) {
+        fault = one_line(error.what(), 300);
+    }
+    const int64_t at = chat.place;
+    chat.asked.clear();
+    chat.exported.reset();
+    if (!fault.empty()) answer(at, (sent ? "The export is not whole: " : "No export: ") + fault + ".");
+    if (const std::optional<PlaceRow> row = post.place(at)) pump(row->channel);
+    if (frame.text("type") == "part") return retry(chat, Milliseconds(0));  // the rest of it is not wanted
+    advance(at);
+}
+
 bool Hub::State::parcel_ready(Channel& channel, const PlaceRow& place, int64_t delivery) {
     const std::optional<Parcel> parcel = post.parcel(delivery);
     if (!parcel) return true;

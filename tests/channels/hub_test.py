@@ -152,6 +152,35 @@ def talks():
         need("somebody who is not known" in explained, f"explain tells the rule: {explained}")
 
 
+def conversations():
+    """What commands do with a conversation as a whole."""
+    with Rig(settings="    files: 50000000\n") as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        skill = rig.folder / "config/peacrab/skills/knots"
+        skill.mkdir(parents=True)
+        (skill / "SKILL.md").write_text("---\nname: knots\ndescription: How ropes are tied.\n---\nTie them.\n")
+        rig.start()
+        rig.pair("desk")
+        need(says(desk, "/export") == "No export: nothing has been said in this session yet.", "nothing to export")
+        says(desk, "hello there", answer="re: hello there")
+        need("knots: How ropes are tied." in says(desk, "/skills"), "/skills tells of them")
+        before = len(desk.posts["dm-u1"])
+        desk.say("/export")
+        desk.wait(lambda: len(desk.posts["dm-u1"]) > before)
+        sent = desk.posts["dm-u1"][before]["file"]
+        text = sent["data"].decode()
+        need(sent["name"].endswith(".md") and "hello there" in text and "re: hello there" in text, f"the export: {sent['name']}: {text}")
+        need(says(desk, "/compact").startswith("Nothing was summed up: the conversation has about "), "too short for that")
+        need("compact" not in model.last, "no model was asked")
+        need(says(desk, "/undo summary").startswith("Not taken: "), "there is no summary to take back")
+        need(says(desk, "and on", answer="re: and on"), "it goes on")
+        model.script["long"] = ("shell", {"command": "sleep 3"})
+        desk.say("long")
+        time.sleep(1)
+        need(says(desk, "/compact").startswith("A turn runs"), "not while it works")
+        desk.wait(lambda: desk.texts("dm-u1")[-1].startswith("it said"))
+
+
 def faults(dedupe):
     with Rig(dedupe=dedupe) as rig:
         desk = rig.messengers["desk"]
@@ -377,6 +406,7 @@ def killed(sessions, messages, kills):
 
 def main():
     talks()
+    conversations()
     works()
     hostile()
     full()

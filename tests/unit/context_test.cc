@@ -127,12 +127,18 @@ struct FakeModel {
         out.max_tries = 1;
         return out;
     }
-    ModelReply ask(Context& context, Book& book, int stop = -1) {
+    auto with_question(Book& book, int stop, const auto& use) {
         ModelEvents events;
         events.notice = [this](std::string_view text) { notices.emplace_back(text); };
         const PromptOptions with = prompt();
-        return context.ask({model, with, book.entries, events, "t1", stop,
-                            [&](Entry entry) { book.add(std::move(entry)); }});
+        return use(Context::Question{model, with, book.entries, events, "t1", stop,
+                                     [&](Entry entry) { book.add(std::move(entry)); }});
+    }
+    ModelReply ask(Context& context, Book& book, int stop = -1) {
+        return with_question(book, stop, [&](const auto& question) { return context.ask(question); });
+    }
+    std::string compact(Context& context, Book& book, int stop = -1) {
+        return with_question(book, stop, [&](const auto& question) { return context.compact(question); });
     }
 };
 
@@ -449,6 +455,38 @@ TEST_CASE("context: the last 20,000 tokens stay where the window has room for th
     size_t kept = text_of(fake.asked.back()).size() - json::dump(messages[0]).size();
     CHECK(static_cast<double>(kept) / 3.5 > 20'000);
     CHECK(static_cast<double>(kept) / 3.5 < 22'000);
+}
+
+TEST_CASE("context: what the person wants summed up is, long before it must be, and a short conversation is not") {
+    Book book = long_work(200);  // about 70,000 tokens of 128,000
+    bool down = true;
+    FakeModel fake([&](const json::Value& request) {
+        if (sums_up(request) && down) return refuses("overloaded", 529);
+        return says(sums_up(request) ? "TASK: foo to bar" : "done");
+    });
+    Context context;
+    CHECK(fake.compact(context, book).starts_with("Nothing was summed up"));
+    CHECK(book.entries.back().kind != Entry::Kind::Summary);
+    down = false;
+    const std::string told = fake.compact(context, book);
+    CHECK(told.starts_with("Summed up: "));
+    REQUIRE(book.entries.back().kind == Entry::Kind::Summary);
+    const json::Value& dropped = book.entries.back().content.at("dropped");
+    CHECK(dropped.integer("tokens_after") < dropped.integer("tokens_before") / 2);
+    CHECK(fake.ask(context, book.assistant({text_block("summed up")}).user("and now?")).text == "done");
+    const std::string all = text_of(fake.asked.back());
+    CHECK(all.find("TASK: foo to bar") != std::string::npos);
+    CHECK(all.find("\"output 199 ") != std::string::npos);
+    CHECK(all.find("\"output 0 ") == std::string::npos);
+    // What stays word for word is not summed up again.
+    const size_t asked = fake.asked.size();
+    Book few = long_work(10);
+    CHECK(fake.compact(context, few).starts_with("Nothing was summed up: the conversation has about "));
+    CHECK(fake.asked.size() == asked);
+    Pipe stop = Pipe::make();
+    stop.write.reset();
+    Book more = long_work(200);
+    CHECK(fake.compact(context, more, stop.read.get()).empty());
 }
 
 TEST_CASE("context: old output becomes stubs first, and that is enough without asking a model") {
