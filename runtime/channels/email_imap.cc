@@ -209,7 +209,8 @@ std::string Imap::special(const char* attribute) {
         if (close == std::string::npos || space == std::string::npos || upper(line).find(upper(attribute)) > close) continue;
         std::string name = line.substr(space + 1);
         if (name.size() >= 2 && name.front() == '"' && name.back() == '"') name = name.substr(1, name.size() - 2);
-        if (name.empty() || name.find_first_of("\"\\\x01") != std::string::npos) continue;
+        const bool plain = std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+        if (name.empty() || !plain) continue;
         return name;
     }
     return {};

@@ -17,6 +17,8 @@ using Kind = SmtpOutcome::Kind;
 constexpr size_t kPart = 100'000;  // bytes of HTML
 constexpr size_t kMostParts = 100;
 constexpr size_t kMostPending = 1000;
+constexpr size_t kMostLookedAt = 20;  // mails of a thread, the newest first
+constexpr int kMostTroubles = 3;      // with what has been sent: then only the mailbox is looked at
 constexpr Milliseconds kLookAgain{2'000};
 constexpr Milliseconds kPause{2'000};
 constexpr Milliseconds kMinute{60'000};
@@ -52,7 +54,7 @@ void EmailOutbox::take(json::Value frame) {
         const int64_t part = frame.integer("part");
         if (part < 0 || looks_.size() >= kMostPending) return fail(id, "unknown", "too much is looked for");
         const auto number = static_cast<size_t>(part);
-        looks_.push_back({id, own_message_id(frame.text("key"), number, account_.address), number, Clock::now() + account_.settle, {}});
+        looks_.push_back({id, own_message_id(frame.text("key"), number, account_.address), number, 0, Clock::now() + account_.settle, {}});
     }
     if (type != "deliver") return;
     if (deliveries_.size() >= kMostPending) return fail(id, "not_sent", "too much waits");
@@ -88,10 +90,11 @@ void EmailOutbox::work(Imap& imap, const std::string& sent_mailbox) {
         }
         look.next = now + kLookAgain;
         bool settled = found(imap, "INBOX", look);
-        if (!settled && !sent_mailbox.empty()) {
+        if (!settled && !sent_mailbox.empty() && ++look.troubles <= kMostTroubles) {
             (void)imap.select(sent_mailbox, true);
             settled = found(imap, sent_mailbox, look);
             (void)imap.select("INBOX");
+            look.troubles = 0;
         }
         if (!settled && last) fail(look.id, "not_sent", "it is not in the mailbox");
         if (settled || last) looks_.erase(looks_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -121,14 +124,20 @@ EmailOutbox::Thread EmailOutbox::find_thread(Imap& imap, const std::string& from
     thread.root = as_id(root);
     if (thread.root.empty()) return thread;
     const std::string id = Imap::quoted(thread.root);
-    const auto mails = imap.search(joined({"FROM ", Imap::quoted(from), " OR HEADER Message-ID ", id, " HEADER References ", id}));
-    if (!mails || mails->empty()) return thread;
-    size_t body = 0;
-    const EmailFields fields = read_fields(imap.header(mails->back()), body);
-    const std::vector<std::string> ids = message_ids(fields.text("message-id"));
-    thread.uid = mails->back();
-    thread.subject = std::string(utf8_prefix(readable(fields.text("subject")), 300));
-    if (ids.size() == 1) thread.parent = ids[0];
+    auto mails = imap.search(joined({"FROM ", Imap::quoted(from), " OR HEADER Message-ID ", id, " HEADER References ", id}));
+    if (!mails) return thread;
+    // What somebody else has put there in that name must not get into a mail of ours.
+    for (size_t i = 0; i < kMostLookedAt && !mails->empty(); ++i, mails->pop_back()) {
+        size_t body = 0;
+        const EmailFields fields = read_fields(imap.header(mails->back()), body);
+        const EmailAddress sender = read_address(fields.text("from"));
+        if (sender.address != from || !sender_proven(fields, account_.authserv, sender)) continue;
+        const std::vector<std::string> ids = message_ids(fields.text("message-id"));
+        thread.uid = mails->back();
+        thread.subject = std::string(utf8_prefix(readable(fields.text("subject")), 300));
+        if (ids.size() == 1) thread.parent = ids[0];
+        break;
+    }
     return thread;
 }
 

@@ -34,6 +34,7 @@ class EmailOutbox {
     struct Look {
         std::string id, message;
         size_t part = 0;
+        int troubles = 0;
         Time until{}, next{};
     };
     struct Thread {

@@ -185,6 +185,12 @@ def known_senders(server):
     server.swaks("--from", "eve@elsewhere.test", "--header", "From: Ann <ann@people.test>", "--header", "Subject: forged", "--body", "AAAA-BBBB")
     server.swaks("--from", "eve@elsewhere.test", "--header", "From: Ann <ann@people.test>", "--header", "Subject: more", "--body", "x", "--add-header",
                  "Authentication-Results: mx.test; dmarc=pass header.from=people.test")
+    server.swaks("--from", "eve@elsewhere.test", "--header", "From: ann@people.test", "--header", "Subject: Your bank", "--body", "x", "--add-header",
+                 "References: <root@people.test>")
+    pea.until(lambda: len(book.order) == 3, 20, "it comes")
+    pea.deliver("forged", ANN, "text", thread="<root@people.test>")
+    equal(wait(lambda: letters(server)[-1:], "an answer")[0]["Subject"], "Re: your message", "no word of a forger's in a mail of ours")
+    book.order.pop()
     server.swaks("--from", "ann@people.test", "--header", "From: Ann <ann@people.test>, eve@elsewhere.test", "--header", "Subject: two", "--body", "x")
     server.swaks("--from", "ann@people.test", "--header", "From: Ann <ann@elsewhere.test>", "--header", "Subject: other", "--body", "x")
     pea.until(lambda: len(book.order) == 4, 20, "four that nobody vouches for")
@@ -340,6 +346,19 @@ def proxied(server):
     pea.stop()
     assert "proxy-secret" not in pea.stderr_text, "the proxy's password is not told"
     proxy.close()
+
+
+def deaf(server):
+    """Cases 12 and 17: a connection that is there and says nothing any more is not waited for for ever."""
+    book = Book()
+    pea = started(server, book)
+    server.imaps.deaf = True
+    server.say("into the silence")
+    pea.until(lambda: pea.of("trouble"), 60, "it is noticed")
+    server.imaps.deaf = False
+    server.imaps.cut()
+    pea.until(lambda: book.order, 60, "and got over")
+    pea.kill()
 
 
 def logins(server):
@@ -637,7 +656,7 @@ def main():
     lacks, only = what_lacks(), sys.argv[1:]
     chosen = lambda cases: [case for case in cases if not only or case.__name__ in only]  # noqa: E731
     alone = chosen([bad_smtp, logins_that_fail, bad_imap] + FULL * [poison])  # each with a server of its own
-    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, files, logins, set_up] + FULL * [proxied])
+    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, files, logins, set_up] + FULL * [proxied, deaf])
     with ThreadPoolExecutor(4) as beside:
         others = [beside.submit(run, case) for case in alone]
         server = None if lacks else MailServer(people=("ann", "bob"))
