@@ -42,6 +42,7 @@ constexpr struct {
     {"status", "How it stands"},
     {"usage", "What was spent"},
     {"model", "Which model answers"},
+    {"tasks", "What I will do by myself"},
     {"whoami", "What you are known as here"},
     {"why", "What became of a message"},
 };
