@@ -79,7 +79,8 @@ size_t picture_of(std::string_view text, size_t at, std::string& shown) {
     const size_t name = text.substr(at).starts_with("<a:") ? at + 2 : at + 1;
     if (name >= text.size() || text[name] != ':') return 0;
     const size_t colon = text.find(':', name + 1), end = text.find('>', at);
-    if (colon == std::string_view::npos || end == std::string_view::npos || colon > end || end - at > 100) return 0;
+    if (colon == std::string_view::npos || end == std::string_view::npos || colon > end || colon == name + 1 || end - at > 100)
+        return 0;
     if (text.substr(colon + 1, end - colon - 1).find_first_not_of("0123456789") != std::string_view::npos) return 0;
     shown = text.substr(name, colon + 1 - name);
     return end + 1 - at;
