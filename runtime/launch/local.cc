@@ -142,7 +142,7 @@ WardenOptions warden_options(const std::string& state, const std::string& base, 
 std::shared_ptr<BegunTurn> begin_main_turn(const std::string& state) {
     const std::string journals = state + "/agents/" + kMainAgent + "/sessions";
     make_directories(journals);
-    return std::make_shared<BegunTurn>(kMainAgent, begin_turn({}, TurnRoute::Own, journals, forget_keys));
+    return std::make_shared<BegunTurn>(BegunTurn{kMainAgent, begin_turn({}, TurnRoute::Own, journals, forget_keys)});
 }
 
 UniqueFd open_lock(const std::string& path) {

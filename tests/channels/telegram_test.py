@@ -762,6 +762,10 @@ def through_a_proxy():
         warden.until(lambda: place.book.texts() == ["one"])
         equal(warden.deliver("d", 7, "out")[1], None)
         assert proxy.tunnels >= 2
+        data = os.urandom(700_000)
+        equal(fetched(warden, place.server.file(data)), data, "a download")
+        equal(sends(warden, "f", 8, data)["type"], "sent")
+        equal(place.server.received(8)[0][2], data, "an upload")
         for i in range(5):  # the tunnel is cut in the middle of a long poll
             warden.until(lambda: place.server.polling())
             proxy.cut()
