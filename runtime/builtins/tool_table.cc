@@ -169,7 +169,7 @@ const std::vector<ToolSchema>& every_tool() {
          shell_goes},
         {"task",
          "Wake yourself in this conversation later: reminders, work that comes again, the end of a background "
-         "process. Nothing runs until then. The answer tells what the person should hear of it.",
+         "process. Nothing runs until then. list tells the time, too.",
          {{"action", Type::Choice, true, "", 0, 0, {"create", "list", "history", "pause", "resume", "delete"}},
           {"when", Type::Text, false,
            "0 9 * * 1-5 (cron), every 2h, in 20m, 2026-12-24 18:00, or b1 ends; on the person's clock", 1, 200},

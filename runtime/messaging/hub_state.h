@@ -170,6 +170,7 @@ struct Hub::State {
     void end_tasks();
     void set_alarm();
     void run_tasks(Look look);
+    void look_anew(int64_t now);
     void fire(TaskRow task, int64_t now);
     void pause(TaskRow task, const std::string& why);
     bool free_for_task(const Chat& chat) const;

@@ -312,6 +312,10 @@ void Schedule::release_place(int64_t place) {
     database_.prepare("UPDATE tasks SET hold = 0 WHERE place = ?").bind(place).run();
 }
 
+void Schedule::shorten_quiet(int64_t now) {
+    database_.prepare("UPDATE deliveries SET not_before = ?1 WHERE state = 'quiet' AND not_before > ?1").bind((now + 86'400) * 1000).run();
+}
+
 void Schedule::prune(int64_t days) {
     database_.prepare("DELETE FROM ends WHERE at < unixepoch() - ? * 86400").bind(3 * days).run();
     database_

@@ -93,6 +93,7 @@ class Schedule {
     void hold(const std::string& origin, int64_t until);
     std::vector<std::string> release(int64_t now);  // channels that have something to send again
     void release_place(int64_t place);
+    void shorten_quiet(int64_t now);  // none waits longer than a day
 
     void prune(int64_t days);
     static constexpr int64_t kKept = 50;  // firings of a task

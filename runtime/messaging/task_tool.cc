@@ -207,7 +207,10 @@ void Hub::State::answer_task_call(Chat& chat, const json::Value& frame) {
             text = create_task(chat, turn, arguments);
         } else if (action == "list") {
             const std::string all = tasks_in_words(schedule, schedule.tasks(chat.place));
-            text = "It is " + WallClock("UTC").words(unix_now()) + " UTC.\n" + (all.empty() ? "There are no tasks in this conversation." : all);
+            const std::optional<std::string> asker = schedule.asker(chat.place, turn);
+            const std::optional<PlaceRow> place = post.place(chat.place);
+            const std::string zone = zone_name(asker && place ? schedule.person(place->channel, *asker).zone : "");
+            text = "It is " + WallClock(zone).words(unix_now()) + " (" + zone + ").\n" + (all.empty() ? "There are no tasks in this conversation." : all);
         } else {
             const std::optional<TaskRow> task = schedule.task(arguments.integer("id"));
             if (!task || task->place != chat.place) throw Error("there is no such task in this conversation; the action list shows them");

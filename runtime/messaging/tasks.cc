@@ -80,25 +80,33 @@ void Hub::State::set_alarm() {
     const std::optional<int64_t> next = schedule.next_due(unix_now());
     itimerspec when{};
     when.it_value.tv_sec = next.value_or(0);
-    if (::timerfd_settime(alarm.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr) < 0) throw ErrnoError("hub: the clock");
+    if (::timerfd_settime(alarm.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr) == 0) return;
+    if (errno != ECANCELED) throw ErrnoError("hub: the clock");
+    loop.after(Milliseconds(0), [this] { run_tasks(Look::Anew); });  // it was set since we last looked; this told us, and poll will not
+}
+
+// The clock may have been ahead, and is put right: what waits for a time by it does not wait so long. What is due
+// again is known by its time, and nothing is done twice.
+void Hub::State::look_anew(int64_t now) {
+    schedule.shorten_quiet(now);
+    for (TaskRow task : schedule.tasks(0)) {
+        if (task.state != "active" || task.next == 0) continue;
+        const TaskRow before = task;
+        try {
+            const std::optional<int64_t> next = next_after(read_kept(task.kept, task.zone), now);
+            if (next && *next < task.next) task.next = *next;
+        } catch (const Error&) {  // its zone was removed: that is told when it is due
+        }
+        task.hold = 0;  // or again, when it is due
+        if (task.began > now) task.began = 0;
+        if (task.next != before.next || task.hold != before.hold || task.began != before.began) schedule.save(task);
+    }
 }
 
 void Hub::State::run_tasks(Look look) {
     if (!alarm) return;
     const int64_t now = unix_now();
-    if (look == Look::Anew)  // the clock went back: what is due earlier than was thought. Nothing is done twice.
-        for (TaskRow task : schedule.tasks(0)) {
-            if (task.state != "active" || task.next == 0) continue;
-            try {
-                const std::optional<int64_t> next = next_after(read_kept(task.kept, task.zone), now);
-                if (!next || *next >= task.next) continue;
-                task.next = *next;
-                task.hold = 0;
-                schedule.save(task);
-            } catch (const Error& error) {
-                log(LogLevel::Error, std::string("task: ") + error.what());
-            }
-        }
+    if (look == Look::Anew) look_anew(now);
     for (const TaskRow& task : schedule.due(now)) {
         const auto channel = channels.find(task.channel);
         if (channel != channels.end() && channel->second->ready) fire(task, now);  // else when it is there again

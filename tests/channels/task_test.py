@@ -130,7 +130,7 @@ def reminds():
         model.script["hourly"] = task(action="create", when="every 1h", text="x")
         need("About 1440.00 USD a month (720 times)" in rig.asks("hourly"), "what it costs")
         model.script["again"] = task(action="list")
-        need("UTC" in rig.asks("again"), "the tool lists")
+        need("(Europe/Berlin)." in rig.asks("again"), "the tool lists, and tells the time there")
 
 
 def decides():
@@ -280,11 +280,12 @@ def missed():
         desk.wait(lambda: any("is not made up for" in text for text in desk.texts("dm-u1")))  # what was due once is told
         # The clock was far ahead, and is put right: what was due by it is not done again, and it goes on.
         with rig.book() as book:
-            book.execute("UPDATE tasks SET next = unixepoch() + 400 * 86400 WHERE id = ?", (late,))
+            book.execute("UPDATE tasks SET next = unixepoch() + 400 * 86400, hold = next, began = next WHERE id = ?", (late,))
         rig.stop()
         rig.start()
         rig.until(lambda: rig.rows("SELECT next < unixepoch() + 3601 FROM tasks WHERE id = ?", late) == [(1,)])
         need(rig.history(late) == ["late"], "nothing is done twice")
+        need(rig.rows("SELECT hold, began <= unixepoch() FROM tasks WHERE id = ?", late) == [(0, 1)], "and does not wait for that time")
 
 
 def quiet():
