@@ -15,6 +15,7 @@
 #include "files_link.h"
 #include "messaging/channel_config.h"
 #include "messaging/serving.h"
+#include "relay_setup.h"
 
 namespace peacrab {
 
@@ -74,17 +75,28 @@ std::vector<std::string> take_secrets(const ChannelConfig& channel, Dialogue* pe
     return written;
 }
 
+// From somebody's phone through the world to us, and an answer back that is seen to arrive.
+void round_trip(const ChannelConfig& channel, const std::string& account) {
+    tell("Now write to " + account + " on WhatsApp, whatever you like. Waiting for it for ten minutes; Ctrl-C ends that, and all is kept.");
+    const std::string person = await_message(channel, Seconds(600));
+    if (person.empty()) throw Error("no message came: does the address lead to `peacrab relay`, and is \"messages\" subscribed to? All is kept");
+    tell("it has arrived, from " + printable(person) + "; answering");
+    (void)try_channel(adapter(), channel, person);
+    tell("the answer is there");
+}
+
 // Asks for what it needs, tries it, and only then writes anything that stays.
 int add(const std::string& name, const std::vector<std::string>& given) {
-    ConfigEdit edit(config_file());
+    std::optional<ConfigEdit> edit(std::in_place, config_file());
     ChannelConfig channel;
     channel.hub.name = channel.type = name;
     for (const ChannelConfig& known : load_channels(config_file()))
         if (known.hub.name == name) channel = known;
     std::optional<Dialogue> person;
     if (::isatty(STDIN_FILENO)) person.emplace(STDIN_FILENO, STDERR_FILENO);
-    edit.make({"channels", name});
-    complete_settings(channel, given, person ? &*person : nullptr, edit);
+    edit->make({"channels", name});
+    complete_settings(channel, given, person ? &*person : nullptr, *edit);
+    if (is_on_relay(channel)) add_webhook(channel, *edit);
     const std::vector<std::string> written = take_secrets(channel, person ? &*person : nullptr);
     std::string account;
     try {
@@ -93,9 +105,15 @@ int add(const std::string& name, const std::vector<std::string>& given) {
         for (const std::string& one : written) SecretStore().remove(one);
         throw Error(std::string(error.what()) + "; nothing was kept");
     }
-    edit.save();
+    edit->save();
+    edit.reset();  // others may go on
     if (!own_place(channel).empty()) tell("it has sent itself a message and found it");
     if (const std::string words = after_words(channel); !words.empty()) tell(words);
+    if (is_on_relay(channel)) tell(relay_words(channel));
+    const bool waits = channel.type == "whatsapp" && person;
+    person.reset();  // Ctrl-C is nobody's any more
+    if (waits) round_trip(channel, account);
+    if (channel.type == "webhook") return 0;
     tell(name + " lets it in as " + account + ". Next: `peacrab serve`, and, for the first person: `peacrab people pair " + name + "`");
     return 0;
 }
@@ -110,8 +128,10 @@ int run_channel_command(const Arguments& arguments) {
     if (what != "rm" || name.empty() || arguments.words.size() > 2) throw UsageError("channel: `add NAME [KEY=VALUE...]`, `ls` or `rm NAME` was expected");
     ConfigEdit edit(config_file());
     const bool was = edit.remove({"channels", name});
+    (void)edit.remove({"relay", "hooks", name});
     edit.save();
     for (const char* suffix : {"", "_app"}) SecretStore().remove("channel-" + name + suffix);
+    SecretStore().remove("hook-" + name);
     if (!was) throw Error("channel: there is none of the name " + printable(name));
     tell("removed; `peacrab serve` has to be started again to take it up");
     return 0;

@@ -24,6 +24,9 @@ constexpr Question kQuestions[] = {
     {"irc", "server", "The server"},
     {"irc", "nick", "The agent's nick"},
     {"irc", "channels", "Channels to join, as #one,#two"},
+    {"whatsapp", "phone", "The id of the phone number (digits; it stands under API Setup, and is not the number)"},
+    {"webhook", "to", "The channel whose owner is told of it"},
+    {"webhook", "do", "What the agent shall do with it, in your words"},
     {"ntfy", "server", "The server"},
     {"ntfy", "topic", "The topic: whoever may write to it is one person to the agent"},
 };
@@ -100,6 +103,13 @@ constexpr const char* kDiscordGuide = R"(1. Open https://discord.com/developers/
    able to put it into servers ("Installation", "Install Link": None comes first).
 3. On the same page "Reset Token" shows the token, once.
 )";
+
+constexpr const char* kWhatsAppGuide = R"(1. Open https://developers.facebook.com/apps, "Create App", and add the product WhatsApp. Under "API Setup" there is a
+   test number, or add one of your own; beside it stands its id.
+2. In the Business settings, "System users": one with the app and whatsapp_business_messaging; "Generate token".
+3. "App settings", "Basic": the app secret, which webhooks are signed with.
+)";
+
 // View Channels, Send Messages, Attach Files, Read Message History, Send Messages in Threads
 constexpr uint64_t kDiscordRights = 1 << 10 | 1 << 11 | 1 << 15 | 1 << 16 | uint64_t{1} << 38;
 
@@ -164,11 +174,14 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
     if (channel.type == "discord") return {{name, "Token of the bot"}};
     if (channel.type == "ntfy") return {{name, "Token of an account there; none for a topic that is open to anybody", false}};
+    const std::string hook = "hook-" + channel.hub.settings.text("hook", channel.hub.name);
+    if (channel.type == "whatsapp") return {{name, "Token of the system user"}, {hook, "App secret"}};
+    if (channel.type == "webhook") return {{hook, "What its sender signs with"}};
     return {{name, "Token of " + channel.hub.name}};
 }
 
 std::string guide_to(const std::string& type) {
-    return type == "slack" ? kSlackGuide : type == "discord" ? kDiscordGuide : "";
+    return type == "slack" ? kSlackGuide : type == "discord" ? kDiscordGuide : type == "whatsapp" ? kWhatsAppGuide : "";
 }
 
 std::string after_words(const ChannelConfig& channel) {

@@ -408,7 +408,8 @@ const Command kCommands[] = {
      "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
     {"channel", "set a messenger up, list them, remove one", "channel [add NAME [KEY=VALUE...] | ls | rm NAME]", "", "", 14,
      "  add NAME           asks for what it needs and its token, tries it, and writes it down; settings may be given.\n"
-     "                     telegram, email, slack (irc has no token that it needs: see the README)\n"
+     "                     telegram, email, slack, discord, whatsapp, or of a name of yours: NAME type=webhook\n"
+     "                     (irc has no token that it needs: see the README)\n"
      "  ls                 when it was heard last, what waits\n", run_channel_command},
     {"people", "who may speak on messengers, and what became of a message",
      "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,

@@ -41,12 +41,8 @@ constexpr Bytes kMostOfBody = MiB(3);  // which is WhatsApp's
 constexpr Bytes kMostOfSigned = KiB(256);
 constexpr Bytes kMemory = MiB(512);
 
-std::string spool_folder() {
-    return state_folder() + "/relay";
-}
-
 std::string spool_file() {
-    return spool_folder() + "/spool.db";
+    return relay_folder() + "/spool.db";
 }
 
 UniqueFd listen_on(uint16_t port) {
@@ -90,7 +86,7 @@ std::optional<int64_t> number(std::string_view text) {
 
 void confine() {
     LandlockRules rules;
-    rules.write = {spool_folder()};
+    rules.write = {relay_folder()};
     // The file may be a link to elsewhere.
     rules.read = {config_folder(), SecretStore::default_directory(), real_path(config_file()).value_or(""), "/dev/urandom"};
     const rlimit memory{kMemory.count, kMemory.count};
@@ -162,7 +158,7 @@ json::Value entries_value(const std::vector<SpoolEntry>& entries) {
 // he is killed; that he writes would be told too early, before what he writes holds.
 std::vector<SpoolEntry> wait_for_entries(RelaySpool& spool, const std::string& hook, int64_t seq, int socket, Deadline deadline) {
     const UniqueFd changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (!changes || ::inotify_add_watch(changes.get(), spool_folder().c_str(), IN_CLOSE_WRITE) < 0) throw ErrnoError("relay: watch the spool");
+    if (!changes || ::inotify_add_watch(changes.get(), relay_folder().c_str(), IN_CLOSE_WRITE) < 0) throw ErrnoError("relay: watch the spool");
     for (;;) {
         std::vector<SpoolEntry> entries = spool.after(hook, seq);
         if (!entries.empty() || deadline.passed()) return entries;
@@ -299,6 +295,10 @@ class Relay {
 
 }  // namespace
 
+std::string relay_folder() {
+    return state_folder() + "/relay";
+}
+
 Secret relay_token() {
     const SecretStore store;
     if (!store.exists(kTokenName)) store.write(kTokenName, Secret(random_hex(24)));
@@ -310,7 +310,7 @@ int run_relay(const Arguments&) {
     const RelayConfig config = load_relay(config_file());
     if (config.hooks.empty()) throw Error("no webhooks: name one under `relay:` in " + config_file());
     (void)relay_token();
-    make_directories(spool_folder());
+    make_directories(relay_folder());
     (void)RelaySpool(spool_file()).id();  // whether it can be written, before anybody relies on it
     for (const RelayHook& hook : config.hooks)
         if (!SecretStore().exists("hook-" + hook.name))

@@ -21,5 +21,6 @@ int run_relay(const Arguments& arguments);
 
 // The token of `local`; made when there is none.
 Secret relay_token();
+std::string relay_folder();  // of the spool, spool.db
 
 }  // namespace peacrab

@@ -98,6 +98,11 @@ std::vector<SpoolEntry> RelaySpool::after(const std::string& hook, int64_t seq) 
     return entries;
 }
 
+int64_t RelaySpool::newest(const std::string& hook) {
+    Statement query = database_.prepare("SELECT max(seq) FROM entries WHERE hook = ?");
+    return query.bind(hook).step() ? query.integer(0) : 0;
+}
+
 int64_t RelaySpool::taken(const std::string& hook) {
     Statement query = database_.prepare("SELECT seq FROM taken WHERE hook = ?");
     return query.bind(hook).step() ? query.integer(0) : 0;
@@ -105,9 +110,7 @@ int64_t RelaySpool::taken(const std::string& hook) {
 
 void RelaySpool::take(const std::string& hook, int64_t seq) {
     if (taken(hook) >= seq) return;
-    Statement newest = database_.prepare("SELECT max(seq) FROM entries WHERE hook = ?");
-    newest.bind(hook).step();
-    if (newest.integer(0) < seq) return;  // it is of something else
+    if (newest(hook) < seq) return;  // it is of something else
     database_.prepare("INSERT INTO taken(hook, seq) VALUES(?, ?) ON CONFLICT(hook) DO UPDATE SET seq = max(seq, excluded.seq)")
         .bind(hook)
         .bind(seq)

@@ -30,6 +30,7 @@ class RelaySpool {
 
     // Behind `seq`, the oldest first, about a megabyte.
     std::vector<SpoolEntry> after(const std::string& hook, int64_t seq);
+    int64_t newest(const std::string& hook);  // 0: none
     int64_t taken(const std::string& hook);  // up to which it was
     void take(const std::string& hook, int64_t seq);
     // With `text` in it, the newest first, at most 20.

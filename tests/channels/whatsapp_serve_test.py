@@ -4,19 +4,23 @@
 """WhatsApp and webhooks as people have them: `peacrab relay` and `peacrabd serve` with their own adapters, an emulator of
 WhatsApp and a scripted model. Somebody pairs and talks; a program's webhook begins a turn whose answer goes to that
 person; and everything is killed again and again."""
+import hashlib
+import hmac
 import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from hub_test import UID, Rig, descendants  # noqa: E402
-from pty_driver import need  # noqa: E402
+from pty_driver import Terminal, need  # noqa: E402
 from relay import ROOT, SECRET, Relay, signature  # noqa: E402
 from whatsapp_server import WhatsApp  # noqa: E402
 
@@ -59,6 +63,48 @@ class WhatsAppRig(Rig):
 
     def lets_in(self, person, role):
         need(f"paired, as {role}" in self.says(person, self.people("pair", "whatsapp", role)), "a code lets in")
+
+
+def set_up():
+    """`channel add` asks, says what is to be done at WhatsApp's, and ends when a message has come all the way and an answer
+    was seen to arrive."""
+    with tempfile.TemporaryDirectory() as folder:
+        relay = Relay(folder, {})
+        server = WhatsApp(f"http://127.0.0.1:{relay.listen}/whatsapp", SECRET)
+        secrets = relay.folder / "config/peacrab/secrets"
+        words = [ROOT / "build/tools/peacrab", "channel", "add", "whatsapp", f"api={server.url}", "settle=3"]
+        done = subprocess.run([*words, f"phone={server.phone}"], env=relay.environment, input="EAAwrong " + SECRET, text=True,
+                              capture_output=True, timeout=60)
+        need(done.returncode == 1 and "nothing was kept" in done.stderr, done.stderr)
+        need({path.name for path in secrets.iterdir()} == {"relay"}, "nothing was")
+        need("whatsapp" not in (relay.folder / "config/peacrab/config.yaml").read_text(), "nothing was written")
+        terminal = Terminal([str(word) for word in words], env={**relay.environment, "TERM": "dumb"})
+        terminal.expect("The id of the phone number")
+        terminal.type(server.phone + "\n")
+        terminal.expect("Token of the system user")
+        terminal.type(server.token + "\n")
+        terminal.expect("App secret")
+        terminal.type(SECRET + "\n")
+        terminal.expect("as verify token ")
+        terminal.expect("Now write to +1 555-000-1111")
+        token = hmac.new(SECRET.encode(), b"peacrab: verify token", hashlib.sha256).hexdigest()[:32]
+        need(token in terminal.text and f"127.0.0.1:{relay.listen}" in terminal.text, terminal.text)
+        relay.start()
+        need(relay.ask("GET", f"/whatsapp?hub.mode=subscribe&hub.challenge=77&hub.verify_token={token}") == (200, b"77"), "its challenge")
+        server.say(ANN, "hello?")
+        terminal.expect("the answer is there")
+        need(terminal.wait() == 0 and server.token not in terminal.text and SECRET not in terminal.text, "no secret is shown")
+        need(len(server.texts(ANN)) == 1 and "trial" in server.texts(ANN)[0], server.texts(ANN))
+        done = subprocess.run([words[0], "channel", "add", "builds", "type=webhook", "to=whatsapp", "do=Say what broke."],
+                              env=relay.environment, input=SECRET, text=True, capture_output=True, timeout=60)
+        need(done.returncode == 0 and f"/builds to 127.0.0.1:{relay.listen}" in done.stderr, done.stderr)
+        need(relay.post("builds", b"{}") == 200, "the relay takes it without being started again")
+        for name in ("builds", "whatsapp"):
+            done = subprocess.run([words[0], "channel", "rm", name], env=relay.environment, text=True, capture_output=True, timeout=20)
+            need(done.returncode == 0, done.stderr)
+        need({path.name for path in secrets.iterdir()} == {"relay"}, "rm takes all of it")
+        need(relay.post("builds", b"{}") == 404, "and nobody listens there any more")
+        relay.stop()
 
 
 def talks(rig):
@@ -170,11 +216,12 @@ def killed(rig, people, rounds, kills):
 
 
 def main():
+    set_up()
     with WhatsAppRig() as rig:
         talks(rig)
         told(rig)
         killed(rig, *((10, 30, 90) if FULL else (3, 4, 12)))
-    print("3 passed, 0 failed")
+    print("4 passed, 0 failed")
 
 
 if __name__ == "__main__":
