@@ -259,6 +259,31 @@ def often():
         rig.until(lambda: rig.rows("SELECT state FROM tasks WHERE id = ?", number) == [("paused",)])
 
 
+def together():
+    """In a group: it is the group's; what is done by itself is said there, and stopped there."""
+    with TaskRig() as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        rig.start()
+        rig.pair("desk")
+        rig.pair("desk", "u2", "member")
+        model.script["U2: set it"] = task(action="create", when="every 1h", text="for all")
+        need("Task 1 is set" in rig.asks("set it", sender="u2", where="room"), "set in a group")
+        need(any("/tasks delete 1 ends it" in text for text in desk.texts("room")), "and told there")
+        rig.due(1)
+        desk.wait(lambda: "re: for all" in desk.texts("room"))
+        need("re: for all" not in desk.texts("dm-u2") and "no task 1" in says(desk, "/tasks delete 1", "u2"), "not elsewhere")
+        need("There are no tasks." in says(desk, "/tasks", "u2"), "nor seen there")
+        model.script["for ever"] = ("shell", {"command": "sleep 60"})
+        with rig.book() as book:
+            book.execute("UPDATE tasks SET text = 'for ever' WHERE id = 1")
+        rig.due(1)
+        rig.until(lambda: rig.history(1) == ["ok", "running"])
+        time.sleep(1)
+        says(desk, "/stop", where="room", addressed=True, answer="Stopped.")
+        rig.until(lambda: rig.history(1) == ["ok", "stopped"])
+        need(says(desk, "/tasks delete 1", where="room", addressed=True) == "Task 1 is deleted.", "ended where it is")
+
+
 def missed():
     """While nobody served: once, late, and it says so; or not at all."""
     with TaskRig() as rig:
@@ -435,7 +460,7 @@ def chaotic():
 
 
 def main():
-    parts = [chaotic, reminds, decides, hooked, often, missed, quiet, asked, alone]
+    parts = [chaotic, reminds, decides, hooked, often, together, missed, quiet, asked, alone]
     chosen = [part for part in parts if not sys.argv[1:] or part.__name__ in sys.argv[1:]]
 
     def run(part):
