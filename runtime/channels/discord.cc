@@ -1,7 +1,7 @@
-// One thread: do what the warden wants and what is due, then listen to the gateway for as long as nothing is due. A frame
-// cuts that short. Where we are in what Discord tells (session and number) goes into the cursor with the events it led
-// to, and nowhere before: after a crash the gateway tells again what was not stored. When there is no session to go on
-// with, each conversation is asked for what was said since, and only then a cursor has the new session in it.
+// One thread: do what the warden wants and what is due, then listen to the gateway for as long as nothing is due. A
+// frame cuts that short. Where we are in what Discord tells (session and number) goes into the cursor with the events
+// it led to, and nowhere before: after a crash the gateway tells again what was not stored. When there is no session
+// to go on with, each conversation is asked for what was said since, and only then a cursor has the new session in it.
 #include "channels/discord.h"
 
 #include <algorithm>
@@ -35,6 +35,8 @@ constexpr size_t kMostArrived = 100;
 constexpr size_t kMostNames = 5'000;
 constexpr size_t kMostGuilds = 2'500;
 constexpr uint64_t kEpochMs = 1'420'070'400'000;
+constexpr const char* kNoToken = "Discord does not take this token: under Bot, \"Reset Token\" shows a new one";
+constexpr const char* kFiles[] = {"https://cdn.discordapp.com/", "https://media.discordapp.net/"};
 constexpr int64_t kTextKinds[] = {0, 2, 5, 10, 11, 12, 13};  // channels in which messages are written
 
 class Discord {
@@ -161,7 +163,7 @@ bool Discord::introduce() {
         self_ = {answer.result.text("id"), answer.result.text("username")};
         if (answer.ok() && discord_id(self_.id)) break;
         if (answer.kind == DiscordAnswer::Kind::Auth) {
-            stand_down("Discord does not take this token: under Bot, \"Reset Token\" shows a new one");
+            stand_down(kNoToken);
             break;
         }
         const Milliseconds span = std::max(backoff(), answer.failure.retry);
@@ -190,7 +192,7 @@ void Discord::say_hello() {
 std::optional<std::string> Discord::gateway_url() {
     const DiscordAnswer answer = api_.get("/gateway/bot");
     if (answer.kind == DiscordAnswer::Kind::Auth) {
-        stand_down("Discord does not take this token: under Bot, \"Reset Token\" shows a new one");
+        stand_down(kNoToken);
         return std::nullopt;
     }
     if (!answer.ok()) {
@@ -306,7 +308,9 @@ void Discord::on_told(const std::string& type, const json::Value& data) {
     if (type == "MESSAGE_CREATE") return on_message(data);
     if (type == "MESSAGE_UPDATE") {
         const std::optional<uint64_t> channel = discord_id(data.text("channel_id"));
-        if (channel && !gaps_.has(*channel)) arrive(data, !data.find("guild_id"), true);
+        if (!channel || gaps_.has(*channel)) return;
+        const auto known = cursor_.places.find(*channel);  // what is told of a message again may not say where it was
+        arrive(data, known != cursor_.places.end() ? known->second.direct : !data.find("guild_id"), true);
     }
     if (type == "GUILD_CREATE") on_guild(data);
     if (type == "GUILD_DELETE") guilds_.erase(data.text("id"));
@@ -349,7 +353,7 @@ void Discord::fill_gap() {
     const bool readable = answer.ok() && answer.result.is_array();
     if (!readable) {
         const std::string_view kind = answer.failure.kind;
-        if (answer.kind == DiscordAnswer::Kind::Auth) return stand_down(answer.failure.error);
+        if (answer.kind == DiscordAnswer::Kind::Auth) return stand_down(kNoToken);
         const bool closed = !answer.ok() && (kind == "gone" || kind == "permanent");
         const bool waits = kind == "throttled" && !answer.ok();
         const std::optional<Milliseconds> span = waits ? answer.failure.retry : closed ? std::nullopt : gaps_.failed();
@@ -402,14 +406,16 @@ void Discord::fetch(const json::Value& frame) {
     const DiscordAnswer answer = api_.get("/channels/" + ids[0] + "/messages/" + ids[1]);
     if (!answer.ok()) return port_.not_fetched(frame.text("id"), answer.failure.error);
     const std::string url = discord_file_url(answer.result, ids[2]);
-    if (!url.starts_with(api_.base().starts_with("https:") ? "https://" : "http://"))
+    // What else a message may name is no file of Discord's, and perhaps one of somebody who trusts this machine.
+    const std::string own = origin_of(api_.base()) + "/";
+    if (!url.starts_with(kFiles[0]) && !url.starts_with(kFiles[1]) && !url.starts_with(own))
         return port_.not_fetched(frame.text("id"), "Discord does not have it any more");
     answer_fetch(port_, frame, url, {}, "Discord's server");
 }
 
 void Discord::work() {
     outbox_.work();
-    if (poster_.take_auth()) return stand_down("Discord does not take this token any more: under Bot, \"Reset Token\" shows a new one");
+    if (poster_.take_auth()) return stand_down(kNoToken);
     if (const std::optional<ChannelFailure> trouble = outbox_.take_trouble()) {
         failures_ = std::max(failures_, 1);
         note_trouble(trouble->error);

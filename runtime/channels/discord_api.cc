@@ -1,6 +1,6 @@
-// What comes back is hostile: bounded in size, depth and time. An answer that nobody can read is "unknown": what was sent
-// with a nonce may then be sent again. Who goes on asking what is refused is shut out for a while (10,000 in ten minutes),
-// so what is throttled is known here and not asked.
+// What comes back is hostile: bounded in size, depth and time. An answer that nobody can read is "unknown": what was
+// sent with a nonce may then be sent again. Who goes on asking what is refused is shut out for a while (10,000 in ten
+// minutes), so what is throttled is known here and not asked.
 #include "channels/discord_api.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What was said while there was no session: asked for channel by channel. What is told of such a channel meanwhile waits,
-// so that it comes after it.
+// What was said while there was no session: asked for channel by channel. What is told of such a channel meanwhile
+// waits, so that it comes after it.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Discord's gateway (v10): one connection on which it tells what happens, and the session that outlives the connection.
+// Discord's gateway (v10): one connection on which it tells what happens, and the session that outlives the
+// connection.
 // Source: https://docs.discord.com/developers/events/gateway, .../topics/opcodes-and-status-codes.
 #pragma once
 

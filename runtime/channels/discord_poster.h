@@ -1,4 +1,5 @@
-// What is said on Discord: each message carries a nonce made of its key, by which Discord knows it again for some minutes.
+// What is said on Discord: each message carries a nonce made of its key, by which Discord knows it again for some
+// minutes.
 #pragma once
 
 #include <optional>

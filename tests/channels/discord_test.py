@@ -773,6 +773,14 @@ def files_that_arrive():
             assert "error" in fetch(f"h{i}", bad)[1], bad
         place.server.fault("file", "cut")
         assert "error" in fetch("i", handle)[1]
+        # A message that names a place elsewhere: nothing is asked there.
+        elsewhere = place.server.attach("b", b"x")
+        elsewhere["url"] = place.server.url.replace("127.0.0.1", "localhost") + "/users/@me"
+        del place.server.files[elsewhere["id"]]
+        said = place.server.say(place.direct(), 7, "odd", attachments=[elsewhere])
+        count = len(place.server.calls("me"))
+        assert "any more" in fetch("j", f"{place.direct()}/{said['id']}/{elsewhere['id']}")[1]["error"]
+        equal(len(place.server.calls("me")), count)
 
 
 @case
