@@ -24,7 +24,8 @@ std::string text_of(const Event& event, bool fetched) {
                 one_line(event.reply_text, 300) + "\"]\n";
     text += event.text;
     for (const EventFile& file : event.files)
-        if (!fetched || file.handle.empty()) text += (text.empty() ? "[file: " : "\n[file: ") + in_words(file) + "]";
+        if (!fetched || file.handle.empty())
+            text += (text.empty() ? "[file: " : "\n[file: ") + in_words(file) + (file.handle.empty() ? "]" : "; not fetched]");
     return text;
 }
 

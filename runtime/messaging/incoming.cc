@@ -126,6 +126,8 @@ void Hub::State::on_data(Channel& channel, const json::Value& frame) {
     const auto found = incoming.find(channel.fetching);
     if (channel.fetching == 0 || found == incoming.end() || frame.text("id") != found->second->number) return;
     Incoming& one = *found->second;
+    // It is at work for us: what it has to deliver meanwhile waits.
+    for (auto& [row, since] : channel.under_way) since = Clock::now();
     const std::string bytes = decode_base64(frame.text("data"));
     if (one.file->size() + bytes.size() > kMostFetched) return not_here(one, "larger than 20 MiB, which is the most that is taken");
     if (Clock::now() - one.since > kWhole) return not_here(one, "the messenger sends it too slowly");

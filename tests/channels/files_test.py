@@ -287,6 +287,14 @@ printf 'buy milk, %s bytes' "$(wc -c < recording)"
         need("program or service for that failed" in line, f"{line}")
         need("it is broken" in (rig.folder / "log").read_text(), "the log says why")
 
+    if os.environ.get("PEACRAB_FULL"):
+        with Rig(settings=FILES, more="voice:\n  command: [/bin/sh, -c, sleep 1000 & sleep 1000]\n") as rig:
+            rig.start()
+            rig.pair("desk")
+            line = sends(rig, rig.messengers["desk"], OPUS, seconds=150, **voice)[-1]
+            need("program or service for that failed" in line, f"what does not end is ended: {line}")
+            need("took too long" in (rig.folder / "log").read_text(), "the log says why")
+
     service = Service()
     with Rig(settings=FILES, more=f"voice:\n  url: http://127.0.0.1:{service.server_port}/v1/audio/transcriptions\n"
                                   "  model: whisper-1\n  secret: speech\n") as rig:
