@@ -35,12 +35,13 @@ constexpr Milliseconds kRetires{2'000};    // what is on its way on the old one 
 constexpr Milliseconds kGoodRun{10'000};   // of a socket: then the next one is opened at once
 constexpr Milliseconds kFirstCursor{2'000};
 constexpr Milliseconds kNamesLimit{1'500};  // for all names of an event: it has to be answered within three seconds
-constexpr Milliseconds kLookAgain{10'000};  // whether the other program has gone
+constexpr Milliseconds kLookAgain{20'000};  // whether the other program has gone
+constexpr Milliseconds kNamesAgain{30'000};  // after Slack had none to give just now
 constexpr size_t kMostNames = 2'000;
 constexpr json::Limits kEnvelopeLimits{size_t{8} << 20, 40};
 
 Milliseconds patience_of(const json::Value& settings) {
-    const std::string text = settings.text("patience", "150");
+    const std::string text = settings.text("patience", "300");
     if (text.empty() || text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos)
         throw Error("slack: patience: a number of seconds is needed");
     return Milliseconds(std::stoll(text) * 1000);
@@ -71,6 +72,7 @@ class Slack {
     void stand_down(const char* kind, const std::string& text);
     void wait(Milliseconds span);
     Milliseconds backoff();
+    Milliseconds look_again() const { return std::min(kLookAgain, patience_ / 3 + Milliseconds(100)); }
     void note_trouble(const std::string& text);
 
     bool introduce();
@@ -109,6 +111,7 @@ class Slack {
     SlackSelf self_;
     std::string name_, team_, app_;
     SlackNames names_;
+    Time names_after_{};
     std::optional<int> ended_;
     bool stopping_ = false;
 
@@ -267,6 +270,11 @@ void Slack::open_link() {
     if (!answer.ok()) return opening_failed(answer);
     WebSocketOptions options;
     options.url = answer.body.text("url");
+    if (!api_.has_socket(options.url)) {
+        note_trouble("Slack's server names a socket that is none");
+        next_open_ = Clock::now() + backoff();
+        return;
+    }
     options.environment = true;
     options.message_limit = Bytes{kEnvelopeLimits.max_bytes};
     WebSocket::Opened opened = WebSocket::open(options);
@@ -386,7 +394,7 @@ void Slack::others_are_there(Link& link) {
                           "another program is connected to Slack as this app, and would get a part of what is said: "
                           "end that one, or make this one an app of its own");
     note_trouble("another program is connected to Slack as this app: waiting for it to go");
-    next_open_ = now + std::min(kLookAgain, patience_ / 3 + Milliseconds(100));
+    next_open_ = now + look_again();
 }
 
 void Slack::told_to_go(Link& link, const std::string& reason) {
@@ -394,7 +402,7 @@ void Slack::told_to_go(Link& link, const std::string& reason) {
         return stand_down("auth", "Socket Mode was turned off for this app: turn it on in its settings");
     if (reason == "too_many_websockets") {
         link.gone = true;
-        next_open_ = Clock::now() + kLookAgain;
+        next_open_ = Clock::now() + look_again();
         return note_trouble("Slack gives this app no more sockets: too many programs are connected as it");
     }
     if (!std::exchange(link.leaving, true)) next_open_ = {};
@@ -456,7 +464,7 @@ bool Slack::take_history(const std::vector<const json::Value*>& messages) {
 // What cannot be learnt is its id, and is not asked for again.
 void Slack::learn_names(const std::vector<std::string>& ids, Deadline deadline) {
     for (const std::string& id : ids) {
-        if (id.empty() || names_.contains(id) || deadline.passed()) continue;
+        if (id.empty() || names_.contains(id) || deadline.passed() || Clock::now() < names_after_) continue;
         if (names_.size() >= kMostNames) names_.clear();
         const std::string name = name_of(id, deadline);
         if (!name.empty()) names_[id] = name;
@@ -470,13 +478,21 @@ std::string Slack::name_of(const std::string& id, Deadline deadline) {
     const SlackApi::Options options{.limit = std::max(deadline.left(), Milliseconds(100))};
     const SlackAnswer answer =
         api_.call(place ? "conversations.info" : "users.info", SlackForm().add(place ? "channel" : "user", id), options);
-    if (!answer.ok()) return answer.error.empty() || answer.failure.retry > Milliseconds(0) ? "" : id;
+    if (!answer.ok() && (answer.error.empty() || answer.failure.retry > Milliseconds(0))) {
+        names_after_ = Clock::now() + std::max(answer.failure.retry, kNamesAgain);
+        return {};
+    }
+    if (!answer.ok()) return id;
     const json::Value* const card = answer.body.find(place ? "channel" : "user");
     if (!card) return id;
     if (place) return "#" + card->text("name", id);
     const json::Value* const profile = card->find("profile");
     for (const std::string& name : {profile ? profile->text("display_name") : "", card->text("real_name"), card->text("name")})
-        if (!name.empty()) return std::string(utf8_prefix(name, 100));
+        if (!name.empty()) {
+            std::string shown(utf8_prefix(name, 100));
+            std::replace_if(shown.begin(), shown.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+            return shown;
+        }
     return id;
 }
 

@@ -19,13 +19,13 @@ constexpr const char* kFiles = "https://files.slack.com/";
 // Of the token itself.
 constexpr const char* kAuth[] = {
     "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type",
-    "org_login_required", "team_access_not_granted", "user_removed_from_team", "team_disabled", "ekm_access_denied",
-    "no_permission", "access_denied", "invalid_token",
+    "org_login_required", "team_access_not_granted", "user_removed_from_team", "team_disabled", "invalid_token",
 };
 // What the conversation itself is the reason of.
 constexpr const char* kGone[] = {
     "channel_not_found", "not_in_channel", "is_archived", "user_not_found", "user_disabled", "cannot_dm_bot",
-    "messages_tab_disabled", "channel_is_limited_access", "is_inactive",
+    "messages_tab_disabled", "channel_is_limited_access", "is_inactive", "no_permission", "access_denied",
+    "ekm_access_denied",
 };
 // It may have been done all the same.
 constexpr const char* kUnclear[] = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"};
@@ -152,6 +152,10 @@ SlackAnswer SlackApi::put(const std::string& url, std::string bytes) {
     if (got.status != 200) return without_words(got.status, got.retry_after);
     answer.kind = Kind::Ok;
     return answer;
+}
+
+bool SlackApi::has_socket(const std::string& url) const {
+    return url.starts_with("wss://") || (url.starts_with("ws://") && base_.starts_with("http://"));
 }
 
 bool SlackApi::has_file(const std::string& url) const {

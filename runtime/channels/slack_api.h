@@ -52,6 +52,8 @@ class SlackApi {
     SlackAnswer call(const char* method, const SlackForm& form, const Options& options);
     SlackAnswer call(const char* method, const SlackForm& form);
 
+    // Whether a socket may be opened there: what is asked for under TLS is not heard without.
+    bool has_socket(const std::string& url) const;
     // Where files of the app may be asked for with its token: of this server, or of Slack's for files.
     bool has_file(const std::string& url) const;
     std::string bot_header() const { return "Authorization: Bearer " + bot_.reveal(); }

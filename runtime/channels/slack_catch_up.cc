@@ -13,9 +13,14 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMostThreads = 50;
 constexpr size_t kMostPlaces = 1'000;
+constexpr int kMostUnreadable = 4;  // tries of a page
 constexpr int kMostPages = 5;  // of two hundred messages, in one conversation
 constexpr int64_t kOverlap = 300;  // seconds: what was on its way to us when the sockets went
 constexpr Milliseconds kLongestBackoff{60'000};
+
+// What an event is made of; the same once more in blocks is not.
+constexpr const char* kKept[] = {"ts",        "user",           "bot_id", "text",  "subtype",     "hidden",
+                                 "thread_ts", "parent_user_id", "files",  "username", "attachments"};
 
 bool is_thread(const std::string& text) {
     const size_t slash = text.find('/');
@@ -92,6 +97,7 @@ std::string SlackCatchUp::step() {
 bool SlackCatchUp::put_off(const SlackAnswer& answer) {
     const std::string_view kind = answer.failure.kind;
     if (answer.kind != SlackAnswer::Kind::Auth && (kind == "permanent" || kind == "gone")) return false;
+    if (kind == "unknown" && failures_ >= kMostUnreadable) return false;  // the rest is not to wait for it
     failures_ = std::min(failures_ + 1, 10);
     due_ = Clock::now() + std::max(answer.failure.retry, std::min(kLongestBackoff, Milliseconds(500 << failures_)));
     return true;
@@ -132,7 +138,8 @@ std::string SlackCatchUp::read() {
     const SlackAnswer answer = api_.call(thread ? "conversations.replies" : "conversations.history", form);
     if (!answer.ok()) {
         if (put_off(answer)) return {};
-        const std::string why = std::string_view(answer.failure.kind) == "permanent" && answer.error != "thread_not_found"
+        failures_ = 0;
+        const std::string why = std::string_view(answer.failure.kind) != "gone" && answer.error != "thread_not_found"
                                     ? "what was said meanwhile cannot be looked up: " + answer.failure.error
                                     : "";
         places_.pop_back();
@@ -172,7 +179,9 @@ void SlackCatchUp::take_page(Place& place, const json::Value& messages, std::vec
         }
         // The beginning of a thread comes with its replies, however old it is.
         if (slack_ts_before(ts, from_)) continue;
-        json::Value message = each;
+        json::Value message = json::Value::object();
+        for (const char* key : kKept)
+            if (const json::Value* const value = each.find(key)) message.set(key, *value);
         message.set("type", "message");
         message.set("channel", place.conversation);
         if (!place.type.empty()) message.set("channel_type", place.type);

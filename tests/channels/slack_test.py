@@ -504,6 +504,23 @@ def nobody_listened():
         return f"{len(wanted)} messages in {len(server.calls('conversations.history'))} pages"
 
 
+@long_case
+def a_page_that_cannot_be_read():
+    """One of many conversations: it is left out in the end, and said so; the others are looked through."""
+    with Place() as place:
+        server = place.server
+        for number in range(3):
+            server.channel(f"C5{number}", f"c{number}")
+            server.say(f"C5{number}", "U7", f"missed {number}", told=False)
+        place.book.cursor = json.dumps({"ts": f"{time.time() - 60:.6f}", "threads": []})
+        server.fault("conversations.history", "raw", times=5, channel="C51", value='{"ok":true,"messages":' + "[" * 50)
+        warden = place.start()
+        warden.until(lambda: len(place.book.order) == 2, 90, "the others")
+        warden.until(lambda: "gap" not in json.loads(place.book.cursor), 90, "an end of it")
+        equal(sorted(place.book.texts()), ["missed 0", "missed 2"])
+        assert "cannot be looked up" in warden.of("trouble")[-1]["text"], warden.of("trouble")
+
+
 @case
 def killed_while_it_looks_up():
     with Place() as place:
@@ -634,7 +651,7 @@ def socket_mode_is_off():
 def too_many_sockets():
     with Place() as place:
         place.server.bot().strangers = 10
-        warden = place.start(hello=False)
+        warden = place.start(hello=False, settings={"patience": "6"})
         warden.until(lambda: warden.of("trouble"))
         assert "sockets" in warden.of("trouble")[0]["text"], warden.of("trouble")
         place.server.bot().strangers = 0
@@ -1040,6 +1057,15 @@ def a_proxy_that_forbids_it():
             assert str(code) in troubles[0]["text"], troubles
             at.proxy.refuse(code, 0)
             warden.until(lambda: warden.hello, 30, "hello once it is allowed")
+
+
+@case
+def a_socket_without_tls():
+    with Tunnelled() as at:
+        server = at.place.server
+        server.fault("apps.connections.open", "raw", value='{"ok":true,"url":"ws://127.0.0.1:9/link/?ticket=x"}')
+        warden = at.place.start(environment=at.environment)
+        assert "a socket that is none" in warden.of("trouble")[0]["text"], warden.of("trouble")
 
 
 @case
