@@ -23,10 +23,12 @@ CREATE TABLE IF NOT EXISTS tries(channel TEXT NOT NULL, sender TEXT NOT NULL, co
 CREATE TABLE IF NOT EXISTS at_the_door(channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL,
     ticket TEXT NOT NULL UNIQUE, since INTEGER NOT NULL DEFAULT (unixepoch()), PRIMARY KEY(channel, sender))
     WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS arrivals_of_sender ON arrivals(channel, sender, received);
 )";
 
 constexpr char kLetters[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";  // 32, none that looks like another
 constexpr size_t kCodeLength = 8;
+constexpr const char* kTooMany = "too many messages within an hour";
 constexpr int64_t kMostAtTheDoor = 200;
 constexpr int64_t kMostTold = 5;  // in ten minutes, of one channel
 
@@ -98,7 +100,23 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     if (!event.addressed) return {What::Silent, "in a group, and not said to us", {}};
     if (event.text.starts_with('/') && event.kind == Event::Kind::Message)
         return {What::Command, std::string("a command of the role ") + role_name(role), {}};
+    // Two programs that answer each other, which nobody has called programs, end here too.
+    const int64_t most = role == Role::Guest ? kMostOfGuests : kMostOfMembers;
+    if (role != Role::Owner && lately(channel, event.sender, "admitted", "") >= most) {
+        const bool told = lately(channel, event.sender, "dropped", kTooMany) > 0;
+        return {What::Dropped, kTooMany + (": the role " + std::string(role_name(role))),
+                told ? "" : "That was too much for an hour: for a " + std::string(role_name(role)) + " it is " +
+                                std::to_string(most) + " messages. What you say now is not read; try again later."};
+    }
     return {What::Admitted, std::string("said by the role ") + role_name(role), {}};
+}
+
+// How many there were within an hour; `rule`: how it begins.
+int64_t Door::lately(const std::string& channel, const std::string& sender, const char* verdict, const char* rule) {
+    Statement query = database_.prepare("SELECT count(*) FROM arrivals WHERE channel = ? AND sender = ? AND received > "
+                                        "unixepoch() - 3600 AND verdict = ? AND instr(rule, ?) = 1");
+    query.bind(channel).bind(sender).bind(std::string_view(verdict)).bind(std::string_view(rule)).step();
+    return query.integer(0);
 }
 
 std::optional<Role> Door::use_code(const std::string& channel, const Event& event) {

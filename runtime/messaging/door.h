@@ -53,8 +53,10 @@ class Door {
 
     static constexpr int64_t kCodeSeconds = 600;
     static constexpr int64_t kMostTries = 5;  // wrong codes of one person within an hour
+    static constexpr int64_t kMostOfGuests = 30, kMostOfMembers = 120;  // messages of one within an hour
 
   private:
+    int64_t lately(const std::string& channel, const std::string& sender, const char* verdict, const char* rule);
     std::optional<Role> use_code(const std::string& channel, const Event& event);
     Database& database_;
 };

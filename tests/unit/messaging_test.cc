@@ -255,6 +255,30 @@ TEST_CASE_FIXTURE(Fixture, "door: who is known is heard, in a group only when it
     CHECK(door.judge("yard", event_of("6", "u1", "hi")).what == What::Held);  // elsewhere it is somebody else
 }
 
+TEST_CASE_FIXTURE(Fixture, "door: who says too much within an hour is told so once, and not read; an owner may") {
+    const auto say = [&](const std::string& key, const std::string& sender, const std::string& text = "hi") {
+        const Event event = event_of(key, sender, text);
+        Admission verdict = door.judge("desk", event);
+        post.add_arrival(post.place("desk", event), event, event.text, verdict);
+        return verdict;
+    };
+    door.set_role("desk", "g", "Gus", Role::Guest);
+    door.set_role("desk", "o", "Una", Role::Owner);
+    for (int n = 0; n < Door::kMostOfGuests; ++n) CHECK(say("g" + std::to_string(n), "g").what == What::Admitted);
+    const Admission first = say("one more", "g");
+    CHECK(first.what == What::Dropped);
+    CHECK(first.answer.find("it is 30 messages") != std::string::npos);
+    for (int n = 0; n < 5; ++n) CHECK(say("more" + std::to_string(n), "g").answer.empty());
+    CHECK(say("stop", "g", "/stop").what == What::Command);
+    CHECK(say("other", "o").what == What::Admitted);
+    for (int n = 0; n < 200; ++n) CHECK(say("o" + std::to_string(n), "o").what == What::Admitted);
+    door.set_role("desk", "g", "Gus", Role::Member);
+    CHECK(say("as a member", "g").what == What::Admitted);
+    post.database().run("UPDATE arrivals SET received = received - 3601");
+    door.set_role("desk", "g", "Gus", Role::Guest);
+    CHECK(say("later", "g").what == What::Admitted);
+}
+
 TEST_CASE_FIXTURE(Fixture, "door: a name chosen by somebody else is not a person") {
     door.set_role("desk", "u1", "Una", Role::Owner);
     Event event = event_of("1", "u2", "hi");
