@@ -8,16 +8,14 @@ import json
 import os
 import pathlib
 import random
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 from cases import case, equal, long_case, run_cases  # noqa: E402
-from connect_proxy import ConnectProxy  # noqa: E402
+from connect_proxy import Tunnelled  # noqa: E402
 from scripted_warden import Book, ScriptedWarden  # noqa: E402
 from slack_server import SlackServer, closing  # noqa: E402
 from websocket_peer import BINARY, TEXT, frame  # noqa: E402
@@ -999,29 +997,9 @@ def it_is_quiet_when_nothing_happens():
 
 # ---- through a proxy, with TLS
 
-class Tunnelled:
-    def __init__(self):
-        self.folder = tempfile.TemporaryDirectory()
-        key, certificate = (f"{self.folder.name}/{name}" for name in ("key.pem", "cert.pem"))
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
-                        key, "-out", certificate], check=True, capture_output=True)
-        self.place = Place(tls=(certificate, key))
-        self.proxy = ConnectProxy()
-        self.environment = {"HTTPS_PROXY": f"http://127.0.0.1:{self.proxy.port}", "SSL_CERT_FILE": certificate}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.place.__exit__(*error)
-        self.proxy.close()
-        self.folder.cleanup()
-
-
 @long_case
 def through_a_proxy():
-    with Tunnelled() as at:
+    with Tunnelled(Place) as at:
         place, proxy, server = at.place, at.proxy, at.place.server
         warden = place.start(environment=at.environment)
         where = server.im("U7")
@@ -1047,7 +1025,7 @@ def through_a_proxy():
 @case
 def a_proxy_that_forbids_it():
     for code in (403, 407):
-        with Tunnelled() as at:
+        with Tunnelled(Place) as at:
             at.proxy.refuse(code, 10_000)
             warden = at.place.start(hello=False, environment=at.environment)
             warden.until(lambda: warden.of("trouble"), what="trouble")
@@ -1061,7 +1039,7 @@ def a_proxy_that_forbids_it():
 
 @case
 def a_socket_without_tls():
-    with Tunnelled() as at:
+    with Tunnelled(Place) as at:
         server = at.place.server
         server.fault("apps.connections.open", "raw", value='{"ok":true,"url":"ws://127.0.0.1:9/link/?ticket=x"}')
         warden = at.place.start(environment=at.environment)
@@ -1070,7 +1048,7 @@ def a_socket_without_tls():
 
 @case
 def a_certificate_of_somebody_else():
-    with Tunnelled() as at:
+    with Tunnelled(Place) as at:
         environment = {key: value for key, value in at.environment.items() if key != "SSL_CERT_FILE"}
         warden = at.place.start(hello=False, environment=environment)
         warden.until(lambda: warden.of("trouble"), what="trouble")

@@ -1,5 +1,7 @@
 """A proxy that joins tunnels (CONNECT), refuses them, or cuts them in the middle, as a test wants it."""
 import socket
+import subprocess
+import tempfile
 import threading
 
 
@@ -77,3 +79,25 @@ def hang_up(end):
         end.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
+
+
+class Tunnelled:
+    """What `make` builds of a certificate's and a key's file, which only `environment` trusts, behind a proxy."""
+
+    def __init__(self, make):
+        self.folder = tempfile.TemporaryDirectory()
+        key, certificate = (f"{self.folder.name}/{name}" for name in ("key.pem", "cert.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                        key, "-out", certificate], check=True, capture_output=True)
+        self.place = make(tls=(certificate, key))
+        self.proxy = ConnectProxy()
+        self.environment = {"HTTPS_PROXY": f"http://127.0.0.1:{self.proxy.port}", "SSL_CERT_FILE": certificate}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.place.__exit__(*error)
+        self.proxy.close()
+        self.folder.cleanup()
