@@ -81,7 +81,7 @@ void round_trip(const ChannelConfig& channel, const std::string& account) {
     const std::string person = await_message(channel, Seconds(600));
     if (person.empty()) throw Error("no message came: does the address lead to `peacrab relay`, and is \"messages\" subscribed to? All is kept");
     tell("it has arrived, from " + printable(person) + "; answering");
-    (void)try_channel(adapter(), channel, person);
+    (void)try_channel(adapter(), trial_of(channel), person);
     tell("the answer is there");
 }
 
@@ -100,7 +100,7 @@ int add(const std::string& name, const std::vector<std::string>& given) {
     const std::vector<std::string> written = take_secrets(channel, person ? &*person : nullptr);
     std::string account;
     try {
-        account = try_channel(adapter(), channel, own_place(channel));
+        account = try_channel(adapter(), trial_of(channel), own_place(channel));
     } catch (const Error& error) {
         for (const std::string& one : written) SecretStore().remove(one);
         throw Error(std::string(error.what()) + "; nothing was kept");

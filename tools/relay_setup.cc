@@ -25,6 +25,11 @@ bool is_on_relay(const ChannelConfig& channel) {
     return channel.type == "whatsapp" || channel.type == "webhook";
 }
 
+ChannelConfig trial_of(ChannelConfig channel) {
+    if (is_on_relay(channel)) channel.hub.settings.set("deaf", "true");
+    return channel;
+}
+
 void add_webhook(ChannelConfig& channel, ConfigEdit& edit) {
     const RelayConfig relay = load_relay(config_file());
     const std::string hook = hook_of(channel);

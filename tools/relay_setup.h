@@ -10,6 +10,8 @@
 namespace peacrab {
 
 bool is_on_relay(const ChannelConfig& channel);
+// The same that takes nothing of what waits for it: that is for `serve`.
+ChannelConfig trial_of(ChannelConfig channel);
 // Its webhook under `relay:`, unless there is one, and where the relay listens for it.
 void add_webhook(ChannelConfig& channel, ConfigEdit& edit);
 // What is left to be done at the sender's. The secrets are there by then.

@@ -17,7 +17,8 @@ constexpr int64_t kPollSeconds = 25;
 }  // namespace
 
 RelayLoop::RelayLoop(ChannelPort& port, const ChannelPort::Start& start, const std::string& name)
-    : port_(port), relay_(start.settings, name, port.take_secret("relay")), random_(std::random_device{}()), cursor_(start.cursor.value_or("")) {}
+    : port_(port), relay_(start.settings, name, port.take_secret("relay")), random_(std::random_device{}()), cursor_(start.cursor.value_or("")),
+      deaf_(start.settings.text("deaf") == "true") {}
 
 void RelayLoop::stand_down(const char* kind, const std::string& text) {
     port_.trouble(kind, text);
@@ -106,11 +107,11 @@ int RelayLoop::run() {
         work();
         const Time now = Clock::now();
         if (over() || (stopping_ && idle())) break;
-        if (!stopping_ && now >= next_poll_) {
+        if (!stopping_ && !deaf_ && now >= next_poll_) {
             poll();
             continue;
         }
-        const Time until = stopping_ ? next_due() : std::min(next_poll_, next_due());
+        const Time until = stopping_ || deaf_ ? next_due() : std::min(next_poll_, next_due());
         take_frames(Deadline::in(std::chrono::ceil<Milliseconds>(
             std::clamp<Clock::duration>(until - now, Milliseconds(0), kMinute))));
     }

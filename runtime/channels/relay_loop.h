@@ -48,6 +48,7 @@ class RelayLoop {
     std::minstd_rand random_;
     std::string cursor_;
     std::optional<int> ended_;
+    const bool deaf_;  // a trial: nothing is taken from whom it is for
     bool stopping_ = false, troubled_ = false;
     Time next_poll_{}, last_alive_{};
     int failures_ = 0;  // in a row
