@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "channels/channel_files.h"
@@ -94,7 +93,7 @@ class Discord {
     DiscordGaps gaps_;
     Time next_gap_{};
     bool filling_ = false;
-    std::set<std::string> guilds_;  // that were announced, and not told of yet
+    std::vector<std::string> guilds_;  // that were announced, and not told of yet
     Time guilds_until_{};
     uint64_t away_since_ = 0;  // the newest message before this session; 0: there was none
     std::map<uint64_t, std::string> names_;  // of channels
@@ -274,7 +273,7 @@ void Discord::on_ready(const json::Value& data) {
     const json::Value* const guilds = data.find("guilds");
     if (guilds && guilds->is_array())
         for (const json::Value& guild : guilds->items())
-            if (guilds_.size() < kMostGuilds && guild.is_object()) guilds_.insert(guild.text("id"));
+            if (guilds_.size() < kMostGuilds && guild.is_object()) guilds_.push_back(guild.text("id"));
     guilds_until_ = Clock::now() + kGuildsPatience;
     next_gap_ = {};
     next_store_ = {};
@@ -296,7 +295,7 @@ void Discord::note_channel(const json::Value& channel, const std::string& guild,
 }
 
 void Discord::on_guild(const json::Value& guild) {
-    const bool was_away = guilds_.erase(guild.text("id")) > 0;  // else we have just been let in
+    const bool was_away = std::erase(guilds_, guild.text("id")) > 0;  // else we have just been let in
     for (const char* key : {"channels", "threads"})
         if (const json::Value* const channels = guild.find(key); channels && channels->is_array())
             for (const json::Value& channel : channels->items())
@@ -313,7 +312,7 @@ void Discord::on_told(const std::string& type, const json::Value& data) {
         arrive(data, known != cursor_.places.end() ? known->second.direct : !data.find("guild_id"), true);
     }
     if (type == "GUILD_CREATE") on_guild(data);
-    if (type == "GUILD_DELETE") guilds_.erase(data.text("id"));
+    if (type == "GUILD_DELETE") std::erase(guilds_, data.text("id"));
     if (type == "CHANNEL_CREATE" || type == "CHANNEL_UPDATE" || type == "THREAD_CREATE") note_channel(data, {}, false);
 }
 

@@ -144,21 +144,25 @@ DiscordApi::DiscordApi(std::string base, Secret token) : base_(std::move(base)),
 DiscordAnswer DiscordApi::wait_for(const std::string& bucket) const {
     const Clock::time_point now = Clock::now();
     Clock::time_point free = now;
-    for (const std::string& each : {std::string(), bucket})
-        if (const auto found = free_.find(each); found != free_.end()) free = std::max(free, found->second);
+    for (const Bucket& one : buckets_)
+        if (one.name.empty() || one.name == bucket) free = std::max(free, one.free);
     if (free <= now) return {};
     return failed("throttled", "Discord wants us to wait", std::chrono::ceil<Milliseconds>(free - now));
 }
 
+void DiscordApi::hold_back(const std::string& bucket, Milliseconds span) {
+    const Clock::time_point now = Clock::now();
+    std::erase_if(buckets_, [&](const Bucket& one) { return one.free <= now || one.name == bucket; });
+    if (buckets_.size() < kMostBuckets) buckets_.push_back({bucket, now + span});
+}
+
 // Source: the headers of https://docs.discord.com/developers/topics/rate-limits.
 void DiscordApi::heed(const std::string& bucket, const WebAnswer& got, const DiscordAnswer& answer) {
-    const Clock::time_point now = Clock::now();
-    if (free_.size() >= kMostBuckets) std::erase_if(free_, [now](const auto& entry) { return entry.second <= now; });
     const std::optional<double> reset = number_of(header_of(got, "x-ratelimit-reset-after"));
-    if (header_of(got, "x-ratelimit-remaining") == "0" && reset) free_[bucket] = now + milliseconds(*reset);
+    if (header_of(got, "x-ratelimit-remaining") == "0" && reset) hold_back(bucket, milliseconds(*reset));
     if (answer.failure.kind != std::string_view("throttled")) return;
     const bool all = answer.global || !header_of(got, "x-ratelimit-global").empty();
-    free_[all ? std::string() : bucket] = now + answer.failure.retry;
+    hold_back(all ? std::string() : bucket, answer.failure.retry);
 }
 
 DiscordAnswer DiscordApi::call(const char* method, const std::string& path, const std::string& content_type,

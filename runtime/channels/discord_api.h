@@ -4,10 +4,10 @@
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "channels/web_call.h"
 #include "json.h"
@@ -57,12 +57,17 @@ class DiscordApi {
   private:
     DiscordAnswer call(const char* method, const std::string& path, const std::string& content_type, std::string body);
     DiscordAnswer wait_for(const std::string& bucket) const;
+    void hold_back(const std::string& bucket, Milliseconds span);
     void heed(const std::string& bucket, const WebAnswer& got, const DiscordAnswer& answer);
 
     std::string base_;
     Secret token_;
     std::optional<HttpClient> client_;
-    std::map<std::string, Time> free_;  // not before; "": all of them
+    struct Bucket {
+        std::string name;  // "": all of them
+        Time free;         // not before
+    };
+    std::vector<Bucket> buckets_;
 };
 
 }  // namespace peacrab

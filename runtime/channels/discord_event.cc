@@ -164,6 +164,10 @@ bool said_by_somebody(const json::Value& message) {
     return std::find(std::begin(kSaid), std::end(kSaid), kind) != std::end(kSaid);
 }
 
+[[gnu::noinline]] void put(json::Value& object, const char* key, std::string text) {
+    object.set(key, std::move(text));
+}
+
 int64_t milliseconds(const std::string& id) {
     return static_cast<int64_t>((discord_id(id).value_or(0) >> 22) + kEpochMs);
 }
@@ -183,23 +187,27 @@ std::optional<json::Value> read_discord_message(const json::Value& message, cons
     const bool own_reply = part(reply, "author").text("id") == self.id;
     const bool named = names_us(message, self);
     if (text.empty() && files.items().empty() && !named) return std::nullopt;
-    json::Value event = json::Value::object(
-        {{"key", id},
-         {"kind", "message"},
-         {"conversation", channel},
-         {"scope", place.direct ? "direct" : "group"},
-         {"id", id},
-         {"sender", writer},
-         {"name", first_of({part(message, "member").text("nick"), author.text("global_name"), author.text("username")})},
-         {"addressed", place.direct || named || own_reply},
-         {"text", text},
-         {"at", milliseconds(id)}});
+    json::Value event;
+    put(event, "key", id);
+    put(event, "kind", "message");
+    put(event, "conversation", channel);
+    put(event, "scope", place.direct ? "direct" : "group");
+    put(event, "id", id);
+    put(event, "sender", writer);
+    const std::string nick = part(message, "member").text("nick");
+    put(event, "name", first_of({nick, author.text("global_name"), author.text("username")}));
+    event.set("addressed", place.direct || named || own_reply);
+    put(event, "text", text);
+    event.set("at", milliseconds(id));
     if (author.flag("bot") || author.flag("system") || message.find("webhook_id")) event.set("bot", true);
-    if (!place.direct && !place.title.empty()) event.set("title", place.title);
-    if (reply.is_object() && discord_id(reply.text("id")))
-        event.set("reply_to", json::Value::object({{"id", reply.text("id")},
-                                                   {"text", bounded(words_of(reply, self), kMaxQuote)},
-                                                   {"own", own_reply}}));
+    if (!place.direct && !place.title.empty()) put(event, "title", place.title);
+    if (reply.is_object() && discord_id(reply.text("id"))) {
+        json::Value to;
+        put(to, "id", reply.text("id"));
+        put(to, "text", bounded(words_of(reply, self), kMaxQuote));
+        to.set("own", own_reply);
+        event.set("reply_to", std::move(to));
+    }
     if (!files.items().empty()) event.set("files", std::move(files));
     return event;
 }

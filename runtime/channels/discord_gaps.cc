@@ -41,11 +41,17 @@ std::string DiscordGaps::path() const {
 
 DiscordGaps::Found DiscordGaps::take(const std::vector<json::Value>& answer) {
     Open& open = gaps_.begin()->second;
-    Found found{open.gap, answer, false, {}};
-    std::erase_if(found.messages, [&](const json::Value& message) { return id_of(message) <= open.gap.after; });
-    std::sort(found.messages.begin(), found.messages.end(),
-              [](const json::Value& a, const json::Value& b) { return id_of(a) < id_of(b); });
-    if (!found.messages.empty()) open.gap.after = id_of(found.messages.back());
+    Found found{open.gap, {}, false, {}};
+    std::vector<uint64_t> ids;
+    for (const json::Value& message : answer) ids.push_back(id_of(message));
+    for (;;) {  // a page is short: the least that is left, again and again
+        size_t next = ids.size();
+        for (size_t i = 0; i < ids.size(); ++i)
+            if (ids[i] > open.gap.after && (next == ids.size() || ids[i] < ids[next])) next = i;
+        if (next == ids.size()) break;
+        open.gap.after = ids[next];
+        found.messages.push_back(answer[next]);
+    }
     const bool more = answer.size() >= kPage || std::exchange(open.overflowed, false);
     if (more && !found.messages.empty() && ++open.pages < kMostPages) return found;
     found.closed = true;
