@@ -27,6 +27,7 @@ constexpr Question kQuestions[] = {
     {"whatsapp", "phone", "The id of the phone number (digits; it stands under API Setup, and is not the number)"},
     {"webhook", "to", "The channel whose owner is told of it"},
     {"webhook", "do", "What the agent shall do with it, in your words"},
+    {"matrix", "server", "The address of the homeserver where the agent has an account of its own, like https://matrix.example.org"},
     {"ntfy", "server", "The server"},
     {"ntfy", "topic", "The topic: whoever may write to it is one person to the agent"},
 };
@@ -173,6 +174,7 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     if (channel.type == "email") return {{name, "Password of " + own_place(channel)}};
     if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
     if (channel.type == "discord") return {{name, "Token of the bot"}};
+    if (channel.type == "matrix") return {{name, "Access token of that account (in Element: Settings, Help & About, Advanced)"}};
     if (channel.type == "ntfy") return {{name, "Token of an account there; none for a topic that is open to anybody", false}};
     const std::string hook = "hook-" + channel.hub.settings.text("hook", channel.hub.name);
     if (channel.type == "whatsapp") return {{name, "Token of the system user"}, {hook, "App secret"}};

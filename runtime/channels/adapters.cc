@@ -12,6 +12,7 @@
 #include "channels/discord.h"
 #include "channels/email.h"
 #include "channels/irc.h"
+#include "channels/matrix.h"
 #include "channels/ntfy.h"
 #include "channels/slack.h"
 #include "channels/telegram.h"
@@ -34,6 +35,7 @@ constexpr Adapter kAdapters[] = {
     {"discord", run_discord},
     {"email", run_email},
     {"irc", run_irc},
+    {"matrix", run_matrix},
     {"ntfy", run_ntfy},
     {"slack", run_slack},
     {"telegram", run_telegram},

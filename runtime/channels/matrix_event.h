@@ -1,0 +1,30 @@
+// What an event of a Matrix room says to us, as an event of README.md.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "json.h"
+
+namespace peacrab {
+
+// Who we are there.
+struct MatrixSelf {
+    std::string user, name;  // "@pea:example.org"; as shown
+};
+
+// "!room:server", "$event", "@user:server": of these characters, and not longer than Matrix has them.
+bool is_matrix_id(std::string_view text, char sigil);
+// A member of an object; null when there is none.
+const json::Value& matrix_part(const json::Value& of, std::string_view key);
+// Of m.relates_to: what is answered; "": nothing.
+std::string matrix_answered(const json::Value& event);
+
+struct MatrixRoom {
+    std::string id, title;
+    bool direct = false;
+};
+// Nothing: it is not for us. Everything but what only the server can be asked: the sender's name, what is answered.
+std::optional<json::Value> read_matrix_event(const json::Value& event, const MatrixRoom& room, const MatrixSelf& self);
+
+}  // namespace peacrab
