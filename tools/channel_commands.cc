@@ -154,6 +154,13 @@ int run_secret(const Arguments& arguments) {
         return 0;
     }
     if (name.empty()) throw UsageError("secret: `set NAME`, `ls` or `rm NAME` was expected");
+    if (what == "set" && arguments.values.contains("command")) {
+        store.write_command(name, arguments.value("command"));
+        const Secret said = store.read(name).value_or(Secret());
+        tell("its command is kept in " + store.directory() + "/" + name + ".command; it gave a secret of " +
+             std::to_string(said.reveal().size()) + " characters");
+        return 0;
+    }
     if (what == "rm") {
         if (!store.exists(name)) throw Error("secret: there is none of the name " + printable(name));
         store.remove(name);

@@ -424,8 +424,9 @@ const Command kCommands[] = {
      "Webhooks stand under `relay:` in the configuration, with what they are signed with in\n"
      "`peacrab secret set hook-NAME`. It listens on 127.0.0.1 only, without TLS: a reverse proxy or a tunnel of\n"
      "yours has to lead there. What it takes is on the disk, until `peacrab serve` has stored it.\n", run_relay},
-    {"secret", "keep a token on the host, where no agent sees it", "secret [set NAME | ls | rm NAME]", "", "", 2,
-     "  set NAME           asked for, or from standard input\n", run_secret},
+    {"secret", "keep a token on the host, where no agent sees it", "secret [set NAME | ls | rm NAME]", "command", "", 2,
+     "  set NAME           asked for, or from standard input\n"
+     "  --command COMMAND  what this says, each time it is wanted: `pass show x`, `secret-tool lookup name x`\n", run_secret},
     {"agent", "add, list, change, pause or remove an agent",
      "agent [add | ls | show | set | pause | resume | rm] [NAME] [flags]",
      "model memory processes cpus disk files io rules from", "json force", 2,

@@ -6,6 +6,8 @@
 #include "config/secrets.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +68,35 @@ Secret read_secret(int fd, const std::string& path) {
     return secret;
 }
 
+constexpr const char* kCommand = ".command";
+constexpr Seconds kCommandLimit{30};
+
+// What it says, to its end. In a group of its own, so that what it has begun ends with it.
+Secret said_by(const std::string& command, const std::string& shown) {
+    Pipe pipe = Pipe::make();
+    const pid_t pid = ::fork();
+    if (pid < 0) throw ErrnoError("secrets: fork");
+    if (pid == 0) {
+        const int null = ::open("/dev/null", O_RDONLY);
+        ::setpgid(0, 0);
+        if (::dup2(null, 0) < 0 || ::dup2(pipe.write.get(), 1) < 0) ::_exit(127);
+        ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+        ::_exit(127);
+    }
+    Pidfd child = Pidfd::of_child(pid);
+    pipe.write.reset();
+    const Deadline limit = Deadline::in(kCommandLimit);
+    pollfd ended{child.fd(), POLLIN, 0};
+    const bool in_time = ::poll(&ended, 1, limit.poll_timeout()) > 0;
+    ::kill(-pid, SIGKILL);
+    if (!in_time)
+        throw Error("secrets: " + shown + ": its command did not end within half a minute");
+    const std::string how = child.wait().describe();
+    if (how != "exit code 0") throw Error("secrets: " + shown + ": its command ended with " + how);
+    set_nonblocking(pipe.read.get());  // who has left its group may hold it open
+    return read_secret(pipe.read.get(), shown);
+}
+
 }  // namespace
 
 Secret read_bounded(int fd) {
@@ -105,31 +136,45 @@ std::optional<Secret> SecretStore::read(const std::string& name) const {
     const auto directory = open_if_there(AT_FDCWD, directory_, O_DIRECTORY);
     if (!directory) return std::nullopt;
     check_directory(directory->get(), directory_);
-    const auto file = open_if_there(directory->get(), name, O_NOFOLLOW);
-    if (!file) return std::nullopt;
-    check_file(file->get(), shown);
-    return read_secret(file->get(), shown);
+    if (const auto file = open_if_there(directory->get(), name, O_NOFOLLOW)) {
+        check_file(file->get(), shown);
+        return read_secret(file->get(), shown);
+    }
+    const auto command = open_if_there(directory->get(), name + kCommand, O_NOFOLLOW);
+    if (!command) return std::nullopt;
+    check_file(command->get(), shown + kCommand);
+    return said_by(read_all(command->get(), kMaxSecret.count), shown + kCommand);
 }
 
 bool SecretStore::exists(const std::string& name) const {
     struct stat status {};
-    return lstat(path(name).c_str(), &status) == 0;
+    return lstat(path(name).c_str(), &status) == 0 || lstat((path(name) + kCommand).c_str(), &status) == 0;
 }
 
-void SecretStore::write(const std::string& name, const Secret& secret) const {
-    const std::string file = path(name);
-    const std::string fault = secret_fault(secret.reveal());
-    if (!fault.empty()) throw Error("secrets: " + file + ": " + fault);
+void SecretStore::replace(const std::string& name, const std::string& suffix, const std::string& text) const {
     make_directories(directory_, 0700);
     const UniqueFd directory(open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory) throw ErrnoError("secrets: open " + directory_);
     check_directory(directory.get(), directory_);
-    write_file_atomic(file, secret.reveal(), 0600);
+    write_file_atomic(path(name) + suffix, text, 0600);
+    const std::string other = path(name) + (suffix.empty() ? kCommand : "");
+    if (unlink(other.c_str()) != 0 && errno != ENOENT) throw ErrnoError("secrets: remove " + other);
+}
+
+void SecretStore::write(const std::string& name, const Secret& secret) const {
+    const std::string fault = secret_fault(secret.reveal());
+    if (!fault.empty()) throw Error("secrets: " + path(name) + ": " + fault);
+    replace(name, "", secret.reveal());
+}
+
+void SecretStore::write_command(const std::string& name, const std::string& command) const {
+    if (command.empty() || command.size() > kMaxSecret.count) throw Error("secrets: " + path(name) + ": no command, or too long a one");
+    replace(name, kCommand, command);
 }
 
 void SecretStore::remove(const std::string& name) const {
-    const std::string file = path(name);
-    if (unlink(file.c_str()) != 0 && errno != ENOENT) throw ErrnoError("secrets: remove " + file);
+    for (const std::string& file : {path(name), path(name) + kCommand})
+        if (unlink(file.c_str()) != 0 && errno != ENOENT) throw ErrnoError("secrets: remove " + file);
 }
 
 }  // namespace peacrab

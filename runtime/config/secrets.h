@@ -27,15 +27,19 @@ class SecretStore {
     const std::string& directory() const { return directory_; }
     // The secret without the line break at its end; nothing when there is none. Throws Error when
     // the file or the folder is owned or writable by another, when the file is readable by another,
-    // no regular file, too long, or holds something that is no key.
+    // no regular file, too long, or holds something that is no key; or when its command fails.
     std::optional<Secret> read(const std::string& name) const;
     bool exists(const std::string& name) const;  // a file of that name is there, usable or not
     // Replaces it in one step; makes the folder. Throws Error.
     void write(const std::string& name, const Secret& secret) const;
+    // From now on it is what this command of the shell says, each time it is wanted: of a password manager, or of
+    // the Secret Service (`secret-tool lookup ...`). It may take half a minute.
+    void write_command(const std::string& name, const std::string& command) const;
     void remove(const std::string& name) const;  // one that is not there is fine
 
   private:
     std::string path(const std::string& name) const;  // throws for a name that is no plain word
+    void replace(const std::string& name, const std::string& suffix, const std::string& text) const;
     std::string directory_;
 };
 

@@ -20,7 +20,7 @@ struct Folder {
         path = mkdtemp(name);
     }
     ~Folder() {
-        for (const char* file : {"/anthropic", "/target"}) unlink((secrets() + file).c_str());
+        for (const char* file : {"/anthropic", "/anthropic.command", "/target"}) unlink((secrets() + file).c_str());
         rmdir(secrets().c_str());
         rmdir(path.c_str());
     }
@@ -56,6 +56,32 @@ TEST_CASE("secrets: what is written is read, the file is 0600 in a folder 0700")
     store.remove("anthropic");
     store.remove("anthropic");
     CHECK_FALSE(store.read("anthropic"));
+}
+
+TEST_CASE("secrets: a command says it each time, and one that fails or says what is no key is told") {
+    const Folder folder;
+    const SecretStore store(folder.secrets());
+    store.write("anthropic", Secret("sk-ant-file"));
+    store.write_command("anthropic", "printf 'sk-%s\\n' \"$((40 + 2))\"");
+    CHECK(store.exists("anthropic"));
+    CHECK(mode_of(folder.secrets() + "/anthropic.command") == 0600);
+    CHECK(store.read("anthropic")->reveal() == "sk-42");  // the file does not stand in front of it
+    store.write_command("anthropic", "echo sk-partly; exit 3");
+    CHECK_THROWS_WITH_AS(store.read("anthropic"), doctest::Contains("exit code 3"), Error);
+    store.write_command("anthropic", "sleep 100 & echo sk-left-behind");
+    CHECK(store.read("anthropic")->reveal() == "sk-left-behind");
+    store.write_command("anthropic", "true");
+    CHECK_THROWS_WITH_AS(store.read("anthropic"), doctest::Contains("empty"), Error);
+    store.write_command("anthropic", "head -c 9000 /dev/zero | tr '\\0' x");
+    CHECK_THROWS_WITH_AS(store.read("anthropic"), doctest::Contains("too long"), Error);
+    store.write_command("anthropic", "echo sk-ours");
+    REQUIRE(chmod((folder.secrets() + "/anthropic.command").c_str(), 0620) == 0);
+    CHECK_THROWS_WITH_AS(store.read("anthropic"), doctest::Contains("chmod 600"), Error);
+    CHECK_THROWS_AS(store.write_command("anthropic", ""), Error);
+    store.write("anthropic", Secret("sk-ant-file"));
+    CHECK(store.read("anthropic")->reveal() == "sk-ant-file");
+    store.remove("anthropic");
+    CHECK_FALSE(store.exists("anthropic"));
 }
 
 TEST_CASE("secrets: a file others can read is refused, with the command that mends it") {
