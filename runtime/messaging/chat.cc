@@ -76,10 +76,10 @@ void Hub::State::close(int64_t place) {
     loop.after(Milliseconds(0), [chat] {});  // it may be called by its own port
 }
 
-// Who only listens does not start a machine that was stopped.
+// Where nothing waits a machine that was stopped is not started again.
 void Hub::State::gone(Chat& chat) {
     const std::vector<int64_t> at_work = post.places_at_work();
-    if (std::find(at_work.begin(), at_work.end(), chat.place) == at_work.end() && schedule.listens(chat.place)) return close(chat.place);
+    if (chat.turn.empty() && std::find(at_work.begin(), at_work.end(), chat.place) == at_work.end()) return close(chat.place);
     retry(chat, chat.backoff);
 }
 

@@ -34,11 +34,16 @@ std::string text_of(const Event& event, bool fetched) {
 Hub::State::State(Loop& the_loop, HubOptions the_options)
     : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()), schedule(post.database()),
       spool(options.spool) {
+    prune();
+    if (options.open_files) spool.keep_only(post.spooled());
+    watch_tasks();
+}
+
+// Once a day.
+void Hub::State::prune() {
+    pruning = loop.after(kDay, [this] { prune(); });
     post.prune(kKeepDays);
     schedule.prune(kKeepDays);
-    if (options.open_files) spool.keep_only(post.spooled());
-    pruning = loop.after(kDay, [this] { post.prune(kKeepDays); });
-    watch_tasks();
 }
 
 Hub::State::~State() {

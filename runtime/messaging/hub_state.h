@@ -102,6 +102,7 @@ struct Hub::State {
     Channel* channel_of(const PlaceRow& place);
 
     // hub.cc
+    void prune();
     void on_channel(Channel& channel, const json::Value& frame);
     void on_batch(Channel& channel, const json::Value& frame);
     void note_sign(Channel& channel);

@@ -46,7 +46,8 @@ def main():
         until(lambda: "its gate said no" in host.peacrab("tasks", "history", "1"))
         need(len(host.model.requests) == asked, "no model was asked")
         host.model.script["write it"] = ("shell", {"command": "echo it has come >news"})
-        host.says(OWNER, "write it", "it said: ")
+        host.says(OWNER, "write it", "it said: (no output)")
+        time.sleep(2)  # the conversation is closed
         host.peacrab("stop")
         due(host, 1)
         until(lambda: "re: it has come" in host.texts(OWNER), 120)  # the machine was started for it
@@ -55,6 +56,7 @@ def main():
         host.kill(signal.SIGTERM)
         print("tasks through the machine: ok")
     except BaseException:
+        print(host.peacrab("tasks", "history", "1"), host.peacrab("tasks"), host.texts(OWNER)[-4:], file=sys.stderr)
         print(pathlib.Path(host.home.path, "serve.log").read_text()[-3000:], file=sys.stderr)
         raise
     finally:
