@@ -92,7 +92,9 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     if (type == "fetched") return on_fetched(channel, frame);
     if (type == "want") return on_want(channel, frame);
     if (type == "alive") {
-        if (unix_ms() - channel.noted > kSignEvery) note_sign(channel);
+        const bool mended = channel.trouble == "network";
+        if (mended) channel.trouble.clear();
+        if (mended || unix_ms() - channel.noted > kSignEvery) note_sign(channel);
     } else if (type == "shown") {
         for (auto& [place, chat] : chats) {
             if (!chat->show_under_way || frame.text("slot") != std::to_string(place)) continue;

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -58,6 +59,13 @@ class SlackRig(Rig):
 
     def lets_in(self, user, role):
         need(f"paired, as {role}" in self.says(user, self.people("pair", "slack", role)), "a code lets in")
+
+    def trouble(self):
+        book = sqlite3.connect(next((self.folder / "state").rglob("channels.db")))
+        try:
+            return book.execute("SELECT trouble FROM signs WHERE channel = 'slack'").fetchone()[0]
+        finally:
+            book.close()
 
     def adapters(self):
         found = []
@@ -151,6 +159,11 @@ def fails(rig):
         need(rig.says("U7", text) == f"re: {text}", f"{fault} is got over")
     server.cut()
     need(rig.says("U7", "all sockets were cut") == "re: all sockets were cut", "what was said in a gap is answered")
+    server.shut = True
+    server.cut()
+    server.until(lambda: rig.trouble() == "network", 20, "that it is cut off stands in the book")
+    server.shut = False
+    server.until(lambda: rig.trouble() == "", 60, "and no longer than it is")
     time.sleep(4)
     for number, fault in enumerate(faults):
         count = server.seen(place).count(f"re: through {fault} {number}")
@@ -167,7 +180,7 @@ def killed(rig, people=5, rounds=8, kills=5):
     died, began = 0, time.monotonic()
     for number in range(rounds):
         for user in users:
-            server.say(server.im(user), user, f"number {number}")
+            server.say(server.im(user), user, f"number {number}.")
         if died < kills:
             time.sleep(dice.random() * 0.6)
             if number % 3 == 2:
@@ -178,7 +191,7 @@ def killed(rig, people=5, rounds=8, kills=5):
                 os.kill(pid, signal.SIGKILL)
                 died += 1
         for user in users:
-            server.until(lambda user=user: f"number {number}" in " ".join(server.seen(server.im(user))), 90,
+            server.until(lambda user=user: f"number {number}." in " ".join(server.seen(server.im(user))), 90,
                          f"an answer to {number} of {user}")
         server.spent.clear()
     time.sleep(5)
@@ -186,7 +199,7 @@ def killed(rig, people=5, rounds=8, kills=5):
     for user in users:
         seen = "\n".join(server.seen(server.im(user))[before[user]:])
         for number in range(rounds):
-            count = seen.count(f"number {number}")
+            count = seen.count(f"number {number}.")
             lost += count == 0
             twice += max(count - 1, 0)
     need(lost == 0 and twice == 0, f"{lost} lost, {twice} doubled")
