@@ -49,6 +49,13 @@ class WhatsAppRig(Rig):
         super().__exit__(*error)
         self.relay.stop()
 
+    def alive(self):
+        """It ends with its agent, sooner or later: whoever runs it starts it again."""
+        if self.process.poll() is not None:
+            self.process = None
+            self.start()
+        return True
+
     def until(self, condition, what, seconds=40):
         deadline = time.monotonic() + seconds
         while not condition():
@@ -196,13 +203,11 @@ def killed(rig, people, rounds, kills):
                     os.kill(dice.choice(below[1:] or below), signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            if rig.process.poll() is not None:
-                rig.process = None
-                rig.start()
+            rig.alive()
             if dice.random() < 0.2:
                 server.faults.append("cut")
         for user, texts in expected.items():
-            rig.until(lambda user=user, texts=texts: texts[-1] in server.texts(user), f"an answer to {texts[-1]}", 150)
+            rig.until(lambda user=user, texts=texts: rig.alive() and texts[-1] in server.texts(user), f"an answer to {texts[-1]}", 150)
     time.sleep(3)
     lost = doubled = 0
     for user, texts in expected.items():
