@@ -19,6 +19,7 @@
 #include <ctime>
 #include <list>
 
+#include "audit.h"
 #include "config.h"
 #include "config/secrets.h"
 #include "error.h"
@@ -174,11 +175,12 @@ std::vector<SpoolEntry> wait_for_entries(RelaySpool& spool, const std::string& h
 // The channels' side.
 void answer_reader(HttpServer& server, const ServedRequest& request, int socket) {
     const Secret token = SecretStore().read(kTokenName).value_or(Secret());
+    const Target target = target_of(request.target);
     constexpr std::string_view kBearer = "Bearer ";
     const std::string given = request.header("authorization").value_or("");
-    if (token.empty() || !given.starts_with(kBearer) || !same_secret(std::string_view(given).substr(kBearer.size()), token.reveal()))
-        return say(server, 401);
-    const Target target = target_of(request.target);
+    const bool known = given.starts_with(kBearer) &&
+                       same_secret(std::string_view(given).substr(kBearer.size()), sha256_hex(token.reveal() + "/" + target.hook));
+    if (token.empty() || !known) return say(server, 401);
     if (request.method != "GET") return say(server, 405);
     if (!load_relay(config_file()).find(target.hook)) return say(server, 404);
     RelaySpool spool(spool_file());

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "audit.h"
 #include "config/secrets.h"
 #include "error.h"
 
@@ -89,8 +90,9 @@ void ChannelRun::start(Running& one) {
         if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
         if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
         if (one.config.type == "whatsapp" || one.config.type == "webhook") {
-            if (const std::optional<Secret> relay = store.read("relay")) secrets.set("relay", relay->reveal());
             if (!one.config.hub.settings.find("hook")) one.config.hub.settings.set("hook", name);
+            if (const std::optional<Secret> relay = store.read("relay"))
+                secrets.set("relay", sha256_hex(relay->reveal() + "/" + one.config.hub.settings.text("hook")));  // good for that one
         }
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;

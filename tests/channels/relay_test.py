@@ -181,12 +181,13 @@ def slow(folder):
 def read_by_channels_only(folder):
     relay = Relay(folder, HOOKS).start()
     relay.post("whatsapp", {"n": 1})
-    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}, {"Authorization": relay.token},
+    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer x"}, {"Authorization": relay.token()},
+                    {"Authorization": "Bearer " + relay.token("builds")},
                     {"Authorization": "Bearer " + SECRET}):
         assert relay.ask("GET", "/whatsapp", headers=headers, port=relay.local)[0] == 401, headers
-    held = {"Authorization": "Bearer " + relay.token}
+    held = {"Authorization": "Bearer " + relay.token()}
     assert relay.ask("GET", "/whatsapp", headers=held)[0] == 403, "nothing is read where the world comes in"
-    assert relay.ask("GET", "/nobody", headers=held, port=relay.local)[0] == 404
+    assert relay.read("nobody")[0] == 404 and relay.ask("GET", "/builds", headers=held, port=relay.local)[0] == 401
     assert relay.ask("POST", "/whatsapp", b"{}", held, port=relay.local)[0] == 405
     _, first = relay.read("whatsapp")
     relay.post("whatsapp", {"n": 2})

@@ -40,7 +40,7 @@ def crabline(folder):
         relay.post_until_taken("whatsapp", json.dumps(answer["webhook"]).encode())
 
     def start():
-        warden = ScriptedWarden(COMMAND, book, settings, {"token": manifest["accessToken"], "relay": relay.token}, {"PATH": "/usr/bin:/bin"})
+        warden = ScriptedWarden(COMMAND, book, settings, {"token": manifest["accessToken"], "relay": relay.token()}, {"PATH": "/usr/bin:/bin"})
         warden.until(lambda: warden.hello, 10, "hello")
         return warden
 

@@ -40,7 +40,7 @@ class Rig:
         self.warden = None
 
     def start(self, stores=True, token=None):
-        self.warden = ScriptedWarden(COMMAND, self.book, self.settings, {"token": token or self.server.token, "relay": self.relay.token},
+        self.warden = ScriptedWarden(COMMAND, self.book, self.settings, {"token": token or self.server.token, "relay": self.relay.token()},
                                      {"PATH": "/usr/bin:/bin"}, stores)
         return self.warden
 

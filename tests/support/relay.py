@@ -50,9 +50,9 @@ class Relay:
         path.write_text(text + "\n")
         path.chmod(0o600)
 
-    @property
-    def token(self):
-        return (self.folder / "config/peacrab/secrets/relay").read_text().strip()
+    def token(self, name="whatsapp"):
+        secret = (self.folder / "config/peacrab/secrets/relay").read_text().strip()
+        return hashlib.sha256(f"{secret}/{name}".encode()).hexdigest()
 
     def limit(self):
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_limit, resource.RLIM_INFINITY))
@@ -104,5 +104,5 @@ class Relay:
 
     def read(self, name, query="", token=None):
         """As a channel: status, and what was answered."""
-        status, body = self.ask("GET", f"/{name}?{query}", headers={"Authorization": "Bearer " + (token or self.token)}, port=self.local)
+        status, body = self.ask("GET", f"/{name}?{query}", headers={"Authorization": "Bearer " + (token or self.token(name))}, port=self.local)
         return status, json.loads(body) if status == 200 else None
