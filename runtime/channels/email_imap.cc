@@ -60,7 +60,7 @@ int64_t internal_date(std::string_view line) {
     const auto two = [&](size_t i) { return (text[i] == ' ' ? 0 : text[i] - '0') * 10 + (text[i + 1] - '0'); };
     constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const size_t month = kMonths.find(text.substr(3, 3));
-    for (const size_t i : {1, 7, 8, 9, 10, 12, 13, 15, 16, 18, 19, 22, 23, 24, 25})
+    for (const size_t i : std::initializer_list<size_t>{1, 7, 8, 9, 10, 12, 13, 15, 16, 18, 19, 22, 23, 24, 25})
         if (text[i] < '0' || text[i] > '9') return 0;
     if (month == std::string_view::npos || month % 3 != 0) return 0;
     const std::chrono::year_month_day day(std::chrono::year(two(7) * 100 + two(9)), std::chrono::month(static_cast<unsigned>(month / 3 + 1)),
