@@ -107,7 +107,7 @@ TEST_CASE("email: a file of a mail is the same in whatever pieces it comes, and 
         for (size_t at = 0; at < text.size(); at += piece) out += decoder.take(std::string_view(text).substr(at, piece), at + piece >= text.size());
         return out;
     };
-    for (const size_t piece : {1, 2, 3, 5, 7, 100}) {
+    for (const size_t piece : std::initializer_list<size_t>{1, 2, 3, 5, 7, 100}) {
         CAPTURE(piece);
         CHECK(decoded("b", "QUJD\r\nRE\r\nVG\r\n--b\r\nmore", piece) == "ABCDEF");
         CHECK(decoded("q", "a=3D=\r\nb\r\n--bit\r\n--b--\r\n", piece).starts_with("a=b"));
