@@ -28,6 +28,7 @@
 #include "cells/mechanism.h"
 #include "cells/probe.h"
 #include "error.h"
+#include "os.h"
 
 namespace peacrab {
 namespace {
@@ -204,25 +205,15 @@ void kill_descendants(pid_t command, bool& told) noexcept {
 
 // Of a command that was begun before it was known: what it is to run, as sent. Nobody asks any more: ends.
 const char* await_command() noexcept {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    char byte;
-    iovec io{&byte, 1};
-    msghdr message{};
-    message.msg_iov = &io;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    ssize_t n;
-    do {
-        n = ::recvmsg(kAsked, &message, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
-    const cmsghdr* header = n == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
-    if (!header || header->cmsg_type != SCM_RIGHTS) ::_exit(126);
-    int file;
-    ::memcpy(&file, CMSG_DATA(header), sizeof file);
+    UniqueFd file;
+    try {
+        file = receive_fd(kAsked);
+    } catch (const Error&) {
+    }
+    if (!file) ::_exit(126);
     struct stat info;
-    require(::fstat(file, &info) == 0 && info.st_size > 0, "command");
-    void* const text = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+    require(::fstat(file.get(), &info) == 0 && info.st_size > 0, "command");
+    void* const text = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file.get(), 0);
     require(text != MAP_FAILED, "command");
     return static_cast<const char*>(text);  // its last byte is the end of the text
 }
