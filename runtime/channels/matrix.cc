@@ -33,6 +33,7 @@ constexpr size_t kMostPages = 20;  // of a hundred events: of a gap
 constexpr size_t kMostRooms = 2'000;
 constexpr size_t kMostNames = 1'000;
 constexpr size_t kMostTold = 200;  // rooms, in the cursor
+constexpr int kPatience = 12;      // failures in a row: then one room holds the others up no more
 constexpr size_t kMostJoins = 20;  // of one sync
 constexpr int64_t kMoved = 86'400;  // seconds after which nothing is sent again that another device had sent
 constexpr const char* kKey = "org.peacrab.key";  // in the content of what we send
@@ -95,6 +96,7 @@ class Matrix : public Poster {
     std::string name_of(const std::string& room, const std::string& user);
     json::Value answered(const std::string& room, const std::string& id);
     void tell_encrypted(const std::string& room);
+    void doubt(const MatrixAnswer& answer);
 
     json::Value content_of(const Where& where, const Piece& piece) const;
     Done send(const Where& where, const Piece& piece, json::Value content);
@@ -117,6 +119,7 @@ class Matrix : public Poster {
     std::map<std::string, std::string> names_, titles_;
     std::optional<int> ended_;
     bool stopping_ = false, troubled_ = false;
+    bool doubtful_ = false;  // whether something was said to us could not be asked, now
     int failures_ = 0;  // in a row
     Time next_sync_{}, last_alive_{};
 };
@@ -333,6 +336,13 @@ void Matrix::take_direct(const json::Value& content) {
     }
 }
 
+// What has no answer now may have one in the next sync, which tells the same again.
+void Matrix::doubt(const MatrixAnswer& answer) {
+    (void)refused(answer);
+    const std::string_view kind = answer.failure.kind;
+    doubtful_ |= kind != "gone" && kind != "permanent";
+}
+
 // What is marked so, and has not become a room of more than two since.
 bool Matrix::is_direct(const std::string& room) {
     if (!direct_.contains(room)) return false;
@@ -340,6 +350,7 @@ bool Matrix::is_direct(const std::string& room) {
     if (known != members_.end()) return known->second <= 2;
     const MatrixAnswer answer = api_.get("/rooms/" + in_matrix_path(room) + "/joined_members");
     const json::Value& joined = matrix_part(answer.result, "joined");
+    if (!answer.ok()) doubt(answer);
     if (!answer.ok() || !joined.is_object()) return false;
     if (members_.size() >= kMostRooms) members_.clear();
     return (members_[room] = joined.members().size()) <= 2;
@@ -382,6 +393,7 @@ std::string Matrix::name_of(const std::string& room, const std::string& user) {
 json::Value Matrix::answered(const std::string& room, const std::string& id) {
     const MatrixAnswer answer =
         api_.call("GET", "/rooms/" + in_matrix_path(room) + "/event/" + in_matrix_path(id), {}, {.limit = Milliseconds(3'000)});
+    if (!answer.ok()) doubt(answer);
     const std::string text = matrix_part(answer.result, "content").text("body");
     return json::Value::object({{"id", id}, {"text", utf8_prefix(text, 500)}, {"own", answer.ok() && answer.result.text("sender") == self_.user}});
 }
@@ -459,7 +471,9 @@ bool Matrix::take_room(const std::string& id, const json::Value& room, std::vect
     const json::Value& events = matrix_part(timeline, "events");
     if (!events.is_array()) return true;
     std::vector<json::Value> all;
-    if (timeline.flag("limited") && !walk_back(id, timeline.text("prev_batch"), all)) return false;
+    const bool whole = !timeline.flag("limited") || walk_back(id, timeline.text("prev_batch"), all);
+    if (!whole && failures_ < kPatience) return false;
+    if (!whole) port_.trouble("network", "the Matrix server does not tell all that was said in a room meanwhile: the oldest of it was left out");
     std::reverse(all.begin(), all.end());
     all.insert(all.end(), events.items().begin(), events.items().end());
     for (size_t i = entry_of(all, self_.user); i < all.size(); ++i) take_event(all[i], id, arrived);
@@ -479,9 +493,10 @@ bool Matrix::take_sync(const json::Value& answer) {
     const json::Value& rooms = matrix_part(answer, "rooms");
     const json::Value &invites = matrix_part(rooms, "invite"), &joined = matrix_part(rooms, "join");
     std::vector<Arrived> arrived;
+    doubtful_ = false;
     if (joined.is_object() && !since_.empty())  // what stands there already was not said to us
         for (const json::Member& room : joined.members())
-            if (!take_room(room.first, room.second, arrived)) return false;
+            if (!take_room(room.first, room.second, arrived) || (doubtful_ && failures_ < kPatience)) return false;
     size_t joins = 0;
     if (invites.is_object())
         for (const json::Member& room : invites.members())

@@ -219,6 +219,16 @@ def gap_and_kills():
     wait_for(pea, book, "after it all", seconds=40)
     equal(len(pea.of("trouble")), 1, "told once")
     pea.kill()
+    # Whether a room is direct, or an answer is one to us, cannot be asked just now: it is not taken for chatter.
+    for path, text, more in (("/joined_members", "is it direct?", {}),
+                             ("/event/", "to you", {"m.relates_to": {"m.in_reply_to": {"event_id": "$e9"}}})):
+        refused_calls = []
+        matrix.rule = lambda method, called: "502" if path in called and not refused_calls and refused_calls.append(called) is None else ""
+        pea.kill()
+        pea = started(matrix, book)
+        matrix.say(room, ANN, text, **more)
+        wait_for(pea, book, text, seconds=15)
+        equal((len(refused_calls), event_of(book, text)["scope"], event_of(book, text)["addressed"]), (1, "direct", True), text)
     # Not stored: told again.
     pea = channel_on(matrix.url, book, matrix.user("pea"))
     pea.stores = False
