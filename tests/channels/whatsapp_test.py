@@ -98,6 +98,23 @@ def receives(folder):
 
 
 @in_folder
+def killed_in_the_middle_of_a_webhook(folder):
+    """One that takes several batches: what was not stored of it is told again."""
+    rig = Rig(folder)
+    rig.server.post_hook({"messages": [{"from": BOB, "id": f"wamid.M{n}", "timestamp": "1", "type": "text",
+                                        "text": {"body": f"m{n}"}} for n in range(250)]})
+    warden = rig.ready()
+    warden.until(lambda: rig.book.order, 10, "a batch")
+    warden.kill()
+    stored = len(rig.book.order)
+    assert stored < 250, "it was killed in the middle"
+    warden = rig.ready()
+    warden.until(lambda: len(rig.book.order) == 250, 10, "the rest")
+    assert rig.book.texts() == [f"m{n}" for n in range(250)]
+    rig.end()
+
+
+@in_folder
 def killed_while_storing(folder):
     rig = Rig(folder)
     for number in range(10):
