@@ -28,6 +28,8 @@ constexpr Question kQuestions[] = {
     {"webhook", "to", "The channel whose owner is told of it"},
     {"webhook", "do", "What the agent shall do with it, in your words"},
     {"matrix", "server", "The address of the homeserver where the agent has an account of its own, like https://matrix.example.org"},
+    {"signal", "server", "Where `signal-cli -a NUMBER daemon --http` listens"},
+    {"signal", "account", "The agent's own number, like +4915112345678"},
     {"ntfy", "server", "The server"},
     {"ntfy", "topic", "The topic: whoever may write to it is one person to the agent"},
 };
@@ -131,6 +133,7 @@ std::string discord_invitation(const Secret& token) {
 
 std::string likely(const ChannelConfig& channel, const std::string& key) {
     if (key == "nick") return "peacrab";
+    if (channel.type == "signal" && key == "server") return "http://127.0.0.1:8080";
     if (channel.type == "ntfy") return key == "server" ? "https://ntfy.sh" : "peacrab-" + random_hex(8);
     const std::string address = channel.hub.settings.text("address");
     const std::string domain = lower(address.substr(address.find('@') + 1));
@@ -175,6 +178,7 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     if (channel.type == "slack") return {{name, "Token of the bot (xoxb-...)"}, {name + "_app", "Token of the app (xapp-...)"}};
     if (channel.type == "discord") return {{name, "Token of the bot"}};
     if (channel.type == "matrix") return {{name, "Access token of that account (in Element: Settings, Help & About, Advanced)"}};
+    if (channel.type == "signal") return {};
     if (channel.type == "ntfy") return {{name, "Token of an account there; none for a topic that is open to anybody", false}};
     const std::string hook = "hook-" + channel.hub.settings.text("hook", channel.hub.name);
     if (channel.type == "whatsapp") return {{name, "Token of the system user"}, {hook, "App secret"}};

@@ -14,6 +14,7 @@
 #include "channels/irc.h"
 #include "channels/matrix.h"
 #include "channels/ntfy.h"
+#include "channels/signal.h"
 #include "channels/slack.h"
 #include "channels/telegram.h"
 #include "channels/webhook.h"
@@ -37,6 +38,7 @@ constexpr Adapter kAdapters[] = {
     {"irc", run_irc},
     {"matrix", run_matrix},
     {"ntfy", run_ntfy},
+    {"signal", run_signal},
     {"slack", run_slack},
     {"telegram", run_telegram},
     {"webhook", run_webhook},
