@@ -2,7 +2,7 @@
 #include "channels/whatsapp_event.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cstdio>
 
 #include "channels/whatsapp_api.h"
 #include "error.h"
@@ -48,8 +48,8 @@ std::string real_text(const json::Value& of, std::string_view key) {
     const json::Value& value = part(of, key);
     if (!value.is_integer() && value.kind() != json::Value::Kind::Real) return {};
     char text[32];
-    const auto end = std::to_chars(text, text + sizeof text, value.as_real(), std::chars_format::fixed, 6);
-    return {text, end.ptr};
+    std::snprintf(text, sizeof text, "%.6f", std::clamp(value.as_real(), -1000.0, 1000.0));
+    return text;
 }
 
 std::string place_words(const json::Value& location) {
