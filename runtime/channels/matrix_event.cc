@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "channels/web_call.h"
 #include "os.h"
 
 namespace peacrab {
@@ -100,15 +101,17 @@ std::optional<json::Value> read_matrix_event(const json::Value& event, const Mat
     if (file && content.text("filename", text) == text) text.clear();
     const bool named = begins_with_name(text, self) || mentions(content, self);
     if (text.empty() && !file && !named) return std::nullopt;
-    json::Value said = json::Value::object({{"key", id},
-                                            {"kind", edit ? "edit" : "message"},
-                                            {"conversation", room.id},
-                                            {"scope", room.direct ? "direct" : "group"},
-                                            {"id", edit ? related : id},
-                                            {"sender", sender},
-                                            {"addressed", room.direct || named},
-                                            {"text", bounded(text, kMaxText)},
-                                            {"at", std::clamp<int64_t>(event.integer("origin_server_ts"), 0, int64_t{1} << 52)}});
+    Members members;
+    members.text("key", id)
+        .text("kind", edit ? "edit" : "message")
+        .text("conversation", room.id)
+        .text("scope", room.direct ? "direct" : "group")
+        .text("id", edit ? related : id)
+        .text("sender", sender)
+        .flag("addressed", room.direct || named)
+        .text("text", bounded(text, kMaxText))
+        .number("at", std::clamp<int64_t>(event.integer("origin_server_ts"), 0, int64_t{1} << 52));
+    json::Value said = std::move(members.object());
     if (kind == "m.thread" && is_matrix_id(related, '$')) said.set("thread", related);
     if (type == "m.notice") said.set("bot", true);  // what programs say
     if (!room.direct) said.set("title", bounded(room.title, kMaxName));

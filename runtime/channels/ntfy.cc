@@ -303,15 +303,17 @@ void Ntfy::take_message(const json::Value& message) {
     }
     if (first_ || !own_mark(message).empty()) return;
     const std::string title = message.text("title"), said = message.text("message");
-    json::Value event = json::Value::object({{"key", id},
-                                             {"kind", "message"},
-                                             {"conversation", topic},
-                                             {"scope", "direct"},
-                                             {"id", id},
-                                             {"sender", "topic " + topic},
-                                             {"name", topic},
-                                             {"text", utf8_prefix(title.empty() ? said : title + "\n" + said, size_t{64} << 10)},
-                                             {"at", time * 1000}});
+    Members members;
+    members.text("key", id)
+        .text("kind", "message")
+        .text("conversation", topic)
+        .text("scope", "direct")
+        .text("id", id)
+        .text("sender", "topic " + topic)
+        .text("name", topic)
+        .text("text", utf8_prefix(title.empty() ? said : title + "\n" + said, size_t{64} << 10))
+        .number("at", time * 1000);
+    json::Value event = std::move(members.object());
     if (const json::Value* const file = message.find("attachment"); file && file->is_object()) {
         const std::string address = file->text("url");
         json::Value card = json::Value::object({{"name", utf8_prefix(file->text("name"), 200)},

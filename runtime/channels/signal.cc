@@ -306,17 +306,19 @@ void Signal::take_event(std::string_view data) try {
         if (named) text = rest == std::string::npos ? "" : text.substr(rest);
     }
     const bool own = !account_.empty() && (envelope.text("sourceNumber") == account_ || sender == account_);
-    json::Value event = json::Value::object({{"key", sender + "-" + std::to_string(timestamp)},
-                                             {"kind", edited.is_object() ? "edit" : "message"},
-                                             {"conversation", group.empty() ? sender : std::string(kGroup) + group},
-                                             {"scope", group.empty() ? "direct" : "group"},
-                                             {"id", std::to_string(edited.is_object() ? edited.integer("targetSentTimestamp") : timestamp)},
-                                             {"sender", sender},
-                                             {"name", bounded(envelope.text("sourceName"), 200)},
-                                             {"own", own},
-                                             {"addressed", group.empty() || named},
-                                             {"text", text},
-                                             {"at", std::min<int64_t>(timestamp, int64_t{1} << 52)}});
+    Members members;
+    members.text("key", sender + "-" + std::to_string(timestamp))
+        .text("kind", edited.is_object() ? "edit" : "message")
+        .text("conversation", group.empty() ? sender : std::string(kGroup) + group)
+        .text("scope", group.empty() ? "direct" : "group")
+        .text("id", std::to_string(edited.is_object() ? edited.integer("targetSentTimestamp") : timestamp))
+        .text("sender", sender)
+        .text("name", bounded(envelope.text("sourceName"), 200))
+        .flag("own", own)
+        .flag("addressed", group.empty() || named)
+        .text("text", text)
+        .number("at", std::min<int64_t>(timestamp, int64_t{1} << 52));
+    json::Value event = std::move(members.object());
     if (const std::string title = part(message, "groupInfo").text("groupName"); !title.empty()) event.set("title", bounded(title, 200));
     if (const json::Value& quote = part(message, "quote"); quote.is_object()) {
         const bool ours = !account_.empty() && (quote.text("authorNumber") == account_ || quote.text("author") == account_);

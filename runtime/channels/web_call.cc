@@ -54,6 +54,10 @@ WebAnswer web_call(std::optional<HttpClient>& client, const HttpRequest& request
     return answer;
 }
 
+Members& Members::text(const char* key, std::string_view value) { return object_.set(key, value), *this; }
+Members& Members::number(const char* key, int64_t value) { return object_.set(key, value), *this; }
+Members& Members::flag(const char* key, bool value) { return object_.set(key, value), *this; }
+
 Milliseconds wait_of(double seconds) {
     if (!std::isfinite(seconds) || seconds < 0) return kUsualWait;
     return Milliseconds(static_cast<int64_t>(std::ceil(std::clamp(seconds, 1.0, kLongestWait) * 1000)));

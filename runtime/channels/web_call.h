@@ -10,6 +10,7 @@
 
 #include "channels/channel_port.h"
 #include "http.h"
+#include "json.h"
 
 namespace peacrab {
 
@@ -33,6 +34,18 @@ struct WebAnswer {
 // be repeated by a library, which does so on a connection that turns out to be dead, wants an empty one.
 // `limit`: for the whole of it until the first byte. `who`, in sentences: "Telegram's server".
 WebAnswer web_call(std::optional<HttpClient>& client, const HttpRequest& request, const char* who, int cancel_fd = -1);
+
+// An object of such members. Each place that builds one from a list is ten times as much code.
+class Members {
+  public:
+    Members& text(const char* key, std::string_view value);
+    Members& number(const char* key, int64_t value);
+    Members& flag(const char* key, bool value);
+    json::Value& object() { return object_; }
+
+  private:
+    json::Value object_ = json::Value::object();
+};
 
 // How long to wait when a messenger says so, in seconds; what is no number, or none, is `otherwise`.
 Milliseconds wait_of(double seconds);
