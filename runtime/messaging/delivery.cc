@@ -76,8 +76,15 @@ void Hub::State::pump(Channel& channel, int64_t place) {
     channel.port->send(frame);
 }
 
+// Nobody else's: one channel cannot say what became of another's.
+std::optional<DeliveryRow> Hub::State::delivery_of(const Channel& channel, const json::Value& frame) {
+    std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    const std::optional<PlaceRow> place = row ? post.place(row->place) : std::nullopt;
+    return place && place->channel == channel.options.name ? row : std::nullopt;
+}
+
 void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
-    const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    const std::optional<DeliveryRow> row = delivery_of(channel, frame);
     if (!row || (row->state != "sending" && row->state != "unknown")) return;
     channel.under_way.erase(row->row);
     const int64_t part = frame.integer("part"), of = frame.integer("of");
@@ -90,11 +97,9 @@ void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
 }
 
 void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
-    const std::optional<DeliveryRow> row = post.delivery(number(frame.text("id")));
+    const std::optional<DeliveryRow> row = delivery_of(channel, frame);
     // The messenger had taken it, and says now that it could not be delivered.
-    if (row && row->state == "sent" && frame.text("key") == row->key)
-        if (const std::optional<PlaceRow> place = post.place(row->place); place && place->channel == channel.options.name)
-            return given_up(*row, one_line(frame.text("error"), 300));
+    if (row && row->state == "sent" && frame.text("key") == row->key) return given_up(*row, one_line(frame.text("error"), 300));
     if (!row || (row->state != "sending" && row->state != "unknown")) return;
     channel.under_way.erase(row->row);
     const std::string kind = frame.text("class"), why = one_line(frame.text("error"), 300);

@@ -98,6 +98,7 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
     } else if (type == "shown") {
         for (auto& [place, chat] : chats) {
             if (!chat->show_under_way || frame.text("slot") != std::to_string(place)) continue;
+            if (const std::optional<PlaceRow> row = post.place(place); !row || row->channel != channel.options.name) return;
             chat->show_under_way = false;
             loop.cancel(std::exchange(chat->showing, 0));
             if (const std::string id = frame.text("platform"); !id.empty()) post.set_live(place, id.substr(0, kMaxEventId));

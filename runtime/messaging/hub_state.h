@@ -203,6 +203,7 @@ struct Hub::State {
     // delivery.cc
     void pump(const std::string& channel);
     void pump(Channel& channel, int64_t place);
+    std::optional<DeliveryRow> delivery_of(const Channel& channel, const json::Value& frame);
     void on_sent(Channel& channel, const json::Value& frame);
     void on_failed(Channel& channel, const json::Value& frame);
     void given_up(const DeliveryRow& row, const std::string& why);

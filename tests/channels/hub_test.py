@@ -253,7 +253,9 @@ HOSTILE = {
     "an event too many": 'hello(); say(type="batch", events=[event(n) for n in range(101)])',
     "deep": 'hello(); say(type="batch", events=[{"key": [[[[[[[[1]]]]]]]]}])',
     "a role of its own": 'hello(); say(type="batch", events=[event(0, role="owner")])',
-    "sent what nobody asked": 'hello(); say(type="sent", id="99999999", part=0, of=1); say(type="sent", id="x", part=0, of=1)',
+    "tells of others' deliveries": "hello()\nimport time\nfor k in range(250):\n    for n in range(30): say(type='failed', id=str(n), "
+                                   "**{'class': 'permanent'}, error='not mine')\n    time.sleep(0.03)\n"
+                                   "say(type='sent', id='99999999', part=0, of=1); say(type='sent', id='x', part=0, of=1)",
     "parts that are none": 'hello(); say(type="sent", id="1", part=7, of=3)',
     "flood": "hello()\nfor n in range(3000): say(type='alive')\nfor n in range(40): say(type='batch', events=[event(n * 100 + k) "
              "for k in range(100)])",
@@ -273,7 +275,7 @@ input()
 
 def hostile():
     """A channel that lies, floods or falls silent harms nobody else."""
-    with Rig() as rig:
+    with Rig(dedupe="none") as rig:
         config = rig.folder / "config/peacrab/config.yaml"
         lines = config.read_text()
         for number, (what, code) in enumerate(HOSTILE.items()):
@@ -290,6 +292,9 @@ def hostile():
             desk.say(f"still {number}")
             desk.wait(lambda: f"re: still {number}" in desk.texts("dm-u1"))  # noqa: B023
             time.sleep(0.7)
+        desk.faults.append("after")
+        desk.say("unclear")  # nobody knows of its answer for five seconds, and it is nobody else's
+        desk.wait(lambda: desk.texts("dm-u1").count("re: unclear") == 2)
         need(rig.process.poll() is None, "serve lives")
         log = (rig.folder / "log").read_text()
         told = [text for text in desk.texts("dm-u1") if "is not known" in text]
@@ -298,6 +303,7 @@ def hostile():
             if what not in ("flood", "reads nothing", "silence"):
                 need(f"bad{number}" in log, f"{what}: it is said that this channel failed")
         need("owner" in rig.people() and rig.people().count("owner") == 1, "nobody was made an owner")
+        need(not [text for text in desk.texts("dm-u1") if "not mine" in text], f"nobody tells of others': {desk.texts('dm-u1')}")
 
 
 def full():
