@@ -28,6 +28,13 @@ std::string origin_of(const char* kind, const Chat& chat, int64_t seq) {
     return std::string(kind) + ":" + chat.session + ":" + std::to_string(seq);
 }
 
+// By whom. What else is in it stands indented: no line of it can pass for somebody else's.
+std::string named(const ArrivalRow& one) {
+    std::string text = one_line(one.name.empty() ? one.sender : one.name, 60) + ": ";
+    for (const char c : one.text) text += c == '\n' ? std::string("\n    ") : std::string(1, c);
+    return text;
+}
+
 std::string question_words(const json::Value& frame) {
     std::string text = frame.text("text");
     if (const json::Value* const choices = frame.find("choices"))
@@ -132,12 +139,12 @@ void Hub::State::advance(int64_t place) {
                     all = with_files(last, all);
                     post.answered(last.row);
                 }
-                all += "\n\n" + row.text;
+                all += "\n\n" + (where->group ? named(row) : row.text);
                 last = row;
             }
         last.text = all.size() > (size_t{128} << 10) ? all.substr(all.size() - (size_t{128} << 10)) : all;
         std::erase_if(rows, is_message);
-        say(chat, last);
+        say(chat, last, Words::OfAll);
     }
     for (const ArrivalRow& row : rows) {
         if (is_message(row)) say(chat, row);
@@ -149,31 +156,25 @@ void Hub::State::advance(int64_t place) {
 }
 
 // What was said in a group before is told with it, and what went wrong since.
-std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row) {
-    // What else is in it stands indented: no line of it can pass for somebody else's.
-    const auto line = [](const ArrivalRow& one) {
-        std::string text = one_line(one.name.empty() ? one.sender : one.name, 60) + ": ";
-        for (const char c : one.text) text += c == '\n' ? std::string("\n    ") : std::string(1, c);
-        return text;
-    };
+std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row, Words words) {
     std::string text = post.take_notes(place.id);
     if (by_itself(row)) return row.text;
     const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
     if (!silent.empty()) {
         text += "[Said in the group, not to you:]\n";
-        for (const ArrivalRow& one : silent) text += line(one) + "\n";
+        for (const ArrivalRow& one : silent) text += named(one) + "\n";
         text += "[Said to you:]\n";
         post.told(place.id, row.row);
     }
-    return with_files(row, text + (place.group ? line(row) : row.text));
+    return with_files(row, text + (place.group && words == Words::Own ? named(row) : row.text));
 }
 
-void Hub::State::say(Chat& chat, const ArrivalRow& row) {
+void Hub::State::say(Chat& chat, const ArrivalRow& row, Words words) {
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::string id = message_id(*place, row);
     chat.said[id] = row.row;
-    const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row)
-                                           : words_of(*place, row);
+    const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row, words)
+                                           : words_of(*place, row, words);
     json::Value frame = json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}});
     if (by_itself(row)) frame.set("task", true);
     chat.warden->send(frame);

@@ -146,7 +146,11 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
     } else if (name == "whoami") {
         answer(chat.place, "You are " + one_line(row.name, 80) + ", known as " + one_line(row.sender, 100) + " on " + place->channel + ": " + role_name(role) + ".");
     } else if (name == "why") {
-        answer(chat.place, in_words(post, rest.empty() ? post.arrival_before(row.row) : post.arrival(rest), place->channel));
+        std::optional<ArrivalRow> asked = rest.empty() ? post.arrival_before(row.row) : post.arrival(rest);
+        // What was said elsewhere is nobody's business but an owner's.
+        const bool over_all = role == Role::Owner && !place->group;
+        if (asked && asked->place != place->id && asked->sender != row.sender && !over_all) asked.reset();
+        answer(chat.place, in_words(post, asked, place->channel));
     } else if (name == "tasks") {
         answer(chat.place, tasks_answer(*place, row, rest));
     } else if (name == "allow" || name == "deny" || name == "people") {

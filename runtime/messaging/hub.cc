@@ -155,7 +155,8 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
                     tell_owners({}, one_line(event.name.empty() ? event.sender : event.name, 80) + " (" +
                                         one_line(event.sender, 80) + ") is not known and wrote on " + name + ": \"" +
                                         one_line(text, 300) + "\"\n/allow " + ticket + " or /deny " + ticket);
-            if (!event.group) door.note_place(name, event.sender, place.id);
+            // Where somebody is told of things is not for those to say who only claim to be him.
+            if (!event.group && !event.unproven && !event.bot && !event.own) door.note_place(name, event.sender, place.id);
         }
         if (frame.find("cursor")) post.set_cursor(name, frame.text("cursor"));
     });

@@ -119,8 +119,9 @@ struct Hub::State {
     void on_event(Chat& chat, const json::Value& frame);
     void on_words(Chat& chat, const json::Value& frame);
     void on_turn_done(Chat& chat, const json::Value& frame);
-    void say(Chat& chat, const ArrivalRow& row);
-    std::string words_of(const PlaceRow& place, const ArrivalRow& row);
+    enum class Words { Own, OfAll };  // OfAll: each is named in them already
+    void say(Chat& chat, const ArrivalRow& row, Words words = Words::Own);
+    std::string words_of(const PlaceRow& place, const ArrivalRow& row, Words words);
     bool is_command(int64_t row);
     void answer(int64_t place, const std::string& text);
 
