@@ -98,16 +98,17 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     }
     if (role == Role::None) return {What::Dropped, "somebody who is not known, in a group", {}};
     if (!event.addressed) return {What::Silent, "in a group, and not said to us", {}};
-    if (event.text.starts_with('/') && event.kind == Event::Kind::Message)
-        return {What::Command, std::string("a command of the role ") + role_name(role), {}};
-    // Two programs that answer each other, which nobody has called programs, end here too.
+    const bool command = event.text.starts_with('/') && event.kind == Event::Kind::Message;
+    // Two programs that answer each other, which nobody has called programs, end here too. Some commands begin turns.
     const int64_t most = role == Role::Guest ? kMostOfGuests : kMostOfMembers;
-    if (role != Role::Owner && lately(channel, event.sender, "admitted", "") >= most) {
+    const bool bounded = role != Role::Owner && !(command && event.text == "/stop");
+    if (bounded && lately(channel, event.sender, command ? "command" : "admitted", "") >= most) {
         const bool told = lately(channel, event.sender, "dropped", kTooMany) > 0;
         return {What::Dropped, kTooMany + (": the role " + std::string(role_name(role))),
                 told ? "" : "That was too much for an hour: for a " + std::string(role_name(role)) + " it is " +
                                 std::to_string(most) + " messages. What you say now is not read; try again later."};
     }
+    if (command) return {What::Command, std::string("a command of the role ") + role_name(role), {}};
     return {What::Admitted, std::string("said by the role ") + role_name(role), {}};
 }
 

@@ -270,6 +270,9 @@ TEST_CASE_FIXTURE(Fixture, "door: who says too much within an hour is told so on
     CHECK(first.answer.find("it is 30 messages") != std::string::npos);
     for (int n = 0; n < 5; ++n) CHECK(say("more" + std::to_string(n), "g").answer.empty());
     CHECK(say("stop", "g", "/stop").what == What::Command);
+    for (int n = 1; n < Door::kMostOfGuests; ++n) CHECK(say("c" + std::to_string(n), "g", "/more").what == What::Command);
+    CHECK(say("a turn more", "g", "/more").what == What::Dropped);
+    CHECK(say("stop again", "g", "/stop").what == What::Command);
     CHECK(say("other", "o").what == What::Admitted);
     for (int n = 0; n < 200; ++n) CHECK(say("o" + std::to_string(n), "o").what == What::Admitted);
     door.set_role("desk", "g", "Gus", Role::Member);
