@@ -214,7 +214,10 @@ void Hub::State::answer_task_call(Chat& chat, const json::Value& frame) {
         } else {
             const std::optional<TaskRow> task = schedule.task(arguments.integer("id"));
             if (!task || task->place != chat.place) throw Error("there is no such task in this conversation; the action list shows them");
-            if (action == "resume" && !schedule.asker(chat.place, turn)) throw Error("a task resumes no task: the person has to say something first");
+            const std::optional<std::string> asker = schedule.asker(chat.place, turn);
+            if (action == "resume" && !asker) throw Error("a task resumes no task: the person has to say something first");
+            if (action != "history" && asker && door.role_of(task->channel, *asker) < Role::Member)
+                throw Error("guests change no tasks; tell the person that a member has to ask for it");
             text = action == "history" ? history_in_words(schedule, *task) : change_task(schedule, *task, action);
         }
         well = true;

@@ -273,6 +273,11 @@ def together():
         desk.wait(lambda: "re: for all" in desk.texts("room"))
         need("re: for all" not in desk.texts("dm-u2") and "no task 1" in says(desk, "/tasks delete 1", "u2"), "not elsewhere")
         need("There are no tasks." in says(desk, "/tasks", "u2"), "nor seen there")
+        rig.pair("desk", "u3", "guest")
+        for action in ("pause", "resume", "delete"):
+            model.script[f"U3: {action} it"] = task(action=action, id=1)
+            got = rig.asks(f"{action} it", sender="u3", where="room")
+            need("guests change no tasks" in got, f"nor is it a guest's to {action}: {got}")
         model.script["for ever"] = ("shell", {"command": "sleep 60"})
         with rig.book() as book:
             book.execute("UPDATE tasks SET text = 'for ever' WHERE id = 1")
