@@ -119,6 +119,7 @@ class Ntfy : public Poster {
     void note_trouble(const std::string& text);
     Milliseconds backoff();
     HttpRequest request(const char* method, const std::string& path) const;
+    bool has_file(const std::string& address) const;
     Done publish(const Where& where, const Piece& piece, const std::string& body, const File* file);
 
     void take_frames(Deadline deadline);
@@ -208,6 +209,17 @@ Poster::Done Ntfy::publish(const Where& where, const Piece& piece, const std::st
     return {.failure = {answer.status >= 500 ? "transient" : "permanent", said}};
 }
 
+// Whoever writes to a topic says where its file lies: an address that leads out of /file/ again would be read with our
+// token.
+bool Ntfy::has_file(const std::string& address) const {
+    const std::string begin = settings_.server + "/file/";
+    if (!address.starts_with(begin)) return false;
+    const size_t point = std::min(address.find('.', begin.size()), address.size());
+    const std::string id = address.substr(begin.size(), point - begin.size());
+    const std::string extension = address.substr(std::min(point + 1, address.size()));
+    return is_word(id, 64) && (point == address.size() || is_word(extension, 32));
+}
+
 void Ntfy::take_frames(Deadline deadline) {
     for (std::optional<json::Value> frame = port_.receive(deadline); frame; frame = port_.receive(Deadline())) {
         const std::string type = frame->text("type"), id = frame->text("id");
@@ -218,7 +230,7 @@ void Ntfy::take_frames(Deadline deadline) {
                                 static_cast<size_t>(std::max<int64_t>(frame->integer("part"), 0)), Clock::now() + kSettles});
         } else if (type == "fetch") {
             const std::string address = frame->text("handle");
-            if (!address.starts_with(settings_.server + "/file/")) {
+            if (!has_file(address)) {
                 port_.not_fetched(id, "it does not lie with the ntfy server");
                 continue;
             }
@@ -319,7 +331,7 @@ void Ntfy::take_message(const json::Value& message) {
         json::Value card = json::Value::object({{"name", utf8_prefix(file->text("name"), 200)},
                                                 {"mime", utf8_prefix(file->text("type"), 100)},
                                                 {"size", std::clamp<int64_t>(file->integer("size"), 0, int64_t{1} << 40)}});
-        const bool here = address.starts_with(settings_.server + "/file/") && address.size() < 1000;
+        const bool here = has_file(address);
         card.set(here ? "handle" : "note", here ? address : "it lies elsewhere: " + std::string(utf8_prefix(origin_of(address), 100)));
         event.set("files", json::Value::array({std::move(card)}));
     }

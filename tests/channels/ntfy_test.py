@@ -207,6 +207,14 @@ def files(server, pea, book):
     server.call("room", b"", Attach="http://169.254.169.254/latest/secret.txt", Message="look at this")
     pea.until(lambda: book.texts()[-1] == "look at this", 10, "a file that lies elsewhere")
     assert "handle" not in book.events[book.order[-1]]["files"][0]
+    before = len(book.order)
+    leads_out = file["handle"].rsplit("/", 1)[0] + "/../room/json?poll=1"
+    server.call("room", b"", Attach=leads_out, Message="look there")
+    pea.until(lambda: len(book.order) > before, 10, "an address that leads to another topic")
+    assert "handle" not in book.events[book.order[-1]]["files"][0], "nothing is read for a stranger with our token"
+    pea.say("fetch", id="f4", handle=leads_out, most=1 << 20)
+    pea.until(lambda: pea.of("fetched", id="f4"), 15, "an answer")
+    assert "error" in pea.of("fetched", id="f4")[0], "nor when it is asked for"
 
     pea.say("deliver", id="f3", key="kf3", conversation="room", text="",
             file={"name": "rép ort.txt", "mime": "text/plain", "size": 7, "kind": "file"})
