@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "error.h"
 #include "frame.h"
 #include "os.h"
 
@@ -93,5 +94,18 @@ class ChannelPort {
     std::vector<Secret> hidden_;
     bool ended_ = false;
 };
+
+// An adapter's life. What it cannot begin with, it cannot begin with another time either.
+template <typename Adapter>
+int run_adapter(ChannelPort& port, const ChannelPort::Start& start) {
+    std::optional<Adapter> adapter;
+    try {
+        adapter.emplace(port, start);
+    } catch (const Error& error) {
+        port.trouble("auth", error.what());
+        return kExitStandDown;
+    }
+    return adapter->run();
+}
 
 }  // namespace peacrab

@@ -452,14 +452,7 @@ int Discord::run() {
 }  // namespace
 
 int run_discord(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Discord> discord;
-    try {
-        discord.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return discord->run();
+    return run_adapter<Discord>(port, start);
 }
 
 }  // namespace peacrab

@@ -346,14 +346,7 @@ int Email::run() {
 }  // namespace
 
 int run_email(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Email> email;
-    try {
-        email.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return email->run();
+    return run_adapter<Email>(port, start);
 }
 
 }  // namespace peacrab

@@ -556,14 +556,7 @@ int Matrix::run() {
 }  // namespace
 
 int run_matrix(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Matrix> matrix;
-    try {
-        matrix.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return matrix->run();
+    return run_adapter<Matrix>(port, start);
 }
 
 }  // namespace peacrab

@@ -433,14 +433,7 @@ int Ntfy::run() {
 }  // namespace
 
 int run_ntfy(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Ntfy> ntfy;
-    try {
-        ntfy.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return ntfy->run();
+    return run_adapter<Ntfy>(port, start);
 }
 
 }  // namespace peacrab

@@ -364,14 +364,7 @@ int Signal::run() {
 }  // namespace
 
 int run_signal(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Signal> signal;
-    try {
-        signal.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return signal->run();
+    return run_adapter<Signal>(port, start);
 }
 
 }  // namespace peacrab

@@ -521,14 +521,7 @@ int Slack::run() {
 }  // namespace
 
 int run_slack(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Slack> slack;
-    try {
-        slack.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return slack->run();
+    return run_adapter<Slack>(port, start);
 }
 
 }  // namespace peacrab

@@ -301,14 +301,7 @@ int Telegram::run() {
 }  // namespace
 
 int run_telegram(ChannelPort& port, const ChannelPort::Start& start) {
-    std::optional<Telegram> telegram;
-    try {
-        telegram.emplace(port, start);
-    } catch (const Error& error) {  // nothing it can be started again with
-        port.trouble("auth", error.what());
-        return kExitStandDown;
-    }
-    return telegram->run();
+    return run_adapter<Telegram>(port, start);
 }
 
 }  // namespace peacrab
