@@ -156,7 +156,13 @@ int run_secret(const Arguments& arguments) {
     if (name.empty()) throw UsageError("secret: `set NAME`, `ls` or `rm NAME` was expected");
     if (what == "set" && arguments.values.contains("command")) {
         store.write_command(name, arguments.value("command"));
-        const Secret said = store.read(name).value_or(Secret());
+        Secret said;
+        try {
+            said = store.read(name).value_or(Secret());
+        } catch (const Error&) {
+            store.remove(name);
+            throw;
+        }
         tell("its command is kept in " + store.directory() + "/" + name + ".command; it gave a secret of " +
              std::to_string(said.reveal().size()) + " characters");
         return 0;

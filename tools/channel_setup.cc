@@ -2,6 +2,8 @@
 // providers use, and those of a few that use others.
 #include "channel_setup.h"
 
+#include <algorithm>
+
 #include "arguments.h"
 #include "config/secrets.h"
 #include "error.h"
@@ -165,6 +167,21 @@ void complete_settings(ChannelConfig& channel, const std::vector<std::string>& g
         const std::string answer = person->ask(std::string(question.text) + (guess.empty() ? "" : " [" + guess + "]") + ": ");
         if (!answer.empty() || !guess.empty()) put(question.key, answer.empty() ? guess : answer);
     }
+    static constexpr const char* kTypes[] = {"telegram", "slack",  "discord", "email",    "irc",
+                                             "matrix",   "signal", "ntfy",    "whatsapp", "webhook"};
+    if (!channel.command.empty()) return;
+    std::string names;
+    for (const char* type : kTypes) names += (names.empty() ? "" : ", ") + std::string(type);
+    if (std::find(std::begin(kTypes), std::end(kTypes), channel.type) == std::end(kTypes))
+        throw UsageError("channel: there is no messenger " + printable(channel.type) + ", only " + names + "; under another name: type=NAME");
+    // Without these there is nothing to try.
+    static constexpr struct {
+        const char* type;
+        const char* key;
+    } kNeeded[] = {{"email", "address"}, {"irc", "server"}, {"webhook", "to"}, {"matrix", "server"}, {"ntfy", "topic"}, {"whatsapp", "phone"}};
+    for (const auto& needed : kNeeded)
+        if (channel.type == needed.type && channel.hub.settings.text(needed.key).empty())
+            throw UsageError("channel: " + std::string(needed.key) + " is missing: channel add " + printable(channel.hub.name) + " " + needed.key + "=...");
 }
 
 std::string own_place(const ChannelConfig& channel) {
@@ -179,6 +196,7 @@ std::vector<ChannelSecret> secrets_of(const ChannelConfig& channel) {
     if (channel.type == "discord") return {{name, "Token of the bot"}};
     if (channel.type == "matrix") return {{name, "Access token of that account (in Element: Settings, Help & About, Advanced)"}};
     if (channel.type == "signal") return {};
+    if (channel.type == "irc") return {{name, "Password of the agent's account there; none if it has none", false}};
     if (channel.type == "ntfy") return {{name, "Token of an account there; none for a topic that is open to anybody", false}};
     const std::string hook = "hook-" + channel.hub.settings.text("hook", channel.hub.name);
     if (channel.type == "whatsapp") return {{name, "Token of the system user"}, {hook, "App secret"}};

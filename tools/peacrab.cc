@@ -23,6 +23,7 @@
 #include "client.h"
 #include "config/agent_keys.h"
 #include "config.h"
+#include "dialogue.h"
 #include "doctor.h"
 #include "egress_allow.h"
 #include "egress_route.h"
@@ -408,8 +409,8 @@ const Command kCommands[] = {
      "`peacrab secret set channel-NAME`. Who may speak: `peacrab people`.\n", run_serve},
     {"channel", "set a messenger up, list them, remove one", "channel [add NAME [KEY=VALUE...] | ls | rm NAME]", "", "", 14,
      "  add NAME           asks for what it needs and its token, tries it, and writes it down; settings may be given.\n"
-     "                     telegram, email, slack, discord, whatsapp, or of a name of yours: NAME type=webhook\n"
-     "                     (irc has no token that it needs: see the README)\n"
+     "                     telegram, slack, discord, email, irc, matrix, signal, ntfy, whatsapp; or of a name of\n"
+     "                     yours: NAME type=webhook to=CHANNEL\n"
      "  ls                 when it was heard last, what waits\n", run_channel_command},
     {"people", "who may speak on messengers, and what became of a message",
      "people [pair CHANNEL [ROLE] | remove CHANNEL ID | explain MESSAGE]", "", "", 3,
@@ -531,6 +532,9 @@ int run_command(const Command& command, const std::vector<std::string>& argument
     }
     try {
         return command.run(parse(command, arguments));
+    } catch (const Interrupted&) {
+        std::fputs("\n", stderr);
+        return 130;
     } catch (const UsageError& error) {
         std::fprintf(stderr, "peacrab: %s\nusage: peacrab %s\n", error.what(), command.usage);
         return kUsage;
