@@ -17,6 +17,8 @@ constexpr Milliseconds kLongestBackoff{30'000};
 constexpr Milliseconds kQuick{2000};           // a turn shorter than this shows nothing of itself
 constexpr Milliseconds kShowPatience{10'000};  // with a channel that does not say it was shown
 constexpr size_t kShown = 3000;                // bytes of it
+constexpr size_t kMostSilent = size_t{32} << 10;  // bytes of what was said in a group before
+constexpr size_t kMostSaid = size_t{160} << 10;   // bytes; however they are escaped they are one frame
 constexpr int64_t kMostCuts = 3;               // of its turn, before the person is told
 constexpr int64_t kMostTries = 200;            // of a model that cannot be reached
 
@@ -32,6 +34,17 @@ std::string origin_of(const char* kind, const Chat& chat, int64_t seq) {
 std::string named(const ArrivalRow& one) {
     std::string text = one_line(one.name.empty() ? one.sender : one.name, 60) + ": ";
     for (const char c : one.text) text += c == '\n' ? std::string("\n    ") : std::string(1, c);
+    return text;
+}
+
+// As much of it as others may be made to hear.
+std::string newest(const std::vector<ArrivalRow>& silent) {
+    std::string text;
+    for (size_t i = silent.size(); i-- > 0;) {
+        const std::string line = named(silent[i]) + "\n";
+        if (text.size() + line.size() > kMostSilent) return "[" + std::to_string(i + 1) + " more, too long to be told]\n" + text;
+        text.insert(0, line);
+    }
     return text;
 }
 
@@ -162,7 +175,7 @@ std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row, W
     const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
     if (!silent.empty()) {
         text += "[Said in the group, not to you:]\n";
-        for (const ArrivalRow& one : silent) text += named(one) + "\n";
+        text += newest(silent);
         text += "[Said to you:]\n";
         post.told(place.id, row.row);
     }
@@ -173,8 +186,9 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row, Words words) {
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::string id = message_id(*place, row);
     chat.said[id] = row.row;
-    const std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row, words)
-                                           : words_of(*place, row, words);
+    std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row, words)
+                                     : words_of(*place, row, words);
+    if (text.size() > kMostSaid) text.replace(kMostSaid, std::string::npos, "\n[cut: it was too long]");
     json::Value frame = json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}});
     if (by_itself(row)) frame.set("task", true);
     chat.warden->send(frame);

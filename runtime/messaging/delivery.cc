@@ -72,8 +72,12 @@ void Hub::State::pump(Channel& channel, int64_t place) {
     if (row->part == 0 && !row->platform.empty()) frame.set("platform", row->platform);
     if (row->part > 0) frame.set("from", row->part);
     if (row->again) frame.set("again", true);
-    channel.under_way[row->row] = Clock::now();
-    channel.port->send(frame);
+    try {
+        channel.port->send(frame);
+        channel.under_way[row->row] = Clock::now();
+    } catch (const Error& error) {  // tried again it would end the channel each time
+        given_up(*row, one_line(error.what(), 200));
+    }
 }
 
 // Nobody else's: one channel cannot say what became of another's.

@@ -3,10 +3,12 @@
 # timeout-full: 1500
 """Messaging without a VM, `peacrabd serve` with a channel that is a Python program (tests/support/messenger*.py):
 who is let in, what is answered, commands, groups, what goes on when everything is killed again and again."""
+import contextlib
 import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -204,6 +206,31 @@ def pretends():
         desk.wait(lambda: desk.posts["room"], 60)
         need("\n\nG1: want 3\n    U1: so be it\n\nG1: want 4" in model.last, f"each is named: {model.last!r}")
         need("\n\nU1: and I this" in model.last, f"the last, too: {model.last!r}")
+
+
+def too_much():
+    """What is too long for a frame is given up, and holds nobody up."""
+    with Rig(listens=True) as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        rig.start()
+        rig.pair("desk")
+        for number in range(25):
+            desk.say(f"chatter {number} " + "\n" * 40_000 + "x" * 20_000, "u1", "room", addressed=False)
+            time.sleep(0.1)  # a batch is one frame, too
+        desk.say("short", "u1", "room", addressed=False)
+        says(desk, "and you?", where="room", addressed=True, answer="re: U1: and you?")
+        need("U1: short\n[Said to you:]" in model.last and "too long to be told" in model.last, f"the newest are told: {model.last[:300]!r}")
+        says(desk, "\n" * 60_000 + "x", where="room", addressed=True)
+        need("[cut: it was too long]" in model.last, "one that is too long is cut")
+        rig.pair("desk", "u5", "member")
+        with contextlib.closing(sqlite3.connect(rig.folder / "state/peacrab/channels.db", timeout=20)) as book, book:
+            book.execute("INSERT INTO deliveries(place, channel, origin, key, reply_to, text, state, platform, created) SELECT id, channel, "
+                         "'e:x:1', 'k1', '', ?, 'queued', '', unixepoch() * 1000 FROM places WHERE conversation = 'dm-u5'", ("y" * (1 << 20),))
+        desk.say("go on", "u5")
+        desk.wait(lambda: any("could not be delivered" in text for text in desk.texts("dm-u1")), 20)
+        says(desk, "still there?", answer="re: still there?")
+        need("re: go on" in desk.texts("dm-u5"), "what stands behind it is sent")
+        need("is started again" not in (rig.folder / "log").read_text(), "the channel has not ended")
 
 
 def faults(dedupe):
@@ -439,6 +466,7 @@ def main():
     talks()
     conversations()
     pretends()
+    too_much()
     works()
     hostile()
     full()
