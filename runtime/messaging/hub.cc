@@ -80,7 +80,7 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
         channel.trouble = frame.text("class").substr(0, 16);
         note_sign(channel);
         log(LogLevel::Error, channel.options.name + ": " + one_line(frame.text("text"), 300));
-        if (channel.trouble != "network")
+        if (channel.trouble != "network" && !std::exchange(channel.told, true))
             tell_owners({}, "The channel " + channel.options.name + " has stopped: " + one_line(frame.text("text"), 300));
         return;
     }

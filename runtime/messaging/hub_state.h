@@ -22,6 +22,7 @@ struct Channel {
     std::unique_ptr<FramePort> port;
     std::function<void(const std::string& why, const std::string& code)> gone;
     bool ready = false;  // it has said hello
+    bool told = false;   // its owners, that it has stopped
     std::string account, bot, trouble;
     ChannelLimits limits;
     int64_t noted = 0;  // Unix ms: when its last sign of life was written down

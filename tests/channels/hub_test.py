@@ -308,7 +308,7 @@ HOSTILE = {
     "tells of others' deliveries": "hello()\nimport time\nfor k in range(250):\n    for n in range(30): say(type='failed', id=str(n), "
                                    "**{'class': 'permanent'}, error='not mine')\n    time.sleep(0.03)\n"
                                    "say(type='sent', id='99999999', part=0, of=1); say(type='sent', id='x', part=0, of=1)",
-    "parts that are none": 'hello(); say(type="sent", id="1", part=7, of=3)',
+    "moans": "hello()\nfor n in range(500): say(type='trouble', **{'class': 'auth'}, text=f'moan {n}')\nsay(type='sent', id='1', part=7, of=3)",
     "flood": "hello()\nfor n in range(3000): say(type='alive')\nfor n in range(40): say(type='batch', events=[event(n * 100 + k) "
              "for k in range(100)])",
     "silence": "import time; time.sleep(3)",
@@ -350,6 +350,8 @@ def hostile():
         need(rig.process.poll() is None, "serve lives")
         log = (rig.folder / "log").read_text()
         told = [text for text in desk.texts("dm-u1") if "is not known" in text]
+        moans = [text for text in desk.texts("dm-u1") if "moan" in text]
+        need(len(moans) <= 1, f"nor with what a channel complains of: {len(moans)}")
         need(0 < len(told) <= 10, f"owners are not flooded with strangers: {len(told)}")
         for number, what in enumerate(HOSTILE):
             if what not in ("flood", "reads nothing", "silence"):
