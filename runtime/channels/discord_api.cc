@@ -21,7 +21,6 @@ constexpr double kLongestWait = 24 * 3600;
 constexpr Milliseconds kUsualWait{5'000};  // when Discord does not say how long
 constexpr size_t kMostBuckets = 1'000;
 constexpr size_t kMaxDetail = 200;
-constexpr const char* kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 // What the conversation itself is the reason of: unknown channel, server or user; no access to it; of a kind that
 // nothing can be said in; a person who takes no messages; not allowed to speak; locked; no server in common.
@@ -131,13 +130,9 @@ DiscordAnswer read_discord_answer(int status, std::string_view body, std::string
 }
 
 DiscordApi::DiscordApi(std::string base, Secret token) : base_(std::move(base)), token_(std::move(token)) {
-    const std::string letters = kLetters;
-    if (token_.empty() || token_.reveal().size() > 256 ||
-        token_.reveal().find_first_not_of(letters + "._-") != std::string::npos)
+    if (token_.empty() || token_.reveal().size() > 256 || !only(token_.reveal(), "._-"))
         throw Error("discord: the token is not one: it stands under Bot, where \"Reset Token\" shows it once");
-    const bool web = base_.starts_with("https://") || base_.starts_with("http://");
-    if (!web || base_.size() > 1000 || base_.find_first_not_of(letters + ":/.-_[]~") != std::string::npos ||
-        base_.ends_with('/'))
+    if (!is_api_address(base_))
         throw Error("discord: api: an address like https://discord.com/api/v10 is needed");
 }
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "channels/discord_api.h"
+#include "channels/event_parts.h"
 #include "error.h"
 #include "os.h"
 
@@ -14,28 +15,11 @@ namespace peacrab {
 namespace {
 
 constexpr size_t kMaxText = size_t{64} << 10;
-constexpr size_t kMaxName = 200;
 constexpr size_t kMaxQuote = 500;
 constexpr size_t kMostFiles = 20;
 constexpr size_t kMostNames = 100;
 constexpr size_t kMostOptions = 12;
 constexpr uint64_t kEpochMs = 1'420'070'400'000;
-
-std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
-
-// Of a name: on one line.
-std::string name_of(const std::string& text) {
-    std::string name = bounded(text, kMaxName);
-    std::replace_if(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-    return name;
-}
-
-const json::Value kNothing;
-
-const json::Value& part(const json::Value& of, std::string_view key) {
-    const json::Value* const found = of.find(key);
-    return found ? *found : kNothing;
-}
 
 const std::vector<json::Value>& list(const json::Value& of, std::string_view key) {
     static const std::vector<json::Value> none;
@@ -147,8 +131,9 @@ std::string other_kind(const json::Value& message) {
 
 // Somebody's words that were said elsewhere.
 const json::Value& forwarded(const json::Value& message) {
+    static const json::Value none;
     const std::vector<json::Value>& snapshots = list(message, "message_snapshots");
-    return snapshots.empty() ? kNothing : part(snapshots[0], "message");
+    return snapshots.empty() ? none : part(snapshots[0], "message");
 }
 
 std::string words_of(const json::Value& message, const DiscordSelf& self) {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "channels/channel_files.h"
+#include "channels/event_parts.h"
 #include "channels/matrix_api.h"
 #include "channels/matrix_event.h"
 #include "channels/outbox.h"
@@ -245,10 +246,10 @@ json::Value Matrix::content_of(const Where& where, const Piece& piece) const {
 // What was sent by another device is not known by its transaction: it is looked for among the last hundred.
 std::string Matrix::already_there(const std::string& room, const std::string& key) {
     const MatrixAnswer answer = api_.get("/rooms/" + in_matrix_path(room) + "/messages?dir=b&limit=100");
-    const json::Value& chunk = matrix_part(answer.result, "chunk");
+    const json::Value& chunk = part(answer.result, "chunk");
     if (!answer.ok() || !chunk.is_array()) return {};
     for (const json::Value& event : chunk.items())
-        if (event.text("sender") == self_.user && matrix_part(event, "content").text(kKey) == key) return event.text("event_id");
+        if (event.text("sender") == self_.user && part(event, "content").text(kKey) == key) return event.text("event_id");
     return {};
 }
 
@@ -349,7 +350,7 @@ bool Matrix::is_direct(const std::string& room) {
     const auto known = members_.find(room);
     if (known != members_.end()) return known->second <= 2;
     const MatrixAnswer answer = api_.get("/rooms/" + in_matrix_path(room) + "/joined_members");
-    const json::Value& joined = matrix_part(answer.result, "joined");
+    const json::Value& joined = part(answer.result, "joined");
     if (!answer.ok()) doubt(answer);
     if (!answer.ok() || !joined.is_object()) return false;
     if (members_.size() >= kMostRooms) members_.clear();
@@ -357,20 +358,20 @@ bool Matrix::is_direct(const std::string& room) {
 }
 
 void Matrix::take_invite(const std::string& id, const json::Value& room) {
-    const json::Value& events = matrix_part(matrix_part(room, "invite_state"), "events");
+    const json::Value& events = part(part(room, "invite_state"), "events");
     if (!is_matrix_id(id, '!') || !events.is_array()) return;
     for (const json::Value& event : events.items()) {
         const std::string sender = event.text("sender");
         if (event.text("type") != "m.room.member" || event.text("state_key") != self_.user) continue;
         if (!is_matrix_id(sender, '@') || !may_invite(sender)) return;
         const MatrixAnswer answer = api_.post("/rooms/" + in_matrix_path(id) + "/join", json::Value::object());
-        if (!answer.ok() || !matrix_part(event, "content").flag("is_direct")) return;
+        if (!answer.ok() || !part(event, "content").flag("is_direct")) return;
         direct_.insert(id);
         // Kept there for our next life: what stands in it already stays.
         const std::string path = "/user/" + in_matrix_path(self_.user) + "/account_data/m.direct";
         json::Value kept = api_.get(path).result;
         if (kept.find("errcode")) kept = json::Value::object();
-        json::Value rooms = matrix_part(kept, sender);
+        json::Value rooms = part(kept, sender);
         if (!rooms.is_array()) rooms = json::Value::array();
         rooms.push(id);
         kept.set(sender, std::move(rooms));
@@ -394,7 +395,7 @@ json::Value Matrix::answered(const std::string& room, const std::string& id) {
     const MatrixAnswer answer =
         api_.call("GET", "/rooms/" + in_matrix_path(room) + "/event/" + in_matrix_path(id), {}, {.limit = Milliseconds(3'000)});
     if (!answer.ok()) doubt(answer);
-    const std::string text = matrix_part(answer.result, "content").text("body");
+    const std::string text = part(answer.result, "content").text("body");
     return json::Value::object({{"id", id}, {"text", utf8_prefix(text, 500)}, {"own", answer.ok() && answer.result.text("sender") == self_.user}});
 }
 
@@ -414,13 +415,13 @@ bool Matrix::walk_back(const std::string& room, const std::string& from, std::ve
                                              (since_.empty() ? "" : "&to=" + in_matrix_path(since_)));
         if (refused(answer)) return false;
         if (!answer.ok() && std::string_view(answer.failure.kind) == "gone") return true;
-        const json::Value& chunk = matrix_part(answer.result, "chunk");
+        const json::Value& chunk = part(answer.result, "chunk");
         if (!answer.ok() || !chunk.is_array()) return false;
         for (const json::Value& event : chunk.items()) {
             events.push_back(event);
             // Where we came in: what was before is not for us.
             const bool own = event.text("type") == "m.room.member" && event.text("state_key") == self_.user;
-            if (own && matrix_part(event, "content").text("membership") == "invite") return true;
+            if (own && part(event, "content").text("membership") == "invite") return true;
         }
         const std::string next = answer.result.text("end");
         if (chunk.items().empty() || next == token) return true;
@@ -451,8 +452,8 @@ size_t entry_of(const std::vector<json::Value>& events, const std::string& self)
     size_t entry = 0;
     for (size_t i = 0; i < events.size(); ++i) {
         if (events[i].text("type") != "m.room.member" || events[i].text("state_key") != self) continue;
-        const std::string now = matrix_part(events[i], "content").text("membership");
-        const std::string before = matrix_part(matrix_part(events[i], "unsigned"), "prev_content").text("membership");
+        const std::string now = part(events[i], "content").text("membership");
+        const std::string before = part(part(events[i], "unsigned"), "prev_content").text("membership");
         if (now == "invite" || (now == "join" && before != "join" && before != "invite")) entry = i;
     }
     return entry;
@@ -460,15 +461,15 @@ size_t entry_of(const std::vector<json::Value>& events, const std::string& self)
 
 bool Matrix::take_room(const std::string& id, const json::Value& room, std::vector<Arrived>& arrived) {
     if (!is_matrix_id(id, '!')) return true;
-    for (const char* part : {"state", "timeline"}) {
-        const json::Value& events = matrix_part(matrix_part(room, part), "events");
+    for (const char* of : {"state", "timeline"}) {
+        const json::Value& events = part(part(room, of), "events");
         if (!events.is_array()) continue;
         for (const json::Value& event : events.items())
-            if (event.text("type") == "m.room.name") titles_[id] = one_line(matrix_part(event, "content").text("name"), 200);
+            if (event.text("type") == "m.room.name") titles_[id] = one_line(part(event, "content").text("name"), 200);
     }
     if (titles_.size() > kMostRooms) titles_.clear();
-    const json::Value& timeline = matrix_part(room, "timeline");
-    const json::Value& events = matrix_part(timeline, "events");
+    const json::Value& timeline = part(room, "timeline");
+    const json::Value& events = part(timeline, "events");
     if (!events.is_array()) return true;
     std::vector<json::Value> all;
     const bool whole = !timeline.flag("limited") || walk_back(id, timeline.text("prev_batch"), all);
@@ -486,12 +487,12 @@ bool Matrix::take_room(const std::string& id, const json::Value& room, std::vect
 bool Matrix::take_sync(const json::Value& answer) {
     const std::string next = answer.text("next_batch");
     if (next.empty() || next.size() > 10'000) return false;
-    const json::Value& account = matrix_part(matrix_part(answer, "account_data"), "events");
+    const json::Value& account = part(part(answer, "account_data"), "events");
     if (account.is_array())
         for (const json::Value& event : account.items())
-            if (event.text("type") == "m.direct") take_direct(matrix_part(event, "content"));
-    const json::Value& rooms = matrix_part(answer, "rooms");
-    const json::Value &invites = matrix_part(rooms, "invite"), &joined = matrix_part(rooms, "join");
+            if (event.text("type") == "m.direct") take_direct(part(event, "content"));
+    const json::Value& rooms = part(answer, "rooms");
+    const json::Value &invites = part(rooms, "invite"), &joined = part(rooms, "join");
     std::vector<Arrived> arrived;
     doubtful_ = false;
     if (joined.is_object() && !since_.empty())  // what stands there already was not said to us

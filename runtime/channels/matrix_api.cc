@@ -11,10 +11,6 @@ constexpr const char* kWho = "the Matrix server";
 constexpr json::Limits kAnswerLimits{size_t{16} << 20, 64};
 constexpr int64_t kLongestWait = 3'600'000;
 
-bool stays(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' || c == '~';
-}
-
 Milliseconds retry_of(const json::Value& answer, std::string_view header) {
     const int64_t said = answer.integer("retry_after_ms", -1);
     return said >= 0 ? Milliseconds(std::clamp<int64_t>(said, 100, kLongestWait)) : wait_of(header);
@@ -22,7 +18,9 @@ Milliseconds retry_of(const json::Value& answer, std::string_view header) {
 
 }  // namespace
 
-std::string in_matrix_path(std::string_view text) { return percent_encoded(text, stays); }
+std::string in_matrix_path(std::string_view text) { 
+    return percent_encoded(text, [](char c) { return only({&c, 1}, "-_.~"); });
+}
 
 MatrixAnswer read_matrix_answer(int status, std::string_view body, std::string_view retry_after) {
     MatrixAnswer answer;

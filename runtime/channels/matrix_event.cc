@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "channels/event_parts.h"
 #include "channels/web_call.h"
 #include "os.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr size_t kMaxText = size_t{64} << 10;
 constexpr size_t kMaxName = 200;
-
-std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
 
 // "> <@ann:server> what was said" and an empty line, which older programs put in front of an answer.
 std::string without_quote(const std::string& body) {
@@ -42,7 +41,7 @@ bool begins_with_name(std::string& text, const MatrixSelf& self) {
 }
 
 bool mentions(const json::Value& content, const MatrixSelf& self) {
-    const json::Value& users = matrix_part(matrix_part(content, "m.mentions"), "user_ids");
+    const json::Value& users = part(part(content, "m.mentions"), "user_ids");
     if (!users.is_array()) return false;
     return std::any_of(users.items().begin(), users.items().end(),
                        [&](const json::Value& user) { return user.is_string() && user.as_string() == self.user; });
@@ -51,7 +50,7 @@ bool mentions(const json::Value& content, const MatrixSelf& self) {
 bool is_file(const std::string& type) { return type == "m.image" || type == "m.file" || type == "m.audio" || type == "m.video"; }
 
 json::Value file_of(const json::Value& content) {
-    const json::Value& info = matrix_part(content, "info");
+    const json::Value& info = part(content, "info");
     const std::string address = content.text("url");
     json::Value file = json::Value::object(
         {{"name", bounded(content.text("filename", content.text("body", "file")), kMaxName)},
@@ -70,16 +69,10 @@ bool is_matrix_id(std::string_view text, char sigil) {
            std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= ' '; });
 }
 
-const json::Value& matrix_part(const json::Value& of, std::string_view key) {
-    static const json::Value nothing;
-    const json::Value* const found = of.find(key);
-    return found ? *found : nothing;
-}
-
 std::string matrix_answered(const json::Value& event) {
-    const json::Value& relation = matrix_part(matrix_part(event, "content"), "m.relates_to");
+    const json::Value& relation = part(part(event, "content"), "m.relates_to");
     if (relation.text("rel_type") == "m.thread" && relation.flag("is_falling_back")) return {};
-    const std::string id = matrix_part(relation, "m.in_reply_to").text("event_id");
+    const std::string id = part(relation, "m.in_reply_to").text("event_id");
     return is_matrix_id(id, '$') ? id : std::string();
 }
 
@@ -87,11 +80,11 @@ std::optional<json::Value> read_matrix_event(const json::Value& event, const Mat
     const std::string id = event.text("event_id"), sender = event.text("sender");
     if (event.text("type") != "m.room.message" || !is_matrix_id(id, '$') || !is_matrix_id(sender, '@') || sender == self.user)
         return std::nullopt;
-    const json::Value& relation = matrix_part(matrix_part(event, "content"), "m.relates_to");
+    const json::Value& relation = part(part(event, "content"), "m.relates_to");
     const std::string kind = relation.text("rel_type"), related = relation.text("event_id");
     const bool edit = kind == "m.replace";
     if (edit && !is_matrix_id(related, '$')) return std::nullopt;
-    const json::Value& content = edit ? matrix_part(matrix_part(event, "content"), "m.new_content") : matrix_part(event, "content");
+    const json::Value& content = edit ? part(part(event, "content"), "m.new_content") : part(event, "content");
     const std::string type = content.text("msgtype");
     const bool file = is_file(type);
     std::string text = bounded(content.text("body"), kMaxText);

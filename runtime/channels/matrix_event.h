@@ -15,8 +15,6 @@ struct MatrixSelf {
 
 // "!room:server", "$event", "@user:server": of these characters, and not longer than Matrix has them.
 bool is_matrix_id(std::string_view text, char sigil);
-// A member of an object; null when there is none.
-const json::Value& matrix_part(const json::Value& of, std::string_view key);
 // Of m.relates_to: what is answered; "": nothing.
 std::string matrix_answered(const json::Value& event);
 

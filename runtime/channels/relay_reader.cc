@@ -13,7 +13,7 @@ constexpr Bytes kMostOfAPage = MiB(24);
 constexpr json::Limits kLimits{kMostOfAPage.count, 8};
 constexpr const char* kWho = "the relay";
 
-bool only(std::string_view text, std::string_view more) {
+bool small_only(std::string_view text, std::string_view more) {
     return std::all_of(text.begin(), text.end(), [&](char c) {
         return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || more.find(c) != std::string_view::npos;
     });
@@ -22,7 +22,7 @@ bool only(std::string_view text, std::string_view more) {
 bool is_loopback(const std::string& place) {
     constexpr std::string_view kBegin = "127.0.0.1:";
     return place.starts_with(kBegin) && place.size() > kBegin.size() && place.size() <= kBegin.size() + 5 &&
-           only(std::string_view(place).substr(kBegin.size()), "") && place.find_first_not_of("0123456789.:") == std::string::npos;
+           small_only(std::string_view(place).substr(kBegin.size()), "") && place.find_first_not_of("0123456789.:") == std::string::npos;
 }
 
 RelayAnswer read(const std::string& body) {
@@ -40,18 +40,18 @@ RelayAnswer read(const std::string& body) {
 RelayReader::RelayReader(const json::Value& settings, const std::string& name, Secret token) : token_(std::move(token)) {
     const std::string place = settings.text("relay", "127.0.0.1:8788"), hook = settings.text("hook", name);
     if (!is_loopback(place)) throw Error("relay: 127.0.0.1:PORT was expected, as `local` says it under `relay:`");
-    if (hook.empty() || hook.size() > 24 || !only(hook, "-")) throw Error("hook: the name of a webhook was expected");
+    if (hook.empty() || hook.size() > 24 || !small_only(hook, "-")) throw Error("hook: the name of a webhook was expected");
     if (token_.reveal().find_first_of("\r\n") != std::string::npos) throw Error("relay: its token is none");
     url_ = "http://" + place + "/" + hook + "?";
 }
 
 RelayAnswer RelayReader::after(const std::string& cursor, int64_t seconds, int cancel_fd) {
-    const std::string place = cursor.empty() || !only(cursor, ":") ? "" : "after=" + cursor + "&";
+    const std::string place = cursor.empty() || !small_only(cursor, ":") ? "" : "after=" + cursor + "&";
     return ask(place + "wait=" + std::to_string(seconds), Milliseconds(seconds * 1000 + 10'000), cancel_fd);
 }
 
 RelayAnswer RelayReader::having(const std::string& text) {
-    if (text.empty() || !only(text, "-.")) return {RelayAnswer::Kind::Ok, {}, {}};
+    if (text.empty() || !small_only(text, "-.")) return {RelayAnswer::Kind::Ok, {}, {}};
     return ask("having=" + text, Milliseconds(10'000), -1);
 }
 

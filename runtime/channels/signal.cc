@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "channels/event_parts.h"
 #include "channels/outbox.h"
 #include "channels/web_call.h"
 #include "error.h"
@@ -29,14 +30,6 @@ constexpr Milliseconds kTyping{15'000};
 constexpr Milliseconds kLongestBackoff{60'000};
 constexpr std::string_view kMark = "\xef\xbf\xbc";  // stands where a mention is shown
 constexpr std::string_view kGroup = "group.";
-
-const json::Value& part(const json::Value& of, std::string_view key) {
-    static const json::Value nothing;
-    const json::Value* const found = of.find(key);
-    return found ? *found : nothing;
-}
-
-std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
 
 // The body of an answer as it comes: the head, then what is in its chunks (RFC 9112, 7.1), or all of it.
 class Body {

@@ -35,13 +35,6 @@ bool among(const char* const (&words)[N], const std::string& word) {
     return std::any_of(std::begin(words), std::end(words), [&](const char* each) { return word == each; });
 }
 
-bool only(std::string_view text, std::string_view more) {
-    return std::all_of(text.begin(), text.end(), [&](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-               more.find(c) != std::string_view::npos;
-    });
-}
-
 SlackAnswer failed(const char* kind, std::string error, Milliseconds retry = Milliseconds(0)) {
     SlackAnswer answer;
     answer.failure = {kind, std::move(error), retry, {}};
@@ -114,8 +107,7 @@ SlackApi::SlackApi(std::string base, Secret bot, Secret app)
         throw Error(
             "slack: the token of the app is not one: it begins with xapp-, and stands under Basic Information, "
             "App-Level Tokens");
-    const bool web = base_.starts_with("https://") || base_.starts_with("http://");
-    if (!web || base_.size() > 1000 || !only(base_, ":/.-_[]~") || base_.ends_with('/'))
+    if (!is_api_address(base_))
         throw Error("slack: api: an address like https://slack.com/api is needed");
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "channels/event_parts.h"
 #include "channels/slack_api.h"
 
 namespace peacrab {
@@ -18,20 +19,6 @@ constexpr size_t kMostShared = 5;
 constexpr size_t kMostIds = 8;
 
 void put(json::Value& into, const char* key, std::string_view text) { into.set(key, text); }
-
-std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
-
-std::string name_of(const std::string& text) {
-    std::string name = bounded(text, kMaxName);
-    std::replace_if(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-    return name;
-}
-
-const json::Value& part(const json::Value& of, std::string_view key) {
-    static const json::Value nothing;
-    const json::Value* const found = of.find(key);
-    return found ? *found : nothing;
-}
 
 bool is_id(std::string_view text) {
     return text.size() > 1 && text.size() <= 40 && std::all_of(text.begin(), text.end(), [](char c) {

@@ -4,10 +4,9 @@
 #include "channels/telegram_api.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 
 #include "channels/channel_files.h"
+#include "channels/web_call.h"
 #include "error.h"
 
 namespace peacrab {
@@ -15,10 +14,9 @@ namespace {
 
 using Kind = TelegramAnswer::Kind;
 
-constexpr json::Limits kAnswerLimits{size_t{16} << 20, 32};
+constexpr json::Limits kAnswerLimits{kMostOfAnAnswer.count, 32};
+constexpr const char* kWho = "Telegram's server";
 constexpr const char* kJson = "Content-Type: application/json";
-constexpr double kLongestWait = 24 * 3600;
-constexpr Milliseconds kUsualWait{5'000};  // when Telegram does not say how long
 
 // What the conversation itself is the reason of.
 constexpr const char* kGone[] = {
@@ -27,25 +25,11 @@ constexpr const char* kGone[] = {
     "chat_write_forbidden", "can't initiate conversation",
 };
 
-bool only(std::string_view text, std::string_view more) {
-    return std::all_of(text.begin(), text.end(), [&](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-               more.find(c) != std::string_view::npos;
-    });
-}
-
-Milliseconds wait_of(double seconds) {
-    if (!std::isfinite(seconds) || seconds < 0) return kUsualWait;
-    return Milliseconds(static_cast<int64_t>(std::ceil(std::clamp(seconds, 1.0, kLongestWait) * 1000)));
-}
-
 Milliseconds retry_of(const json::Value& answer, std::string_view header) {
     if (const json::Value* parameters = answer.find("parameters"))
         if (const json::Value* after = parameters->find("retry_after"))
             if (after->is_integer() || after->kind() == json::Value::Kind::Real) return wait_of(after->as_real());
-    if (!header.empty() && header.find_first_not_of("0123456789.") == std::string_view::npos)
-        return wait_of(std::strtod(std::string(header).c_str(), nullptr));
-    return kUsualWait;
+    return wait_of(header);
 }
 
 TelegramAnswer failed(const char* kind, std::string error, Milliseconds retry = Milliseconds(0)) {
@@ -73,8 +57,8 @@ TelegramAnswer unreadable(std::string_view body, std::string error) {
 
 // No word of Telegram's own: a proxy, a page of HTML, half an answer.
 TelegramAnswer without_words(int status, std::string_view body, std::string_view retry_after) {
-    const std::string what = "Telegram's server answered with status " + std::to_string(status);
-    if (status == 200) return unreadable(body, "Telegram's server gave an answer that cannot be read");
+    const std::string what = std::string(kWho) + " answered with status " + std::to_string(status);
+    if (status == 200) return unreadable(body, std::string(kWho) + " gave an answer that cannot be read");
     if (status == 429) return failed("throttled", what, retry_of({}, retry_after));
     if (status == 504) return failed("unknown", what);
     return failed("transient", what);
@@ -100,20 +84,11 @@ TelegramAnswer refused(const json::Value& answer, int status, std::string_view r
     return failed(code >= 400 && code < 500 ? "permanent" : "transient", said);
 }
 
-TelegramAnswer not_answered(const HttpResult& got, std::string_view body) {
-    using Failure = HttpResult::Failure;
-    if (got.failure == Failure::Cancelled) return of_kind(Kind::Cancelled, "unknown", got.detail);
-    if (got.failure == Failure::TooLarge) return unreadable(body, got.detail);
-    const bool out = got.failure != Failure::Unreachable && got.failure != Failure::Unknown;
-    return failed(out ? "unknown" : "not_sent", got.detail);
-}
-
-HttpClient connection() {
-    HttpOptions options;
-    options.environment = true;
-    options.idle_limit = Seconds(10);
-    options.response_limit = Bytes{kAnswerLimits.max_bytes};
-    return HttpClient(std::move(options));
+// Of a call to which there is no answer.
+TelegramAnswer not_answered(WebAnswer& got) {
+    if (got.what == WebAnswer::What::Cancelled) return of_kind(Kind::Cancelled, "unknown", std::move(got.failure.error));
+    if (got.what == WebAnswer::What::Unreadable) return unreadable(got.body, std::move(got.failure.error));
+    return failed(got.failure.kind, std::move(got.failure.error));
 }
 
 }  // namespace
@@ -141,40 +116,20 @@ TelegramAnswer read_telegram_answer(int status, std::string_view body, std::stri
 TelegramApi::TelegramApi(std::string base, Secret token) : base_(std::move(base)), token_(std::move(token)) {
     if (token_.empty() || token_.reveal().size() > 256 || !only(token_.reveal(), ":_-"))
         throw Error("telegram: the token is not one: it looks like 123456:ABC-DEF, as BotFather gave it");
-    const bool web = base_.starts_with("https://") || base_.starts_with("http://");
-    if (!web || base_.size() > 1000 || !only(base_, ":/.-_[]~") || base_.ends_with('/'))
+    if (!is_api_address(base_))
         throw Error("telegram: api: an address like https://api.telegram.org is needed");
 }
 
 TelegramAnswer TelegramApi::call_on(std::optional<HttpClient>& client, const char* method, std::string content_type,
-                                    std::string body_out, const Options& options) {
-    if (!client) client.emplace(connection());
+                                    std::string body, const Options& options) {
     HttpRequest request;
     request.url = base_ + "/bot" + token_.reveal() + "/" + method;
     request.headers = {std::move(content_type)};
-    request.body = std::move(body_out);
+    request.body = std::move(body);
     request.first_byte_limit = options.limit;
-    std::string body;
-    std::optional<Deadline> whole;  // from the first byte on
-    HttpResult got;
-    try {
-        got = client->send(
-            request, [](const HttpResult&) { return true; },
-            [&](std::string_view piece) {
-                if (!whole) whole = Deadline::in(Seconds(10));
-                if (whole->passed()) throw Error("Telegram's server is too slow");
-                body += piece;
-            },
-            options.cancel_fd);
-    } catch (const Error& error) {
-        got.failure = HttpResult::Failure::Silent;
-        got.detail = error.what();
-    }
+    WebAnswer got = web_call(client, request, kWho, options.cancel_fd);
     const Secret wiped(std::move(request.url));
-    if (got.failure == HttpResult::Failure::None)
-        return read_telegram_answer(got.status, body, got.header("retry-after"));
-    if (got.failure != HttpResult::Failure::Cancelled) client.reset();
-    return not_answered(got, body);
+    return got.what == WebAnswer::What::Answered ? read_telegram_answer(got.status, got.body, got.retry_after) : not_answered(got);
 }
 
 TelegramAnswer TelegramApi::call(const char* method, const json::Value& parameters, Options options) {
@@ -200,7 +155,7 @@ void TelegramApi::fetch(ChannelPort& port, const json::Value& frame) {
     if (path.empty() || path.size() > 512 || !only(path, "/._-") || path.find("..") != std::string::npos || path[0] == '/')
         return port.not_fetched(id, "Telegram does not say where it is");
     const Secret address(base_ + "/file/bot" + token_.reveal() + "/" + path);
-    answer_fetch(port, frame, address.reveal(), {}, "Telegram's server");
+    answer_fetch(port, frame, address.reveal(), {}, kWho);
 }
 
 }  // namespace peacrab

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "channels/event_parts.h"
 #include "error.h"
 
 namespace peacrab {
@@ -22,21 +23,6 @@ constexpr size_t kMostFiles = 20;
 constexpr size_t kMostOptions = 12;
 constexpr int64_t kMostFetched = 20'000'000;  // bytes of a file that a bot is given
 constexpr size_t kMaxFileId = 512;
-
-std::string bounded(const std::string& text, size_t most) { return std::string(utf8_prefix(text, most)); }
-
-// Of a name: on one line.
-std::string name_of(const std::string& text) {
-    std::string name = bounded(text, kMaxName);
-    std::replace_if(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-    return name;
-}
-
-const json::Value& part(const json::Value& of, std::string_view key) {
-    static const json::Value nothing;
-    const json::Value* const found = of.find(key);
-    return found ? *found : nothing;
-}
 
 // Where in `text` the unit of UTF-16 with that number is; its end when it is beyond.
 size_t place_of(std::string_view text, int64_t unit) {

@@ -58,6 +58,18 @@ Members& Members::text(const char* key, std::string_view value) { return object_
 Members& Members::number(const char* key, int64_t value) { return object_.set(key, value), *this; }
 Members& Members::flag(const char* key, bool value) { return object_.set(key, value), *this; }
 
+bool only(std::string_view text, std::string_view more) {
+    return std::all_of(text.begin(), text.end(), [&](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               more.find(c) != std::string_view::npos;
+    });
+}
+
+bool is_api_address(std::string_view base) {
+    const bool web = base.starts_with("https://") || base.starts_with("http://");
+    return web && base.size() <= 1000 && only(base, ":/.-_[]~") && !base.ends_with('/');
+}
+
 Milliseconds wait_of(double seconds) {
     if (!std::isfinite(seconds) || seconds < 0) return kUsualWait;
     return Milliseconds(static_cast<int64_t>(std::ceil(std::clamp(seconds, 1.0, kLongestWait) * 1000)));

@@ -47,6 +47,11 @@ class Members {
     json::Value object_ = json::Value::object();
 };
 
+// Whether it is letters and digits, and what else is allowed.
+bool only(std::string_view text, std::string_view more);
+// Where an API is: http or https, without a slash at the end. Nothing can be hidden in it: no name, no query.
+bool is_api_address(std::string_view base);
+
 // How long to wait when a messenger says so, in seconds; what is no number, or none, is `otherwise`.
 Milliseconds wait_of(double seconds);
 Milliseconds wait_of(std::string_view header);

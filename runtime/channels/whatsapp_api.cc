@@ -47,12 +47,6 @@ constexpr struct {
     {131053, "permanent", {}, "WhatsApp does not take a file of this kind"},
 };
 
-bool only(std::string_view text, std::string_view more) {
-    return std::all_of(text.begin(), text.end(), [&](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || more.find(c) != std::string_view::npos;
-    });
-}
-
 WhatsAppAnswer failed(const char* kind, std::string error, Milliseconds retry = Milliseconds(0)) {
     WhatsAppAnswer answer;
     answer.failure = {kind, std::move(error), retry, {}};
@@ -119,8 +113,7 @@ WhatsAppAnswer read_whatsapp_answer(int status, std::string_view body, std::stri
 
 WhatsAppApi::WhatsAppApi(std::string base, std::string phone, Secret token)
     : base_(std::move(base)), phone_(std::move(phone)), token_(std::move(token)) {
-    const bool web = base_.starts_with("https://") || base_.starts_with("http://");
-    if (!web || base_.size() > 1000 || !only(base_, ":/.-_[]~") || base_.ends_with('/'))
+    if (!is_api_address(base_))
         throw Error("whatsapp: api: an address like https://graph.facebook.com/v23.0 is needed");
     if (phone_.empty() || phone_.size() > 30 || phone_.find_first_not_of("0123456789") != std::string::npos)
         throw Error("whatsapp: phone: the id of the phone number is needed (digits; it stands under API Setup, and is not the number)");
