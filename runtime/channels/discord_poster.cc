@@ -111,10 +111,9 @@ Poster::Done DiscordPoster::post_file(const Where& where, const Piece& piece, co
     return done_of(api_.send_form(messages_of(where.conversation), type, form.finish()));
 }
 
-bool DiscordPoster::show_typing(const Where& where) {
+Poster::Done DiscordPoster::show_typing(const Where& where) {
     const DiscordAnswer answer = api_.send("POST", "/channels/" + where.conversation + "/typing", json::Value::object());
-    const std::string_view kind = answer.failure.kind;
-    return answer.ok() || (kind != "gone" && kind != "permanent");
+    return {.ok = answer.ok(), .failure = answer.failure};
 }
 
 }  // namespace peacrab

@@ -26,7 +26,7 @@ class DiscordPoster : public Poster {
     Done post(const Where& where, const Piece& piece) override;
     Done edit(const Where& where, const std::string& platform, const Piece& piece) override;
     Done post_file(const Where& where, const Piece& piece, const File& file) override;
-    bool show_typing(const Where& where) override;
+    Done show_typing(const Where& where) override;
 
     // Said once: the token is refused.
     std::optional<ChannelFailure> take_auth() { return std::exchange(auth_, std::nullopt); }

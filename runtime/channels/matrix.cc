@@ -68,7 +68,7 @@ class Matrix : public Poster {
     Done post(const Where& where, const Piece& piece) override;
     Done edit(const Where& where, const std::string& platform, const Piece& piece) override;
     Done post_file(const Where& where, const Piece& piece, const File& file) override;
-    bool show_typing(const Where& where) override;
+    Done show_typing(const Where& where) override;
 
   private:
     bool over() const { return ended_ || port_.ended(); }
@@ -310,11 +310,10 @@ Poster::Done Matrix::post_file(const Where& where, const Piece& piece, const Fil
     return send(where, piece, std::move(content));
 }
 
-bool Matrix::show_typing(const Where& where) {
+Poster::Done Matrix::show_typing(const Where& where) {
     const MatrixAnswer answer = api_.put("/rooms/" + in_matrix_path(where.conversation) + "/typing/" + in_matrix_path(self_.user),
                                          json::Value::object({{"typing", true}, {"timeout", static_cast<int64_t>(kTyping.count())}}));
-    const std::string_view kind = answer.failure.kind;
-    return answer.ok() || (kind != "gone" && kind != "permanent");
+    return {.ok = answer.ok(), .failure = answer.failure};
 }
 
 // ---- rooms

@@ -96,9 +96,18 @@ void Outbox::take_typing(const json::Value& frame) {
 Outbox::Chat& Outbox::chat(const std::string& conversation) {
     if (chats_.size() >= kMostChats)
         std::erase_if(chats_, [now = Clock::now()](const auto& entry) {
-            return entry.second.free <= now && entry.second.shown + kMinute <= now;
+            const Chat& one = entry.second;
+            return one.free <= now && one.shown + kMinute <= now && (one.sent.empty() || one.sent.back() + kMinute <= now);
         });
     return chats_[conversation];
+}
+
+// `most`: within a minute, in a group.
+Time Outbox::free_at(const std::string& conversation, size_t most) {
+    Chat& one = chat(conversation);
+    std::erase_if(one.sent, [now = Clock::now()](Time at) { return at + kMinute < now; });
+    const Time free = std::max(one.free, any_);
+    return most == 0 || one.sent.size() < most ? free : std::max(free, one.sent[one.sent.size() - most] + kMinute);
 }
 
 void Outbox::spend(const std::string& conversation) {
@@ -106,6 +115,7 @@ void Outbox::spend(const std::string& conversation) {
     Chat& one = chat(conversation);
     one.free = std::max(one.free, now + pace_.between);
     any_ = now + pace_.between_any;
+    if (pace_.group_minute > 0 && poster_.is_group(conversation)) one.sent.push_back(now);
 }
 
 void Outbox::heed(const std::string& conversation, const Poster::Done& done) {
@@ -113,13 +123,13 @@ void Outbox::heed(const std::string& conversation, const Poster::Done& done) {
     chat(conversation).free = Clock::now() + done.failure.retry;
 }
 
-Time Outbox::due_of(const Delivery& delivery) { return std::max(chat(delivery.where.conversation).free, any_); }
+Time Outbox::due_of(const Delivery& delivery) { return free_at(delivery.where.conversation, pace_.group_minute); }
 
 Time Outbox::due_of(const Show& show) {
     const std::string& conversation = show.where.conversation;
-    const Chat& one = chat(conversation);
+    const Time free = free_at(conversation, pace_.group_minute_shown);
     const Milliseconds floor = poster_.is_group(conversation) ? pace_.between_shown_group : pace_.between_shown;
-    const Time due = std::max({one.free, any_, one.shown + floor});
+    const Time due = std::max(free, chat(conversation).shown + floor);
     const Time now = Clock::now();
     std::erase_if(shown_, [now](Time at) { return at + kMinute < now; });
     if (pace_.shown_a_minute == 0 || shown_.size() < pace_.shown_a_minute) return due;
@@ -160,9 +170,10 @@ void Outbox::work() {
     }
     for (Typing& typing : typing_) {
         if (typing.again > Clock::now() || trouble_) continue;
-        const bool seen = poster_.show_typing(typing.where);
-        typing.again = Clock::now() + pace_.typing_again;
-        if (!seen) typing.ends = {};
+        const Poster::Done done = poster_.show_typing(typing.where);
+        typing.again = Clock::now() + std::max(pace_.typing_again, done.failure.retry);
+        const std::string_view kind = done.failure.kind;
+        if (!done.ok && (kind == "gone" || kind == "permanent")) typing.ends = {};
     }
     std::erase_if(typing_, [](const Typing& typing) { return typing.ends <= Clock::now(); });
 }

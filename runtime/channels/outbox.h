@@ -21,6 +21,8 @@ struct OutboxPace {
     Milliseconds between_shown{1'000};       // two edits of a line that may be lost,
     Milliseconds between_shown_group{3'000};  // and in a group
     size_t shown_a_minute = 0;               // of such lines, in all conversations; 0: no matter
+    size_t group_minute = 0;                 // messages and edits in one group within a minute; 0: no matter
+    size_t group_minute_shown = 0;           // how many of these such lines leave to the rest
     Milliseconds typing_lease{0};            // how long a sign of life holds that is not said again; 0: there is none
     Milliseconds typing_again{0};            // when it has to be given again
 };
@@ -59,8 +61,8 @@ class Poster {
     // Of what stands there. What cannot be edited any more is posted.
     virtual Done edit(const Where& where, const std::string& platform, const Piece& piece) = 0;
     virtual Done post_file(const Where& where, const Piece& piece, const File& file) = 0;
-    // False: there is nobody to see it.
-    virtual bool show_typing(const Where&) { return false; }
+    // A failure "gone" or "permanent": there is nobody to see it. Its `retry` is heeded.
+    virtual Done show_typing(const Where&) { return {}; }
 };
 
 class Outbox {
@@ -82,6 +84,7 @@ class Outbox {
     struct Chat {
         Time free{};  // not before: pace, and what the messenger said
         Time shown{};
+        std::vector<Time> sent;  // within the last minute, of a group
     };
     struct Delivery {
         std::string id, platform;
@@ -110,6 +113,7 @@ class Outbox {
     void take_typing(const json::Value& frame);
     void forget_shows(const Poster::Where& where);
     Chat& chat(const std::string& conversation);
+    Time free_at(const std::string& conversation, size_t most);
     void spend(const std::string& conversation);
     void heed(const std::string& conversation, const Poster::Done& done);
     Time due_of(const Show& show);

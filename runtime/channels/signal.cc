@@ -103,7 +103,7 @@ class Signal : public Poster {
         return send(where, piece, std::strtoll(platform.c_str(), nullptr, 10));
     }
     Done post_file(const Where&, const Piece&, const File&) override { return {.failure = {"permanent", "signal: files are not sent"}}; }
-    bool show_typing(const Where& where) override;
+    Done show_typing(const Where& where) override;
 
   private:
     Milliseconds backoff();
@@ -191,9 +191,9 @@ Poster::Done Signal::send(const Where& where, const Piece& piece, int64_t edits)
     return {.failure = {"unknown", "signal-cli gave an answer that cannot be read"}};
 }
 
-bool Signal::show_typing(const Where& where) {
+Poster::Done Signal::show_typing(const Where& where) {
     (void)call("sendTyping", place(where.conversation), Milliseconds(5'000));
-    return true;
+    return {.ok = true};
 }
 
 void Signal::take_frames(Deadline deadline) {

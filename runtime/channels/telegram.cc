@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "channels/telegram_api.h"
-#include "channels/telegram_outbox.h"
+#include "channels/telegram_poster.h"
 #include "channels/telegram_update.h"
 #include "error.h"
 
@@ -27,6 +27,7 @@ constexpr Milliseconds kAlbumWait{1'000};
 constexpr Milliseconds kDeaf{2'000};  // of polls that were cut short; then one is not
 constexpr Milliseconds kLongestBackoff{60'000};
 constexpr int kSettledAfter = 3;     // polls
+constexpr size_t kMostFetches = 32;  // what is beyond, the warden asks for again
 constexpr size_t kMostConflicts = 5;  // in a minute
 constexpr int kMostUnreadable = 5;
 constexpr int64_t kMostUpdates = 100;
@@ -69,11 +70,12 @@ class Telegram {
     void say_hello();
     void wait(Milliseconds span);
     Milliseconds backoff();
-    void note_trouble(const TelegramAnswer& answer);
+    void note_trouble(const std::string& text);
 
     void take_frames(Deadline deadline);
     void take(const json::Value& frame);
     void work();
+    Time next_due();
 
     void poll();
     json::Value poll_parameters(int64_t seconds) const;
@@ -85,7 +87,9 @@ class Telegram {
 
     ChannelPort& port_;
     TelegramApi api_;
-    TelegramOutbox outbox_{port_, api_};
+    TelegramPoster poster_{api_};
+    Outbox outbox_{port_, poster_, TelegramPoster::pace()};
+    std::vector<json::Value> fetches_;
     std::minstd_rand random_;
     TelegramSelf self_;
     std::optional<int> ended_;
@@ -116,10 +120,8 @@ Milliseconds Telegram::backoff() {
 }
 
 // Once for a time of trouble.
-void Telegram::note_trouble(const TelegramAnswer& answer) {
-    if (troubled_) return;
-    troubled_ = true;
-    port_.trouble("network", answer.failure.error);
+void Telegram::note_trouble(const std::string& text) {
+    if (!std::exchange(troubled_, true)) port_.trouble("network", text);
 }
 
 // Frames are taken meanwhile.
@@ -137,7 +139,7 @@ bool Telegram::introduce() {
             stand_down("auth", "Telegram does not take this token: get it from BotFather again");
             break;
         }
-        note_trouble(answer);
+        note_trouble(answer.failure.error);
         wait(std::max(backoff(), answer.failure.retry));
     }
     failures_ = 0;
@@ -146,13 +148,14 @@ bool Telegram::introduce() {
 }
 
 void Telegram::say_hello() {
+    const OutboxPace pace = TelegramPoster::pace();
     port_.hello("telegram", std::to_string(self_.id), "@" + self_.name,
-                json::Value::object({{"edits", static_cast<int64_t>(TelegramOutbox::kBetween.count())},
-                                     {"edits_group", static_cast<int64_t>(TelegramOutbox::kBetweenShownGroup.count())},
-                                     {"typing", static_cast<int64_t>(TelegramOutbox::kTypingLease.count())},
+                json::Value::object({{"edits", static_cast<int64_t>(pace.between.count())},
+                                     {"edits_group", static_cast<int64_t>(pace.between_shown_group.count())},
+                                     {"typing", static_cast<int64_t>(pace.typing_lease.count())},
                                      {"dedupe", "none"},
-                                     {"files", TelegramOutbox::kMostSent},
-                                     {"text", TelegramOutbox::kMostText}}));
+                                     {"files", TelegramPoster::kFile},
+                                     {"text", TelegramPoster::kText}}));
     json::Value commands = json::Value::array();
     for (const auto& command : kCommands)
         commands.push(json::Value::object({{"command", command.name}, {"description", command.text}}));
@@ -169,19 +172,23 @@ void Telegram::take_frames(Deadline deadline) {
 }
 
 void Telegram::take(const json::Value& frame) {
-    if (frame.text("type") == "stop")
-        stopping_ = true;
-    else
-        outbox_.take(frame);
+    const std::string type = frame.text("type");
+    if (type == "stop") stopping_ = true;
+    else if (type == "fetch" && fetches_.size() < kMostFetches) fetches_.push_back(frame);
+    else if (type == "resolve") port_.failed(frame.text("id"), {"unknown", "Telegram cannot be asked what it has"});
+    else (void)outbox_.take(frame);
 }
 
 void Telegram::work() {
     outbox_.work();
-    const std::optional<TelegramAnswer> trouble = outbox_.take_trouble();
-    if (!trouble) return;
-    if (trouble->kind == Kind::Auth) return stand_down("auth", trouble->failure.error);
-    note_trouble(*trouble);
+    if (const std::optional<ChannelFailure> refused = poster_.take_auth()) return stand_down("auth", refused->error);
+    if (const std::optional<ChannelFailure> trouble = outbox_.take_trouble()) return note_trouble(trouble->error);
+    if (fetches_.empty()) return;
+    api_.fetch(port_, fetches_.front());  // one, so that what is said meanwhile is heard between two
+    fetches_.erase(fetches_.begin());
 }
+
+Time Telegram::next_due() { return fetches_.empty() ? outbox_.next_due() : Time{}; }
 
 // ---- receiving
 
@@ -208,7 +215,7 @@ void Telegram::note_alive() {
 void Telegram::poll() {
     const Time now = Clock::now();
     const auto left = std::chrono::duration_cast<Seconds>(std::min<Clock::duration>(
-        std::max(outbox_.next_due(), now) - now, Seconds(kPollSeconds)));
+        std::max(next_due(), now) - now, Seconds(kPollSeconds)));
     const bool deaf = cut_since_ != Time{} && now - cut_since_ > kDeaf;
     // The first one too, which shows that all is well.
     const int64_t seconds = deaf || held_ || polls_ == 0 ? 0 : left.count();
@@ -274,7 +281,7 @@ void Telegram::take_unreadable(const json::Value& first) {
 void Telegram::poll_failed(const TelegramAnswer& answer) {
     if (answer.kind == Kind::Auth) return stand_down("auth", answer.failure.error);
     if (answer.kind == Kind::Conflict) return take_conflict(answer);
-    note_trouble(answer);
+    note_trouble(answer.failure.error);
     next_poll_ = Clock::now() + std::max(backoff(), answer.failure.retry);
     if (answer.kind == Kind::Unreadable) take_unreadable(answer.result);
 }
@@ -291,7 +298,7 @@ int Telegram::run() {
             poll();
             continue;
         }
-        const Time until = stopping_ ? outbox_.next_due() : std::min(next_poll_, outbox_.next_due());
+        const Time until = stopping_ ? next_due() : std::min(next_poll_, next_due());
         take_frames(Deadline::in(std::chrono::ceil<Milliseconds>(
             std::clamp<Clock::duration>(until - now, Milliseconds(0), kMinute))));
     }

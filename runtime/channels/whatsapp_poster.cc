@@ -120,17 +120,16 @@ Poster::Done WhatsAppPoster::post_file(const Where& where, const Piece& piece, c
 }
 
 // With it what was said is marked as read.
-bool WhatsAppPoster::show_typing(const Where& where) {
+Poster::Done WhatsAppPoster::show_typing(const Where& where) {
     const auto newest = newest_.find(where.conversation);
-    if (newest == newest_.end()) return false;
+    if (newest == newest_.end()) return {};
     const WhatsAppAnswer answer = api_.post_again("messages",
                                                   json::Value::object({{"messaging_product", "whatsapp"},
                                                                        {"status", "read"},
                                                                        {"message_id", newest->second},
                                                                        {"typing_indicator", json::Value::object({{"type", "text"}})}}),
                                                   Milliseconds(5'000));
-    if (answer.kind == WhatsAppAnswer::Kind::Auth) auth_ = answer.failure;
-    return answer.ok() || std::string_view(answer.failure.kind) != "permanent";
+    return done_of(answer);
 }
 
 void WhatsAppPoster::heard(const json::Value& event) {

@@ -30,7 +30,7 @@ class WhatsAppPoster : public Poster {
     Done post(const Where& where, const Piece& piece) override;
     Done edit(const Where& where, const std::string&, const Piece& piece) override { return post(where, piece); }
     Done post_file(const Where& where, const Piece& piece, const File& file) override;
-    bool show_typing(const Where& where) override;
+    Done show_typing(const Where& where) override;
 
     // The newest that somebody has said: what is read, and typed an answer to.
     void heard(const json::Value& event);

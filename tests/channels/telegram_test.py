@@ -869,7 +869,7 @@ def files_go_out():
         equal(len(place.server.received(FORUM)), 2)
         # What is asked for and not there goes out in no part.
         failed = sends(warden, "gone", 52, bytes(2 << 20), at_most=1 << 20)
-        equal((failed["class"], place.server.received(52)), ("transient", []))
+        equal((failed["class"], place.server.received(52)), ("permanent", []))
         for fault, wanted in (("429", "throttled"), ("500", "transient"), ("502", "transient"), ("cut", "unknown"), ("cut_before", "unknown"),
                               ("403", "gone"), ("truncated", "unknown")):
             place.server.fault("sendDocument", fault, value=1)

@@ -11,7 +11,6 @@ namespace {
 struct Fake : Poster {
     std::vector<std::string> said;
     std::vector<Done> answers;  // taken from the front; then all is well
-    int typed = 0;
 
     Done answer(const std::string& what) {
         said.push_back(what);
@@ -35,7 +34,7 @@ struct Fake : Poster {
     Done post_file(const Where& where, const Piece&, const File& file) override {
         return answer(where.conversation + "+" + file.name + ":" + file.bytes);
     }
-    bool show_typing(const Where&) override { return ++typed < 2; }
+    Done show_typing(const Where& where) override { return answer(where.conversation + "..."); }
 };
 
 struct Rig {
@@ -136,10 +135,33 @@ TEST_CASE("outbox: lines that may be lost leave room for what may not") {
     CHECK(rig.fake.said == Lines{"d>answer", "c>x", "c>x"});
 }
 
-TEST_CASE("outbox: a sign of life ends when nobody sees it") {
-    Rig rig({.typing_lease = Milliseconds(60'000), .typing_again = Milliseconds(0)});
+TEST_CASE("outbox: a group takes so many a minute, of which lines that may be lost leave some to the rest") {
+    Rig rig({.between = Milliseconds(0), .between_shown_group = Milliseconds(0), .group_minute = 3, .group_minute_shown = 2});
+    for (const char* slot : {"a", "b", "c"})
+        rig.tell(std::string(R"({"type":"show","conversation":"g","text":"x","slot":")") + slot + "\"}");
+    rig.outbox.work();
+    CHECK(rig.fake.said == Lines{"g>x", "g>x"});
+    for (const char* id : {"1", "2"})
+        rig.tell(std::string(R"({"type":"deliver","key":"k","conversation":"g","text":"answer","id":")") + id + "\"}");
+    rig.tell(R"({"type":"deliver","id":"3","key":"k","conversation":"c","text":"other"})");
+    for (int i = 0; i < 5; ++i) rig.outbox.work();
+    CHECK(rig.fake.said == Lines{"g>x", "g>x", "g>answer", "c>other"});
+    CHECK(rig.outbox.next_due() > std::chrono::steady_clock::now() + Seconds(50));
+}
+
+TEST_CASE("outbox: a sign of life waits as long as it is told, and ends when nobody sees it") {
+    const OutboxPace pace{.typing_lease = Milliseconds(90'000), .typing_again = Milliseconds(0)};
+    Rig rig(pace);
+    rig.fake.answers = {{.ok = true}, {.failure = {"throttled", "wait", Milliseconds(60'000)}}};
     rig.tell(R"({"type":"typing","conversation":"c","on":true})");
     for (int i = 0; i < 5; ++i) rig.outbox.work();
-    CHECK(rig.fake.typed == 2);
-    CHECK(rig.outbox.next_due() == Outbox::Time::max());
+    CHECK(rig.fake.said.size() == 2);
+    CHECK(rig.outbox.next_due() > std::chrono::steady_clock::now() + Seconds(50));
+    CHECK(rig.outbox.next_due() < Outbox::Time::max());
+    Rig unseen(pace);
+    unseen.fake.answers = {{.ok = true}, {.failure = {"gone", "nobody"}}};
+    unseen.tell(R"({"type":"typing","conversation":"c","on":true})");
+    for (int i = 0; i < 5; ++i) unseen.outbox.work();
+    CHECK(unseen.fake.said.size() == 2);
+    CHECK(unseen.outbox.next_due() == Outbox::Time::max());
 }
