@@ -269,6 +269,13 @@ void join(json::Value& album, json::Value& more) {
         if (files->items().size() < kMostFiles) files->push(std::move(file));
 }
 
+// An update without one that can be counted on is none.
+std::optional<int64_t> id_of(const json::Value& update) {
+    const json::Value* const id = update.find("update_id");
+    if (!id || !id->is_integer() || id->as_integer() < 0 || id->as_integer() == INT64_MAX) return std::nullopt;
+    return id->as_integer();
+}
+
 }  // namespace
 
 std::vector<Arrived> read_telegram_updates(const std::vector<json::Value>& updates, const TelegramSelf& self) {
@@ -277,8 +284,8 @@ std::vector<Arrived> read_telegram_updates(const std::vector<json::Value>& updat
     std::set<int64_t> seen;
     for (const json::Value& update : updates) {
         if (seen.size() == kMostUpdates) break;
-        const json::Value* const id = update.find("update_id");
-        if (!id || !id->is_integer() || !seen.insert(id->as_integer()).second) continue;
+        const std::optional<int64_t> id = id_of(update);
+        if (!id || !seen.insert(*id).second) continue;
         try {
             std::optional<json::Value> event = event_of(update, self);
             if (!event) continue;
@@ -303,9 +310,7 @@ std::optional<int64_t> telegram_cursor(const std::vector<json::Value>& updates) 
     size_t count = 0;
     for (const json::Value& update : updates) {
         if (count++ == kMostUpdates) break;
-        const json::Value* const id = update.find("update_id");
-        if (!id || !id->is_integer() || id->as_integer() < 0 || id->as_integer() >= INT64_MAX) continue;
-        next = std::max(next.value_or(0), id->as_integer() + 1);
+        if (const std::optional<int64_t> id = id_of(update)) next = std::max(next.value_or(0), *id + 1);
     }
     return next;
 }
