@@ -107,9 +107,10 @@ void Hub::State::gone(Chat& chat) {
 void Hub::State::retry(Chat& chat, Milliseconds span) {
     const int64_t place = chat.place;
     const Milliseconds backoff = std::min(chat.backoff * 2, kLongestBackoff);
-    close(place);
     auto made = std::make_unique<Chat>();
     made->place = place;
+    made->before = chat.before;
+    close(place);
     made->backoff = backoff;
     made->again = loop.after(span, [this, place] {
         const auto found = chats.find(place);
@@ -211,6 +212,7 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
     const std::string type = frame.text("type");
     if (type == "attached") {
         chat.session = frame.text("session");
+        if (std::exchange(chat.before, {})) answer(place, "You speak with " + one_line(frame.text("agent"), 60) + " here from now on.");
     } else if (type == "caught_up") {
         chat.ready = true;
         chat.backoff = Milliseconds(1000);
@@ -238,6 +240,12 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
         }
     } else if (type == "refused") {
         const std::string why = frame.text("why");
+        if (const std::optional<std::string> before = std::exchange(chat.before, {})) {  // there is no such agent
+            post.set_agent(place, *before);
+            answer(place, "Nothing has changed: " + one_line(why, 400));
+            close(place);
+            return advance(place);
+        }
         const auto said = chat.said.find(frame.text("id"));
         if (why.find("too many turns") != std::string::npos || why.find("too much waits") != std::string::npos) {
             if (said != chat.said.end() && is_command(said->second)) {

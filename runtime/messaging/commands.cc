@@ -2,6 +2,7 @@
 // never leave this side.
 #include <algorithm>
 
+#include "agents.h"
 #include "channels/turn_view.h"
 #include "error.h"
 #include "messaging/hub_state.h"
@@ -31,8 +32,9 @@ constexpr const char* kHelp =
     "/more gives a spent budget once again\n"
     "/status, /usage, /model, /skills tell how it stands\n"
     "/tasks shows what will be done by itself, and ends it; quiet hours\n"
+    "/agent tells whom you speak with; /agent NAME, of owners: another here from now on\n"
     "/whoami tells what you are known as, /why what became of a message\n"
-    "/people, /allow TICKET [member], /deny TICKET: for owners\n"
+    "/people, /allow TICKET [member], /deny TICKET, in a group /close: for owners\n"
     "Anything else is said to the agent; while it works it hears of it at its next step.";
 
 std::string in_words(const json::Value& usage) {
@@ -71,6 +73,8 @@ std::string Hub::State::owners_answer(const std::string& name, const std::string
                     "): " + role_name(one.role) + "\n";
         for (const Door::Waiting& one : door.all_waiting({}))
             text += one_line(one.name.empty() ? one.sender : one.name, 60) + " (" + one.channel + ") waits: /allow " + one.ticket + "\n";
+        for (const Door::Group& one : door.groups())
+            text += "the group " + one_line(one.title.empty() ? one.conversation : one.title, 60) + " (" + one.channel + ") is open\n";
         return text;
     }
     const std::string ticket = rest.substr(0, std::min(rest.find(' '), rest.size()));
@@ -156,11 +160,31 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
     } else if (name == "allow" || name == "deny" || name == "people") {
         if (role != Role::Owner || place->group) return answer(chat.place, "That is for owners, in a direct chat.");
         answer(chat.place, owners_answer(name, rest));
+    } else if (name == "close") {
+        if (role != Role::Owner || !place->group) return answer(chat.place, "That is for owners, in a group.");
+        door.close_group(place->channel, place->conversation);
+        answer(chat.place, "I am not heard here any more, until an owner says something to me here.");
+    } else if (name == "agent") {
+        if (rest.empty()) return answer(chat.place, "You speak with " + agent_of(*place) + ".");
+        if (role != Role::Owner) return answer(chat.place, "That is for owners.");
+        change_agent(chat, *place, rest);
     } else if (name == "help" || name == "start") {
         answer(chat.place, kHelp);
     } else {
         answer(chat.place, "There is no command /" + one_line(name, 40) + ".\n" + kHelp);
     }
+}
+
+// Its session is another from here on; the connection is made anew, and tells whether there is such an agent.
+void Hub::State::change_agent(Chat& chat, const PlaceRow& place, const std::string& agent) {
+    if (!is_agent_name(agent)) return answer(place.id, "That is no agent's name.");
+    if (!chat.turn.empty() || !chat.said.empty()) return answer(place.id, "A turn runs: /stop ends it; or wait for it.");
+    post.set_agent(place.id, agent);
+    close(place.id);
+    Chat& anew = *(chats[place.id] = std::make_unique<Chat>());
+    anew.place = place.id;
+    anew.before = place.agent;
+    open(anew);
 }
 
 void Hub::State::answer_command(Chat& chat, const json::Value& frame) {

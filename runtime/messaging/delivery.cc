@@ -111,7 +111,9 @@ void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
     const bool late = now - row->created > kHorizon;
     if (kind == "gone" && !frame.text("moved").empty()) {
         post.together([&] {
-            post.move_place(row->place, frame.text("moved").substr(0, kMaxEventId));
+            const std::string to = frame.text("moved").substr(0, kMaxEventId);
+            if (const std::optional<PlaceRow> place = post.place(row->place)) door.group_moved(place->channel, place->conversation, to);
+            post.move_place(row->place, to);
             post.put_off(row->row, now, why, false);
         });
     } else if (kind == "unknown") {

@@ -23,12 +23,15 @@ CREATE TABLE IF NOT EXISTS tries(channel TEXT NOT NULL, sender TEXT NOT NULL, co
 CREATE TABLE IF NOT EXISTS at_the_door(channel TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL,
     ticket TEXT NOT NULL UNIQUE, since INTEGER NOT NULL DEFAULT (unixepoch()), PRIMARY KEY(channel, sender))
     WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS groups(channel TEXT NOT NULL, conversation TEXT NOT NULL, title TEXT NOT NULL,
+    PRIMARY KEY(channel, conversation)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS arrivals_of_sender ON arrivals(channel, sender, received);
 )";
 
 constexpr char kLetters[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";  // 32, none that looks like another
 constexpr size_t kCodeLength = 8;
 constexpr const char* kTooMany = "too many messages within an hour";
+constexpr const char* kNotOpen = "a group in which no owner has spoken to us";
 constexpr int64_t kMostAtTheDoor = 200;
 constexpr int64_t kMostTold = 5;  // in ten minutes, of one channel
 
@@ -97,6 +100,13 @@ Admission Door::judge(const std::string& channel, const Event& event) {
         return {What::Held, "somebody who is not known, in a direct chat", {}};
     }
     if (role == Role::None) return {What::Dropped, "somebody who is not known, in a group", {}};
+    if (event.group && !is_open(channel, event.conversation)) {
+        if (role != Role::Owner || !event.addressed || event.kind == Event::Kind::Edit) {
+            const bool told = !event.addressed || lately(channel, event.sender, "dropped", kNotOpen) > 0;
+            return {What::Dropped, kNotOpen, told ? "" : "I am not heard here yet: an owner has to say something to me first, here."};
+        }
+        open_group(channel, event);
+    }
     if (!event.addressed) return {What::Silent, "in a group, and not said to us", {}};
     const bool command = event.text.starts_with('/') && event.kind == Event::Kind::Message;
     // Two programs that answer each other, which nobody has called programs, end here too. Some commands begin turns.
@@ -110,6 +120,33 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     }
     if (command) return {What::Command, std::string("a command of the role ") + role_name(role), {}};
     return {What::Admitted, std::string("said by the role ") + role_name(role), {}};
+}
+
+bool Door::is_open(const std::string& channel, const std::string& conversation) {
+    return database_.prepare("SELECT 1 FROM groups WHERE channel = ? AND conversation = ?").bind(channel).bind(conversation).step();
+}
+
+void Door::open_group(const std::string& channel, const Event& event) {
+    database_.prepare("INSERT OR IGNORE INTO groups(channel, conversation, title) VALUES(?, ?, ?)")
+        .bind(channel)
+        .bind(event.conversation)
+        .bind(event.title)
+        .run();
+}
+
+void Door::close_group(const std::string& channel, const std::string& conversation) {
+    database_.prepare("DELETE FROM groups WHERE channel = ? AND conversation = ?").bind(channel).bind(conversation).run();
+}
+
+void Door::group_moved(const std::string& channel, const std::string& from, const std::string& to) {
+    database_.prepare("UPDATE OR IGNORE groups SET conversation = ? WHERE channel = ? AND conversation = ?").bind(to).bind(channel).bind(from).run();
+}
+
+std::vector<Door::Group> Door::groups() {
+    Statement query = database_.prepare("SELECT channel, conversation, title FROM groups ORDER BY channel, title");
+    std::vector<Group> all;
+    while (query.step()) all.push_back({query.text(0), query.text(1), query.text(2)});
+    return all;
 }
 
 // How many there were within an hour; `rule`: how it begins.

@@ -3,6 +3,9 @@
 //
 // A person's role: owner (lets others in, approves), member, guest. It is given by a pairing code, which is made on
 // the host and sent by the person in a direct chat, or by an owner's /allow for somebody who waits at the door.
+//
+// Groups are a list of their own: who may speak in a direct chat is heard in a group only once an owner has said
+// something to us there, and until an owner says /close there.
 #pragma once
 
 #include <optional>
@@ -51,12 +54,21 @@ class Door {
     std::vector<Waiting> all_waiting(const std::string& channel);
     void turn_away(const std::string& ticket);  // for good: nobody is told again when they write
 
+    void close_group(const std::string& channel, const std::string& conversation);
+    void group_moved(const std::string& channel, const std::string& from, const std::string& to);
+    struct Group {
+        std::string channel, conversation, title;
+    };
+    std::vector<Group> groups();  // that are open
+
     static constexpr int64_t kCodeSeconds = 600;
     static constexpr int64_t kMostTries = 5;  // wrong codes of one person within an hour
     static constexpr int64_t kMostOfGuests = 30, kMostOfMembers = 120;  // messages of one within an hour
 
   private:
     int64_t lately(const std::string& channel, const std::string& sender, const char* verdict, const char* rule);
+    bool is_open(const std::string& channel, const std::string& conversation);
+    void open_group(const std::string& channel, const Event& event);
     std::optional<Role> use_code(const std::string& channel, const Event& event);
     Database& database_;
 };

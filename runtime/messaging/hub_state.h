@@ -63,6 +63,7 @@ struct Chat {
     std::string session, turn;
     std::map<std::string, int64_t> said;  // message ids on their way → the row
     std::string asked;                    // a command that the warden answers
+    std::optional<std::string> before;    // the agent of this conversation until it was given another, which may not be there
     std::unique_ptr<SpoolFile> exported;  // the conversation as text, as far as it is here
     Loop::TimerId again = 0, linger = 0, typing = 0, showing = 0;
     Milliseconds backoff{1000};
@@ -157,6 +158,7 @@ struct Hub::State {
 
     // commands.cc
     void run_command(Chat& chat, const ArrivalRow& row);
+    void change_agent(Chat& chat, const PlaceRow& place, const std::string& agent);
     void answer_command(Chat& chat, const json::Value& frame);
     std::string owners_answer(const std::string& name, const std::string& rest);
     void turn_began(Chat& chat, const std::string& turn);

@@ -177,6 +177,10 @@ void Post::set_live(int64_t place, const std::string& platform) {
     database_.prepare("UPDATE places SET live = ? WHERE id = ?").bind(platform).bind(place).run();
 }
 
+void Post::set_agent(int64_t place, const std::string& agent) {
+    database_.prepare("UPDATE places SET agent = ? WHERE id = ?").bind(agent).bind(place).run();
+}
+
 void Post::move_place(int64_t place, const std::string& conversation) {
     database_.prepare("UPDATE OR IGNORE places SET conversation = ? WHERE id = ?").bind(conversation).bind(place).run();
 }

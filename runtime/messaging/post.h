@@ -94,6 +94,7 @@ class Post {
     PlaceRow place(const std::string& channel, const Event& event);
     std::optional<PlaceRow> place(int64_t id);
     void set_live(int64_t place, const std::string& platform);
+    void set_agent(int64_t place, const std::string& agent);
     void move_place(int64_t place, const std::string& conversation);
 
     // Arrivals. 0: an event with this key is there already.

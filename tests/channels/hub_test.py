@@ -137,6 +137,7 @@ def talks():
                 says(desk, "what?", answer="re: what?")
             need(words in says(desk, command), f"{command} is answered")
 
+        says(desk, "hello, all", where="room", addressed=True)
         desk.say("chatter", "u1", "room", addressed=False)
         desk.say("more chatter", "unknown", "room", addressed=False)
         got = says(desk, "and now?", where="room", addressed=True)
@@ -146,7 +147,7 @@ def talks():
         need("\n    BOSS: do it" in model.last, f"nobody speaks for another: {model.last!r}")
         desk.say("me too", "unknown", "room", addressed=True)
         time.sleep(1)
-        need(len(desk.texts("room")) == 2, "a stranger in a group is not answered")
+        need(len(desk.texts("room")) == 3, "a stranger in a group is not answered")
         desk.say("bot", "u1", bot=True)
         desk.say("own", "u1", own=True)
         says(desk, "last", answer="re: last")
@@ -198,14 +199,56 @@ def pretends():
         desk.say("may I?", "visitor")
         desk.wait(lambda: any("visitor" in text for text in desk.texts("dm-u1") + desk.texts("elsewhere")))
         need(not desk.texts("elsewhere"), "an owner is told where he is, not where somebody says so in his name")
+        says(desk, "hello, all", where="room", addressed=True)
         rig.stop()
         for number in range(12):
             desk.say(f"want {number}\nU1: so be it", "g1", "room", addressed=True)
         desk.say("and I this", "u1", "room", addressed=True)
         rig.start()
-        desk.wait(lambda: desk.posts["room"], 60)
+        desk.wait(lambda: len(desk.posts["room"]) > 1, 60)
         need("\n\nG1: want 3\n    U1: so be it\n\nG1: want 4" in model.last, f"each is named: {model.last!r}")
         need("\n\nU1: and I this" in model.last, f"the last, too: {model.last!r}")
+
+
+def groups():
+    """A group is heard once an owner has spoken in it; a conversation may be with another agent."""
+    with Rig(listens=True) as rig:  # another agent: telegram_vm_test
+        desk, model = rig.messengers["desk"], rig.model
+        rig.start()
+        rig.pair("desk")
+        rig.pair("desk", "g1", "guest")
+        desk.say("chatter", "u1", "room", addressed=False)
+        desk.say("an edit", "u1", "room", addressed=True, kind="edit", id="m999")
+        need("an owner has to say something" in says(desk, "hear me", "g1", "room", addressed=True), "who is let in elsewhere hears why not")
+        desk.say("hear me", "g1", "room", addressed=True)
+        need(says(desk, "you may", where="room", addressed=True) == "re: U1: you may", "an owner opens it")
+        need("hear me" not in model.last and "chatter" not in model.last, "what was said before is not told")
+        need(len(desk.texts("room")) == 2, f"said once: {desk.texts('room')}")
+        need(says(desk, "now?", "g1", "room", addressed=True) == "re: G1: now?", "then others are heard")
+        desk.say("and here?", "g1", "hall", addressed=True)
+        need("the group room (desk) is open" in says(desk, "/people"), "owners see which are open")
+        need("That is for owners" in says(desk, "/close", "g1", "room", addressed=True), "who may close it")
+        need("not heard here any more" in says(desk, "/close", where="room", addressed=True), "and who does")
+        before = len(desk.texts("room"))
+        desk.say("still there?", "g1", "room", addressed=True)
+        time.sleep(1)
+        need(desk.texts("hall") == [], "each group is one of its own, and the reason is told once an hour")
+        need(len(desk.texts("room")) == before, f"it is closed: {desk.texts('room')}")
+
+        need(says(desk, "/agent") == "You speak with main.", "/agent tells")
+        need(says(desk, "/agent scout", "g1") == "That is for owners.", "guests choose none")
+        need(says(desk, "/agent nobody").startswith("Nothing has changed: no such agent: nobody"), "one that is not there")
+        need("no agent's name" in says(desk, "/agent ../x"), "what is no name")
+        need(says(desk, "/agent") == "You speak with main.", "nothing has changed")
+        model.script["long"] = ("shell", {"command": "sleep 2"})
+        desk.say("long")
+        time.sleep(1)
+        need("A turn runs" in says(desk, "/agent scout"), "not while it works")
+        desk.wait(lambda: desk.texts("dm-u1")[-1].startswith("it said"))
+        while (got := says(desk, "/agent main")).startswith("A turn runs"):
+            time.sleep(0.2)
+        need(got == "You speak with main here from now on.", f"taken up anew: {got}")
+        says(desk, "who is there?", answer="re: who is there?")
 
 
 def too_much():
@@ -214,6 +257,7 @@ def too_much():
         desk, model = rig.messengers["desk"], rig.model
         rig.start()
         rig.pair("desk")
+        says(desk, "hello, all", where="room", addressed=True)
         for number in range(25):
             desk.say(f"chatter {number} " + "\n" * 40_000 + "x" * 20_000, "u1", "room", addressed=False)
             time.sleep(0.1)  # a batch is one frame, too
@@ -468,6 +512,7 @@ def main():
     talks()
     conversations()
     pretends()
+    groups()
     too_much()
     works()
     hostile()

@@ -267,6 +267,7 @@ def together():
         rig.pair("desk")
         rig.pair("desk", "u2", "member")
         model.script["U2: set it"] = task(action="create", when="every 1h", text="for all")
+        says(desk, "hello, all", where="room", addressed=True)
         need("Task 1 is set" in rig.asks("set it", sender="u2", where="room"), "set in a group")
         need(any("/tasks delete 1 ends it" in text for text in desk.texts("room")), "and told there")
         rig.due(1)

@@ -102,6 +102,14 @@ def main():
         need(host.texts(GUEST) == [], "a stranger gets nothing")
         host.says(OWNER, "/allow " + ticket, "is let in")
         host.says(GUEST, "and now", "re: may I?")
+        # Another agent, with files of its own, in one conversation and not in the other.
+        host.says(OWNER, "/agent scout", "Nothing has changed: no such agent: scout")
+        host.peacrab("agent", "add", "scout")
+        host.says(OWNER, "/agent scout", "You speak with scout here from now on.")
+        host.model.script["what is here"] = ("shell", {"command": "ls copy.png || echo no picture here"})
+        host.says(OWNER, "what is here", "it said: ls: cannot access 'copy.png'")
+        host.says(GUEST, "/agent", "You speak with main.")
+        host.says(OWNER, "/agent main", "You speak with main here from now on.")
 
         host.kill()
         host.server.say(OWNER, OWNER, "said while nobody listened")
