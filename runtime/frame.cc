@@ -126,7 +126,7 @@ constexpr Row kChannelToWarden[] = {
 constexpr Row kWardenToChannel[] = {
     {"start", "cursor:s? settings:o secrets:o"},
     {"stored", "cursor:s?"},
-    {"deliver", "id:s key:s conversation:s thread:s? reply_to:s? text:s platform:s? from:i? again:b? file:o?"},
+    {"deliver", "id:s key:s conversation:s thread:s? reply_to:s? text:s platform:s? from:i? again:b? file:o? choices:a?"},
     {"fetch", "id:s handle:s most:i"}, {"data", "id:s at:i data:s"},
     {"show", "slot:s conversation:s thread:s? text:s platform:s?"},
     {"typing", "conversation:s thread:s? on:b"},

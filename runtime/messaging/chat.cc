@@ -48,16 +48,6 @@ std::string newest(const std::vector<ArrivalRow>& silent) {
     return text;
 }
 
-std::string question_words(const json::Value& frame) {
-    std::string text = frame.text("text");
-    if (const json::Value* const choices = frame.find("choices"))
-        for (size_t i = 0; i < choices->items().size(); ++i)
-            text += "\n" + std::to_string(i + 1) + ". " + choices->items()[i].as_string();
-    if (const std::string otherwise = frame.text("default"); !otherwise.empty())
-        text += "\n(without an answer: " + otherwise + ")";
-    return text;
-}
-
 }  // namespace
 
 std::string message_id(const PlaceRow& place, const ArrivalRow& row) {
@@ -302,6 +292,8 @@ void Hub::State::on_warden(int64_t place, const json::Value& frame) {
 void Hub::State::on_event(Chat& chat, const json::Value& frame) {
     const std::string type = frame.text("type");
     const int64_t seq = frame.integer("seq"), place = chat.place;
+    if (type == "session") questions_over(place, {}, 0);
+    else if (type == "turn_start" || type == "undone") questions_over(place, chat.session, seq);
     if (type == "turn_start") {
         turn_began(chat, frame.text("turn"));
     } else if (type == "tool") {
@@ -329,11 +321,11 @@ void Hub::State::on_words(Chat& chat, const json::Value& frame) {
     const std::optional<PlaceRow> place = post.place(chat.place);
     if (!place) return;
     if (type == "said") post.enqueue(place->id, origin, frame.text("text"));
-    else if (type == "question") post.enqueue(place->id, origin, question_words(frame));
+    else if (type == "question") ask(*place, origin, chat.session, frame);
     else if (type == "file") enqueue_file(*place, origin, frame);
     else enqueue_reply(*place, origin, frame.text("text"));
     if (type == "reply") post.note_reply(place->id, frame.text("turn"));
-    hold_if_quiet(chat, frame.text("turn"), {origin, "f:" + origin});
+    hold_if_quiet(chat, frame.text("turn"), {origin, "f:" + origin, "b:" + origin});
 }
 
 void Hub::State::on_turn_done(Chat& chat, const json::Value& frame) {

@@ -65,7 +65,7 @@ std::string in_words_skills(const json::Value& status) {
 
 }  // namespace
 
-std::string Hub::State::owners_answer(const std::string& name, const std::string& rest) {
+std::string Hub::State::owners_answer(const std::string& name, const std::string& rest, const ArrivalRow& row) {
     if (name == "people") {
         std::string text;
         for (const Door::Person& one : door.people({}))
@@ -80,24 +80,29 @@ std::string Hub::State::owners_answer(const std::string& name, const std::string
     const std::string ticket = rest.substr(0, std::min(rest.find(' '), rest.size()));
     const std::optional<Door::Waiting> waiting = door.waiting(ticket);
     if (!waiting) return "Nobody waits with the ticket \"" + one_line(ticket, 20) + "\"; /people lists who does.";
+    const Role role = rest.ends_with(" member") ? Role::Member : Role::Guest;
+    const std::string outcome = one_line(row.name.empty() ? row.sender : row.name, 60) + ": /" + name;
+    return let_in(name == "allow" ? Admit::Yes : Admit::No, role, *waiting, outcome);
+}
+
+std::string Hub::State::let_in(Admit admit, Role role, const Door::Waiting& waiting, const std::string& outcome) {
+    const bool yes = admit == Admit::Yes;
     std::set<int64_t> places;
     post.together([&] {
-        const bool member = rest.ends_with(" member");
-        if (name == "allow")
-            door.set_role(waiting->channel, waiting->sender, waiting->name, member ? Role::Member : Role::Guest);
-        else
-            door.turn_away(ticket);
-        for (const ArrivalRow& row : post.held(waiting->channel, waiting->sender)) {
-            if (name == "allow") post.release(row.row);
+        if (yes) door.set_role(waiting.channel, waiting.sender, waiting.name, role);
+        else door.turn_away(waiting.ticket);
+        for (const ArrivalRow& row : post.held(waiting.channel, waiting.sender)) {
+            if (yes) post.release(row.row);
             else post.refuse(row.row, "an owner said no");
             places.insert(row.place);
         }
-        if (name == "allow")
-            for (const int64_t place : places) door.note_place(waiting->channel, waiting->sender, place);
+        if (yes)
+            for (const int64_t place : places) door.note_place(waiting.channel, waiting.sender, place);
+        seal(cards.decide_door(waiting.ticket, outcome));
     });
     for (const int64_t place : places) loop.after(Milliseconds(0), [this, place] { advance(place); });
-    const std::string who = one_line(waiting->name.empty() ? waiting->sender : waiting->name, 80);
-    return name == "allow" ? who + " is let in." : who + " is not let in, and will not be announced again.";
+    const std::string who = one_line(waiting.name.empty() ? waiting.sender : waiting.name, 80);
+    return yes ? who + " is let in." : who + " is not let in, and will not be announced again.";
 }
 
 namespace {
@@ -159,7 +164,7 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
         answer(chat.place, tasks_answer(*place, row, rest));
     } else if (name == "allow" || name == "deny" || name == "people") {
         if (role != Role::Owner || place->group) return answer(chat.place, "That is for owners, in a direct chat.");
-        answer(chat.place, owners_answer(name, rest));
+        answer(chat.place, owners_answer(name, rest, row));
     } else if (name == "close") {
         if (role != Role::Owner || !place->group) return answer(chat.place, "That is for owners, in a group.");
         door.close_group(place->channel, place->conversation);
@@ -180,6 +185,7 @@ void Hub::State::change_agent(Chat& chat, const PlaceRow& place, const std::stri
     if (!is_agent_name(agent)) return answer(place.id, "That is no agent's name.");
     if (!chat.turn.empty() || !chat.said.empty()) return answer(place.id, "A turn runs: /stop ends it; or wait for it.");
     post.set_agent(place.id, agent);
+    questions_over(place.id, {}, 0);
     close(place.id);
     Chat& anew = *(chats[place.id] = std::make_unique<Chat>());
     anew.place = place.id;

@@ -72,6 +72,7 @@ void Hub::State::pump(Channel& channel, int64_t place) {
     if (row->part == 0 && !row->platform.empty()) frame.set("platform", row->platform);
     if (row->part > 0) frame.set("from", row->part);
     if (row->again) frame.set("again", true);
+    put_choices(channel, row->row, frame);
     try {
         channel.port->send(frame);
         channel.under_way[row->row] = Clock::now();
@@ -93,7 +94,10 @@ void Hub::State::on_sent(Channel& channel, const json::Value& frame) {
     channel.under_way.erase(row->row);
     const int64_t part = frame.integer("part"), of = frame.integer("of");
     if (part < 0 || of < 1 || part >= of || of > 1000) throw Error("channel: sent: there is no such part");
-    post.part_sent(row->row, part, of, frame.text("platform").substr(0, kMaxEventId));
+    post.together([&] {
+        post.part_sent(row->row, part, of, frame.text("platform").substr(0, kMaxEventId));
+        if (const std::optional<Card> card = cards.card(row->row)) seal(*card, {});
+    });
     if (row->state == "unknown" && part + 1 < of) post.put_off(row->row, 0, {}, false);
     if (part + 1 < of && row->state == "sending") channel.under_way[row->row] = Clock::now();
     else pump(channel.options.name);
@@ -142,7 +146,7 @@ void Hub::State::given_up(const DeliveryRow& row, const std::string& why) {
     post.together([&] {
         post.fail(row.row, why);
         delivered(row.row);
-        if (row.origin.starts_with("n:")) return;  // it was such a notice itself
+        if (row.origin.starts_with("n:") || row.origin.starts_with("c:")) return;  // such a notice itself; of a card that is decided
         post.note(row.place, "[Not delivered: your message \"" + begin + "\": " + why + "]");
         const std::optional<PlaceRow> place = post.place(row.place);
         for (const int64_t owner : door.owners_places({}))

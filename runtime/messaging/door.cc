@@ -92,6 +92,7 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     if (event.bot) return {What::Dropped, "another program wrote it", {}};
     if (event.unproven) return {What::Dropped, "nobody vouches for its sender", {}};
     const Role role = role_of(channel, event.sender);
+    if (role == Role::None && event.kind == Event::Kind::Press) return {What::Dropped, "a button, by somebody who is not known", {}};
     if (!event.group && role == Role::None) {
         if (event.kind == Event::Kind::Edit) return {What::Dropped, "an edit by somebody who is not known", {}};
         if (const std::optional<Role> given = use_code(channel, event))
@@ -101,8 +102,8 @@ Admission Door::judge(const std::string& channel, const Event& event) {
     }
     if (role == Role::None) return {What::Dropped, "somebody who is not known, in a group", {}};
     if (event.group && !is_open(channel, event.conversation)) {
-        if (role != Role::Owner || !event.addressed || event.kind == Event::Kind::Edit) {
-            const bool told = !event.addressed || lately(channel, event.sender, "dropped", kNotOpen) > 0;
+        if (role != Role::Owner || !event.addressed || event.kind != Event::Kind::Message) {
+            const bool told = !event.addressed || event.kind == Event::Kind::Press || lately(channel, event.sender, "dropped", kNotOpen) > 0;
             return {What::Dropped, kNotOpen, told ? "" : "I am not heard here yet: an owner has to say something to me first, here."};
         }
         open_group(channel, event);

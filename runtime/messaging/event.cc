@@ -76,13 +76,14 @@ std::string in_words(const EventFile& file) {
 
 Event read_event(const json::Value& value) {
     known(value, {"key", "kind", "conversation", "scope", "thread", "id", "sender", "name", "own", "bot", "unproven", "addressed",
-                  "text", "title", "at", "reply_to", "files"});
+                  "text", "title", "at", "reply_to", "files", "value"});
     Event event;
     event.key = needed(value, "key");
     const std::string kind = needed(value, "kind"), scope = needed(value, "scope");
-    if (kind != "message" && kind != "edit") throw Error("channel: unknown kind " + kind.substr(0, 40));
+    if (kind != "message" && kind != "edit" && kind != "press") throw Error("channel: unknown kind " + kind.substr(0, 40));
     if (scope != "direct" && scope != "group") throw Error("channel: unknown scope " + scope.substr(0, 40));
-    event.kind = kind == "edit" ? Event::Kind::Edit : Event::Kind::Message;
+    event.kind = kind == "edit" ? Event::Kind::Edit : kind == "press" ? Event::Kind::Press : Event::Kind::Message;
+    const bool press = event.kind == Event::Kind::Press;
     event.group = scope == "group";
     event.conversation = needed(value, "conversation");
     event.thread = text_of(value, "thread", kMaxEventId);
@@ -93,8 +94,11 @@ Event read_event(const json::Value& value) {
     event.own = flag_of(value, "own", false);
     event.bot = flag_of(value, "bot", false);
     event.unproven = flag_of(value, "unproven", false);
-    event.addressed = !event.group || flag_of(value, "addressed", false);
+    event.addressed = flag_of(value, "addressed", false) || !event.group || press;
     event.text = json::valid_utf8(text_of(value, "text", kMaxEventText));
+    event.value = text_of(value, "value", kMaxEventValue);
+    if (press == event.value.empty() || (press && (!event.text.empty() || value.find("files"))))
+        throw Error("channel: value: of a press and nothing else");
     event.at = number_of(value, "at", int64_t{1} << 53);
     if (const json::Value* const reply = value.find("reply_to")) read_reply(*reply, event);
     if (const json::Value* const files = value.find("files")) {
@@ -106,7 +110,7 @@ Event read_event(const json::Value& value) {
 }
 
 ChannelLimits read_limits(const json::Value& value) {
-    known(value, {"edits", "edits_group", "typing", "dedupe", "files", "text"});
+    known(value, {"edits", "edits_group", "typing", "dedupe", "files", "text", "buttons"});
     constexpr int64_t kHour = 3'600'000;
     ChannelLimits limits;
     limits.edits = number_of(value, "edits", kHour);
@@ -114,6 +118,7 @@ ChannelLimits read_limits(const json::Value& value) {
     limits.typing = number_of(value, "typing", kHour);
     limits.files = number_of(value, "files", int64_t{1} << 40);
     limits.text = number_of(value, "text", int64_t{1} << 30);
+    limits.buttons = number_of(value, "buttons", 100);
     const std::string dedupe = text_of(value, "dedupe", 16);
     if (dedupe == "key") limits.dedupe = ChannelLimits::Dedupe::Key;
     else if (dedupe == "lookup") limits.dedupe = ChannelLimits::Dedupe::Lookup;

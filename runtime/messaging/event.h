@@ -15,6 +15,7 @@ constexpr size_t kMaxEventId = 512;                  // of anything that names s
 constexpr size_t kMaxEventName = 800;                // of what is only shown
 constexpr size_t kMaxEventHandle = 4096;
 constexpr size_t kMaxEventFiles = 32;
+constexpr size_t kMaxEventValue = 64;            // of a button
 
 // What came with it. All of it is the sender's word, but the handle, which is the channel's.
 struct EventFile {
@@ -27,7 +28,7 @@ struct EventFile {
 std::string in_words(const EventFile& file);  // on one line
 
 struct Event {
-    enum class Kind { Message, Edit } kind = Kind::Message;
+    enum class Kind { Message, Edit, Press } kind = Kind::Message;
     std::string key;
     std::string conversation;
     std::string thread;
@@ -39,6 +40,7 @@ struct Event {
     bool own = false, bot = false, addressed = true;
     bool unproven = false;  // that `sender` wrote it
     std::string text;
+    std::string value;  // of the button that was pressed, on our message `id`
     std::string reply_id, reply_text;
     bool reply_own = false;
     int64_t at = 0;  // Unix ms by the messenger's clock; 0: not said
@@ -49,7 +51,7 @@ Event read_event(const json::Value& value);
 
 // What a channel can do: `limits` of its `hello`.
 struct ChannelLimits {
-    int64_t edits = 0, edits_group = 0, typing = 0, files = 0, text = 0;  // ms, ms, ms, bytes, characters
+    int64_t edits = 0, edits_group = 0, typing = 0, files = 0, text = 0, buttons = 0;  // ms, ms, ms, bytes, characters, of a message
     enum class Dedupe { None, Key, Lookup } dedupe = Dedupe::None;
 };
 

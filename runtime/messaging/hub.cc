@@ -33,7 +33,7 @@ std::string text_of(const Event& event, bool fetched) {
 
 Hub::State::State(Loop& the_loop, HubOptions the_options)
     : loop(the_loop), options(std::move(the_options)), post(options.file), door(post.database()), schedule(post.database()),
-      spool(options.spool) {
+      cards(post.database()), spool(options.spool) {
     prune();
     if (options.open_files) spool.keep_only(post.spooled());
     watch_tasks();
@@ -124,6 +124,10 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
     std::set<int64_t> touched;
     post.together([&] {
         for (const Event& event : events) {
+            if (event.kind == Event::Kind::Press) {
+                if (const int64_t at = channel.options.to.empty() ? take_press(channel, event) : 0) touched.insert(at);
+                continue;
+            }
             if (!channel.options.to.empty()) {
                 if (const int64_t to = take_hook(channel, event)) touched.insert(to);
                 continue;
@@ -149,12 +153,13 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
             if (row % kPruneEvery == 0) post.prune(kKeepDays);
             touched.insert(place.id);
             if (fetched && kept) take_files(place, row, event, verdict.what == Admission::What::Held);
+            if (verdict.what == Admission::What::Admitted) question_answered(place, event);
             if (!verdict.answer.empty()) post.enqueue(place.id, "a:" + std::to_string(row), verdict.answer);
             if (verdict.what == Admission::What::Held)
                 if (const std::string ticket = door.announce(name, event); !ticket.empty())
-                    tell_owners({}, one_line(event.name.empty() ? event.sender : event.name, 80) + " (" +
-                                        one_line(event.sender, 80) + ") is not known and wrote on " + name + ": \"" +
-                                        one_line(text, 300) + "\"\n/allow " + ticket + " or /deny " + ticket);
+                    ask_owners(ticket, one_line(event.name.empty() ? event.sender : event.name, 80) + " (" +
+                                           one_line(event.sender, 80) + ") is not known and wrote on " + name + ": \"" +
+                                           one_line(text, 300) + "\"");
             // Where somebody is told of things is not for those to say who only claim to be him.
             if (!event.group && !event.unproven && !event.bot && !event.own) door.note_place(name, event.sender, place.id);
         }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "frame_port.h"
+#include "messaging/cards.h"
 #include "messaging/file_kind.h"
 #include "messaging/hub.h"
 #include "messaging/schedule.h"
@@ -88,6 +89,7 @@ struct Hub::State {
     Post post;
     Door door;
     Schedule schedule;
+    Cards cards;
     UniqueFd alarm, changed;  // on the wall clock; of the post, by another program
     std::set<std::string> listened;  // channels whose conversations were opened to hear of what ends
     std::map<std::string, std::unique_ptr<Channel>> channels;
@@ -160,7 +162,10 @@ struct Hub::State {
     void run_command(Chat& chat, const ArrivalRow& row);
     void change_agent(Chat& chat, const PlaceRow& place, const std::string& agent);
     void answer_command(Chat& chat, const json::Value& frame);
-    std::string owners_answer(const std::string& name, const std::string& rest);
+    std::string owners_answer(const std::string& name, const std::string& rest, const ArrivalRow& row);
+    enum class Admit { No, Yes };
+    // Who waits with that ticket; `outcome` closes its cards.
+    std::string let_in(Admit admit, Role role, const Door::Waiting& waiting, const std::string& outcome);
     void turn_began(Chat& chat, const std::string& turn);
     void linger(Chat& chat, Milliseconds wait);
     void turn_over(Chat& chat);
@@ -203,6 +208,19 @@ struct Hub::State {
     void answer_task_call(Chat& chat, const json::Value& frame);
     std::string create_task(Chat& chat, const std::string& turn, const json::Value& arguments);
     std::string tasks_answer(const PlaceRow& place, const ArrivalRow& row, const std::string& rest);
+
+    // presses.cc. In a transaction of the caller's, but for questions_over. take_press: the place of it; 0: it was told before.
+    int64_t take_press(const Channel& channel, const Event& event);
+    void ask(const PlaceRow& place, const std::string& origin, const std::string& session, const json::Value& frame);
+    void ask_owners(const std::string& ticket, const std::string& text);
+    void put_choices(const Channel& channel, int64_t delivery, json::Value& frame);
+    void question_answered(const PlaceRow& place, const Event& event);
+    void questions_over(int64_t place, const std::string& session, int64_t seq);  // that were asked before
+    void decide(const Card& card, const std::string& outcome);
+    bool lapsed(const Card& card);
+    std::string too_late(const Card& card, const std::string& channel, const Event& event);
+    void seal(const Card& card, const std::string& platform);  // "": where it was delivered
+    void seal(const std::vector<Card>& decided);
 
     // delivery.cc
     void pump(const std::string& channel);

@@ -56,8 +56,8 @@ void Hub::State::enqueue_file(const PlaceRow& place, const std::string& origin, 
     Parcel parcel{agent_of(place), frame.text("path"), {}, frame.text("sha256"), {}, std::max<int64_t>(frame.integer("size"), 0)};
     parcel.name = safe_file_name(parcel.path, {});
     const std::string text = "[file " + what_it_is(parcel) + ": " + where_it_stands(parcel) + "]";
-    if (!options.open_files) return post.enqueue(place.id, origin, text);
-    post.enqueue_file(place.id, origin, text, parcel);
+    if (options.open_files) post.enqueue_file(place.id, origin, text, parcel);
+    else post.enqueue(place.id, origin, text);
 }
 
 // What would be more than five messages is a file, with its beginning before it, where files are taken.
@@ -65,7 +65,10 @@ void Hub::State::enqueue_reply(const PlaceRow& place, const std::string& origin,
     if (post.has_delivery(origin)) return;  // told again: it stays what it was made
     const Channel* const channel = channel_of(place);
     const bool files = channel && channel->ready && channel->limits.files >= static_cast<int64_t>(text.size()) && channel->limits.text > 0;
-    if (!options.open_files || !files || length_of(text) <= kMostParts * channel->limits.text) return post.enqueue(place.id, origin, text);
+    if (!options.open_files || !files || length_of(text) <= kMostParts * channel->limits.text) {
+        post.enqueue(place.id, origin, text);
+        return;
+    }
     try {
         SpoolFile file(spool, "reply-" + sha256_hex(place.channel + origin).substr(0, 24));
         file.write(text);

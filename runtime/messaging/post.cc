@@ -113,6 +113,8 @@ const char* verdict_name(Admission::What what) {
             return "admitted";
         case Admission::What::Hooked:
             return "hook";
+        case Admission::What::Pressed:
+            return "press";
     }
     return "dropped";
 }
@@ -354,19 +356,15 @@ void Post::prune(int64_t days) {
     prune_files();
 }
 
-void Post::enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to,
-                   const std::string& platform) {
-    database_
-        .prepare("INSERT OR IGNORE INTO deliveries(place, channel, origin, key, reply_to, text, state, platform, created) "
-                 "SELECT id, channel, nullif(?, ''), ?, ?, ?, 'queued', ?, ? FROM places WHERE id = ?")
-        .bind(origin)
-        .bind(random_hex(12))
-        .bind(reply_to)
-        .bind(text)
-        .bind(platform)
-        .bind(unix_ms())
-        .bind(place)
-        .run();
+int64_t Post::enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to,
+                      const std::string& platform) {
+    Statement insert =
+        database_.prepare("INSERT OR IGNORE INTO deliveries(place, channel, origin, key, reply_to, text, state, platform, created) "
+                          "SELECT id, channel, nullif(?, ''), ?, ?, ?, 'queued', ?, ? FROM places WHERE id = ? RETURNING row");
+    insert.bind(origin).bind(random_hex(12)).bind(reply_to).bind(text).bind(platform).bind(unix_ms()).bind(place);
+    const int64_t row = insert.step() ? insert.integer(0) : 0;
+    insert.run();
+    return row;
 }
 
 std::optional<DeliveryRow> Post::take(int64_t place, int64_t now) {

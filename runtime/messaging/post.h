@@ -66,7 +66,7 @@ struct Parcel {
 
 // Why an event was let in or not: `rule` is a sentence of `peacrab explain`.
 struct Admission {
-    enum class What { Dropped, Silent, Held, Command, Admitted, Hooked } what = What::Dropped;
+    enum class What { Dropped, Silent, Held, Command, Admitted, Hooked, Pressed } what = What::Dropped;
     std::string rule;
     std::string answer;  // said to the sender, once
 };
@@ -139,9 +139,9 @@ class Post {
     void instead_of_file(int64_t delivery, const std::string& text);
     std::set<std::string> spooled();  // what is still needed of the spool
 
-    // Deliveries. `origin` is what it is made of, unique: a second one is none. "": always.
-    void enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to = {},
-                 const std::string& platform = {});
+    // Deliveries. `origin` is what it is made of, unique: a second one is none, and 0 is given. "": always.
+    int64_t enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to = {},
+                    const std::string& platform = {});
     // The first of its place that is not out, when its time has come and none of its place is under way; then it is
     // "sending".
     std::optional<DeliveryRow> take(int64_t place, int64_t now);

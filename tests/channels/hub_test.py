@@ -277,6 +277,197 @@ def too_much():
         need("is started again" not in (rig.folder / "log").read_text(), "the channel has not ended")
 
 
+BUTTONS = "    buttons: 5\n"
+
+
+def asked(messenger, conversation="dm-u1"):
+    """The newest card there with its buttons, as it stands now."""
+    found = messenger.wait(lambda: [post for post in messenger.posts[conversation] if post["buttons"]])[-1]
+    return {**found, "buttons": list(found["buttons"])}
+
+
+def closed(messenger, card, conversation="dm-u1"):
+    """What the card says when its buttons are gone."""
+    def there():
+        return [post for post in messenger.posts[conversation] if post["id"] == card["id"] and not post["buttons"]]
+    return messenger.wait(there)[0]["text"]
+
+
+def people_at(rig, sender):
+    return [line for line in rig.people().split("\n") if sender in line and "guest" in line]
+
+
+def approvals():
+    """Who waits at the door, on a card for each owner: one decision, whoever presses what, how often and when."""
+    with Rig(("desk", "yard"), edits=300, settings=BUTTONS) as rig:
+        desk, yard = rig.messengers["desk"], rig.messengers["yard"]
+        rig.start()
+        rig.pair("desk")
+        rig.pair("yard", "boss")
+        rig.pair("desk", "m1", "member")
+
+        desk.say("please?", "visitor")
+        card, other = asked(desk), asked(yard, "dm-boss")
+        need([one["label"] for one in card["buttons"]] == ["Allow", "Deny"], f"the buttons: {card}")
+        need("/allow " in card["text"] and '"please?"' in card["text"], f"it says how to answer by typing: {card['text']}")
+        values = [one["value"] for one in card["buttons"] + other["buttons"]]
+        need(len(set(values)) == 4 and all(len(value) >= 32 and value not in card["text"] for value in values), "each button has its own")
+
+        # Neither the visitor himself, nor a member, nor somebody from somewhere else, nor with a value that was guessed.
+        desk.press(card, "Allow", "visitor")
+        desk.press(card, "Allow", "m1")
+        desk.press(card, "Allow", "m1", conversation="dm-u1", scope="direct")
+        desk.press(card, "Allow", "u1", conversation="room")
+        desk.press(card, "Allow", "u1", unproven=True)
+        desk.press(card, "Allow", "nobody", conversation="dm-u1", scope="direct")
+        desk.press(card, "0" * 32)
+        yard.press({**card, "id": other["id"]}, "Allow", "boss", conversation="dm-boss", scope="direct")
+        desk.wait(lambda: "That is for owners." in desk.texts("dm-u1"))
+        time.sleep(1)
+        need(not people_at(rig, "visitor") and desk.texts("dm-visitor") == [], "nobody but an owner lets in")
+        need(desk.texts("dm-u1").count("That is for owners.") == 1 and not desk.texts("room") and len(desk.texts("dm-m1")) == 1, "said once")
+
+        # The hub is killed, and pressed twice meanwhile: on another card, too. The press is told again after that.
+        rig.stop()
+        desk.press(card, "Allow")
+        desk.press(card, "Deny")
+        yard.press(other, "Deny", "boss")
+        rig.start()
+        text = closed(desk, card)
+        need(text.startswith(card["text"]) and text.endswith("\n\nU1: Allow") or "BOSS: Deny" in text, f"what was chosen, and by whom: {text}")
+        need(closed(yard, other, "dm-boss").split("\n")[-1] == text.split("\n")[-1], "one decision")
+        allowed = text.endswith("U1: Allow")
+        desk.wait(lambda: bool(desk.texts("dm-visitor")) or not allowed)
+        time.sleep(1)
+        late = [one for one in desk.texts("dm-u1") + yard.texts("dm-boss") if one.startswith("Too late: ")]
+        need(late == ["Too late: " + text.split("\n")[-1]] * 2 or len(late) == 1, f"who came later is told: {late}")
+        need(desk.texts("dm-visitor") == ["re: please?"] * allowed, f"what was said at the door: {desk.texts('dm-visitor')}")
+        need(bool(people_at(rig, "visitor")) == allowed, "let in or not, and nothing between")
+        before = len(desk.posts["dm-u1"])
+        for _ in range(3):
+            desk.press(card, "Deny")
+        time.sleep(1)
+        need(len(desk.posts["dm-u1"]) <= before + 1 and bool(people_at(rig, "visitor")) == allowed, "and that is all that ever happens")
+
+        # Typed, it closes the cards, and they let nobody in afterwards.
+        desk.say("me too", "second")
+        card, other = asked(desk), asked(yard, "dm-boss")
+        need("will not be announced" in says(desk, "/deny " + card["text"].split("/deny ")[1]), "typed")
+        need(closed(desk, card).endswith("U1: /deny") and closed(yard, other, "dm-boss").endswith("U1: /deny"), "each card says so")
+        yard.press(other, "Allow", "boss")
+        yard.wait(lambda: "Too late: U1: /deny" in yard.texts("dm-boss"))
+        need(not people_at(rig, "second"), "it stays as it was decided")
+
+        # Too late by the clock; and by what was done on the host.
+        desk.say("hello?", "third")
+        card, other = asked(desk), asked(yard, "dm-boss")
+        with contextlib.closing(sqlite3.connect(rig.folder / "state/peacrab/channels.db", timeout=20)) as book, book:
+            book.execute("UPDATE cards SET until = unixepoch() - 1 WHERE outcome = ''")
+        desk.press(card, "Allow")
+        desk.wait(lambda: any(text.startswith("Too late for this button") for text in desk.texts("dm-u1")))
+        need("not asked any more" in closed(desk, card) and not people_at(rig, "third"), "an old button lets nobody in")
+        need("not asked any more" in closed(yard, other, "dm-boss"), "nor the other")
+
+        # A turn runs, and nobody waits for it.
+        rig.model.script["long"] = ("shell", {"command": "sleep 30"})
+        desk.say("long")
+        time.sleep(1.5)
+        desk.say("quick?", "fourth")
+        card = asked(desk)
+        began = time.monotonic()
+        desk.press(card, "Allow")
+        desk.wait(lambda: desk.texts("dm-fourth") == ["re: quick?"])
+        need(time.monotonic() - began < 10, "an approval waits for no turn")
+
+
+def asks(dedupe):
+    """A question with buttons: pressed, typed, too late, twice, on two cards of one sending, in a group."""
+    with Rig(dedupe=dedupe, edits=300, settings=BUTTONS) as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        question = {"question": "Which colour?", "choices": "red\nblue"}
+        model.script.update({"paint": ("ask_user", question), "U1: paint": ("ask_user", question), "long one": ("ask_user", {**question, "question": "Why? " * 300}),
+                             "number": ("ask_user", {"question": "How many?", "choices": "3\n2\n1"})})
+        rig.start()
+        rig.pair("desk")
+        rig.pair("desk", "g1", "guest")
+
+        desk.say("paint")
+        card = asked(desk)
+        need(card["text"] == "Which colour?\n1. red\n2. blue", f"it says how to answer by typing: {card['text']}")
+        need(not any(one["value"] in str(model.requests) for one in card["buttons"]), "no model is told a value")
+        rig.stop()
+        for label in ("blue", "red", "blue"):
+            desk.press(card, label)
+        rig.start()
+        need(closed(desk, card).endswith("\n\nU1: blue"), f"what was chosen: {closed(desk, card)}")
+        desk.wait(lambda: "it said: The person answers: blue" in desk.texts("dm-u1"))
+        time.sleep(1)
+        need(desk.texts("dm-u1").count("Too late: U1: blue") == 1, "twice is once")
+        need(sum("it said" in text for text in desk.texts("dm-u1")) == 1, f"one answer: {desk.texts('dm-u1')}")
+
+        desk.say("paint")
+        card = asked(desk)
+        desk.press(card, "red", "g1", conversation="dm-u1", scope="direct")  # who may speak there may answer
+        need(closed(desk, card).endswith("G1: red"), "pressed")
+        desk.wait(lambda: "it said: The person answers: red" in desk.texts("dm-u1"))
+        desk.say("paint")
+        card = asked(desk)
+        need(says(desk, "2", answer=None), "typed")
+        need(closed(desk, card).endswith("U1: 2"), f"typed, it closes the card: {closed(desk, card)}")
+        desk.press(card, "red")
+        desk.wait(lambda: "Too late: U1: 2" in desk.texts("dm-u1"))
+        desk.say("number")
+        card = asked(desk)
+        desk.press(card, "3")
+        desk.wait(lambda: "it said: The person answers: 3" in desk.texts("dm-u1"))
+        desk.say("long one")
+        card = asked(desk)
+        need(card["text"] == "Press one, or type its number.", f"below a long one: {card['text'][:80]}")
+        desk.press(card, "red")
+        need(closed(desk, card).endswith("U1: red"), "pressed")
+        desk.say("paint")
+        card = asked(desk)
+        need("A new conversation" in says(desk, "/new"), "another conversation")
+        need("not asked any more" in closed(desk, card), "asks nothing")
+        desk.press(card, "red")
+        desk.wait(lambda: any("not asked any more" in text and "Too late" in text for text in desk.texts("dm-u1")))
+
+        desk.say("paint", "u1", "room", addressed=True)
+        card = asked(desk, "room")
+        before = len(desk.posts["room"])
+        desk.press(card, "red", "stranger", conversation="room")
+        time.sleep(1)
+        need(len(desk.posts["room"]) == before, "a stranger gets nothing")
+        desk.press(card, "blue", "g1", conversation="room")
+        need(closed(desk, card, "room").endswith("G1: blue"), "who may speak there")
+        desk.wait(lambda: "it said: The person answers: G1: blue" in desk.texts("room"))
+
+        if dedupe == "none":  # what went out twice has two cards
+            desk.faults.append("after")
+            desk.say("paint")
+            desk.wait(lambda: sum(bool(post["buttons"]) for post in desk.posts["dm-u1"]) == 2)
+            one, two = [{**post} for post in desk.posts["dm-u1"] if post["buttons"]]
+            time.sleep(0.5)
+            desk.press(one, "red")
+            need(closed(desk, one).endswith("U1: red") and closed(desk, two).endswith("U1: red"), "both are closed")
+            desk.press(two, "blue")
+            desk.wait(lambda: "Too late: U1: red" in desk.texts("dm-u1"))
+
+
+def without_buttons():
+    """Too many for the messenger: the text alone, as it always was."""
+    with Rig(edits=300, settings="    buttons: 1\n") as rig:
+        desk = rig.messengers["desk"]
+        rig.model.script["paint"] = ("ask_user", {"question": "Which colour?", "choices": "red\nblue"})
+        rig.start()
+        rig.pair("desk")
+        need(says(desk, "paint") == "Which colour?\n1. red\n2. blue", "numbers")
+        desk.say("let me in", "visitor")
+        desk.wait(lambda: any("/allow " in text for text in desk.texts("dm-u1")))
+        need(not any(post["buttons"] for post in desk.posts["dm-u1"]), "no buttons")
+        need(desk.edits == 0, "and nothing to take away")
+
+
 def faults(dedupe):
     with Rig(dedupe=dedupe) as rig:
         desk = rig.messengers["desk"]
@@ -514,6 +705,10 @@ def main():
     pretends()
     groups()
     too_much()
+    approvals()
+    for dedupe in ("key", "none"):
+        asks(dedupe)
+    without_buttons()
     works()
     hostile()
     full()

@@ -75,7 +75,7 @@ class Messenger:
             self.edits += 1
             for post in posts:
                 if post["id"] == asked["edit"]:
-                    post["text"] = asked["text"]
+                    post.update(text=asked["text"], buttons=asked.get("buttons", []))
                     return {"id": post["id"]}
             return {"error": "permanent"}
         if self.dedupe == "key" and asked["key"] in self.keys:
@@ -83,7 +83,7 @@ class Messenger:
         ident = f"p{self.next_id}"
         self.next_id += 1
         self.keys[asked["key"]] = ident
-        posts.append({"id": ident, "text": asked["text"], "key": asked["key"]})
+        posts.append({"id": ident, "text": asked["text"], "key": asked["key"], "buttons": asked.get("buttons", [])})
         if asked.get("file"):
             posts[-1]["file"] = {**asked["file"], "data": base64.b64decode(asked["file"]["data"])}
         return {"id": ident}
@@ -95,6 +95,18 @@ class Messenger:
             event = {"key": f"k{number}", "kind": "message", "conversation": conversation or f"dm-{sender}",
                      "scope": "group" if conversation else "direct", "id": f"m{number}", "sender": sender,
                      "name": sender.upper(), "text": text, "at": 1_700_000_000_000 + number, **more}
+            self.updates.append(event)
+            self.changed.notify_all()
+            return event
+
+    def press(self, post, label, sender="u1", conversation=None, **more):
+        """The button of that name below a post, also of one that was there: a button may be pressed while it goes."""
+        value = next((button["value"] for button in post["buttons"] if button["label"] == label), label)
+        with self.changed:
+            number = len(self.updates)
+            event = {"key": f"k{number}", "kind": "press", "conversation": conversation or f"dm-{sender}",
+                     "scope": "group" if conversation else "direct", "id": post["id"], "sender": sender,
+                     "name": sender.upper(), "value": value, "at": 1_700_000_000_000 + number, **more}
             self.updates.append(event)
             self.changed.notify_all()
             return event

@@ -86,7 +86,7 @@ def deliver(link, frame):
     if "file" in frame and not file:
         return say(type="failed", id=frame["id"], **{"class": "not_sent"}, error="the file is not there")
     answer = link.ask(op="post", key=key, conversation=frame["conversation"], text=frame["text"],
-                      edit=frame.get("platform"), file=file)
+                      edit=frame.get("platform"), file=file, buttons=frame.get("choices", []))
     if answer is None:
         say(type="failed", id=frame["id"], **{"class": "unknown"}, error="no answer came")
     elif "error" in answer:
@@ -102,7 +102,8 @@ def main():
     posting, polling = Link(settings["socket"]), Link(settings["socket"])
     say(type="hello", protocol=1, channel="messenger", account="bot",
         limits={"edits": int(settings.get("edits", "0")), "typing": 4000, "dedupe": settings.get("dedupe", "key"),
-                "files": int(settings.get("files", "0")), "text": int(settings.get("text", "0"))})
+                "files": int(settings.get("files", "0")), "text": int(settings.get("text", "0")),
+                "buttons": int(settings.get("buttons", "0"))})
     while True:
         if not waits:
             updates = (polling.ask(op="poll", offset=offset, wait=0) or {}).get("updates", [])

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "folder.h"
+#include "messaging/cards.h"
 #include "messaging/door.h"
 #include "messaging/post.h"
 
@@ -78,6 +79,25 @@ TEST_CASE("event: what does not belong there, is missing, of another kind or too
     CHECK_THROWS_AS(read_event(json::parse("[]")), Error);
 }
 
+TEST_CASE("event: a press has a value, and nothing else has one") {
+    json::Value value = event_value();
+    value.set("kind", "press");
+    CHECK_THROWS_AS(read_event(value), Error);
+    value.set("value", "ab12");
+    CHECK_THROWS_AS(read_event(value), Error);  // it says something
+    value.erase("text");
+    value.set("scope", "group");
+    const Event press = read_event(value);
+    CHECK(press.kind == Event::Kind::Press);
+    CHECK(press.value == "ab12");
+    CHECK(press.addressed);
+    value.set("value", std::string(kMaxEventValue + 1, 'x'));
+    CHECK_THROWS_AS(read_event(value), Error);
+    value.set("value", "ab12");
+    value.set("kind", "message");
+    CHECK_THROWS_AS(read_event(value), Error);
+}
+
 TEST_CASE("event: a file is a line, whatever its name is") {
     json::Value value = event_value();
     value.set("files", json::parse(R"([{"name":"../a\n[file: b\u202e","mime":"text/html","size":3}])"));
@@ -94,6 +114,9 @@ TEST_CASE("limits: only the three ways of a second sending are known") {
     CHECK_THROWS_AS(read_limits(json::parse(R"({})")), Error);
     const ChannelLimits limits = read_limits(json::parse(R"({"dedupe":"none","edits":3000,"edits_group":1000})"));
     CHECK(limits.edits_group == 3000);  // never more often than elsewhere
+    CHECK(limits.buttons == 0);
+    CHECK(read_limits(json::parse(R"({"dedupe":"none","buttons":5})")).buttons == 5);
+    CHECK_THROWS_AS(read_limits(json::parse(R"({"dedupe":"none","buttons":1000})")), Error);
 }
 
 TEST_CASE_FIXTURE(Fixture, "post: an event is kept once, whoever tells of it again") {
@@ -307,4 +330,60 @@ TEST_CASE_FIXTURE(Fixture, "door: who waits is announced once; who is turned awa
     CHECK(!door.waiting(ticket));
     CHECK(door.announce("desk", event).empty());
     CHECK(door.all_waiting({}).empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: a button pressed by somebody who is not known opens nothing, not even the way to the door") {
+    Event press = event_of("1", "u1", "");
+    press.kind = Event::Kind::Press;
+    press.value = "x";
+    CHECK(judge(press) == What::Dropped);
+    door.set_role("desk", "u1", "Una", Role::Member);
+    CHECK(judge(press) == What::Admitted);
+    press.unproven = true;
+    CHECK(judge(press) == What::Dropped);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cards: each button has a value of its own; the first outcome is the only one, of all cards of a subject") {
+    Cards cards(post.database());
+    const int64_t one = post.enqueue(place(), {}, "who?"), two = post.enqueue(place(), {}, "who?");
+    for (const int64_t delivery : {one, two})
+        cards.add({Card::Kind::Door, delivery, place(), "ab12", 0, 100, false, {}}, {{"Allow", "allow"}, {"Deny", "deny"}});
+    const std::vector<Button> buttons = cards.buttons(one);
+    REQUIRE(buttons.size() == 2);
+    CHECK(buttons[0].label == "Allow");
+    CHECK(buttons[0].value.size() == 32);
+    CHECK(buttons[0].value != buttons[1].value);
+    CHECK(buttons[0].value != cards.buttons(two)[0].value);
+    REQUIRE(cards.pressed(buttons[1].value));
+    CHECK(cards.pressed(buttons[1].value)->button.says == "deny");
+    CHECK(cards.pressed(buttons[1].value)->card.delivery == one);
+    CHECK(!cards.pressed("deny"));
+    CHECK(!cards.pressed(""));
+    CHECK(cards.decide_door("ab12", "UNA: Deny").size() == 2);
+    CHECK(cards.decide_door("ab12", "UNA: Allow").empty());
+    CHECK(cards.card(two)->outcome == "UNA: Deny");
+    CHECK(cards.buttons(two).empty());
+    CHECK(cards.pressed(buttons[0].value)->card.outcome == "UNA: Deny");  // a late press finds what was decided
+}
+
+TEST_CASE_FIXTURE(Fixture, "cards: a question is over when another turn begins, its own turn told again ends nothing") {
+    Cards cards(post.database());
+    const int64_t delivery = post.enqueue(place(), {}, "which?");
+    cards.add({Card::Kind::Question, delivery, place(), "s1", 7, 100, false, {}}, {{"red", "red"}});
+    CHECK(cards.decide_questions(place(), "over", "s1", 6).empty());
+    CHECK(cards.decide_questions(place() + 1, "over").empty());
+    CHECK(cards.decide_door("s1", "over").empty());
+    CHECK(cards.decide_questions(place(), "over", "s1", 8).size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cards: a card goes with its delivery") {
+    Cards cards(post.database());
+    const int64_t delivery = post.enqueue(place(), {}, "which?");
+    cards.add({Card::Kind::Question, delivery, place(), "s1", 7, 100, false, {}}, {{"red", "red"}});
+    const std::string value = cards.buttons(delivery)[0].value;
+    post.database().prepare("UPDATE deliveries SET state = 'sent', created = 0").run();
+    post.prune(30);
+    CHECK(!post.delivery(delivery));
+    CHECK(!cards.pressed(value));
+    CHECK(!cards.card(delivery));
 }
