@@ -63,6 +63,8 @@ class Discord {
     void note_channel(const json::Value& channel, const std::string& guild, bool was_away);
     void on_message(const json::Value& message);
     void arrive(const json::Value& message, bool direct, bool edit);
+    void on_press(const json::Value& interaction);
+    void answer_presses();
 
     // All that was said before what the gateway tells is stored, or on its way.
     bool settled() const { return !filling_ && gaps_.empty() && (guilds_.empty() || Clock::now() > guilds_until_); }
@@ -86,6 +88,7 @@ class Discord {
 
     DiscordCursor cursor_;
     std::vector<Arrived> arrived_;
+    std::vector<std::string> presses_;  // where those that are stored by then are answered
     std::string stored_;  // the cursor
     bool whole_ = true;   // it has the session in it
     Time next_store_{};
@@ -182,7 +185,8 @@ void Discord::say_hello() {
                                      {"typing", static_cast<int64_t>(DiscordPoster::kTypingLease.count())},
                                      {"dedupe", "key"},
                                      {"files", DiscordPoster::kFile},
-                                     {"text", static_cast<int64_t>(DiscordPoster::kText)}}));
+                                     {"text", static_cast<int64_t>(DiscordPoster::kText)},
+                                     {"buttons", static_cast<int64_t>(DiscordPoster::kButtons)}}));
 }
 
 // ---- the connection
@@ -305,6 +309,7 @@ void Discord::on_guild(const json::Value& guild) {
 void Discord::on_told(const std::string& type, const json::Value& data) {
     if (!data.is_object()) return;
     if (type == "MESSAGE_CREATE") return on_message(data);
+    if (type == "INTERACTION_CREATE") return on_press(data);
     if (type == "MESSAGE_UPDATE") {
         const std::optional<uint64_t> channel = discord_id(data.text("channel_id"));
         if (!channel || gaps_.has(*channel)) return;
@@ -341,6 +346,25 @@ void Discord::arrive(const json::Value& message, bool direct, bool edit) {
     if (!event) return;
     cursor_.session = gateway_.session();
     arrived_.push_back({std::move(*event), cursor_.text(settled())});
+}
+
+// Answered within three seconds, or who pressed is told that nothing came of it; which is no more than a word.
+void Discord::on_press(const json::Value& interaction) {
+    const std::optional<uint64_t> channel = discord_id(interaction.text("channel_id"));
+    const auto name = channel ? names_.find(*channel) : names_.end();
+    const DiscordPlace place{!interaction.find("guild_id"), name == names_.end() ? std::string() : name->second};
+    std::optional<json::Value> event = read_discord_press(interaction, place, self_);
+    if (!event) return;
+    cursor_.session = gateway_.session();
+    arrived_.push_back({std::move(*event), cursor_.text(settled())});
+    if (std::string path = discord_press_answer(interaction); !path.empty()) presses_.push_back(std::move(path));
+}
+
+// "Deferred": what comes of it is an edit of the message, later.
+void Discord::answer_presses() {
+    constexpr int kDeferred = 6;
+    for (const std::string& path : std::exchange(presses_, {}))
+        (void)api_.send("POST", path, json::Value::object({{"type", kDeferred}}));
 }
 
 // ---- what was said meanwhile
@@ -380,7 +404,9 @@ void Discord::store() {
     next_store_ = now + kStoreAgain;
     if (!arrived_.empty() || cursor != stored_) {
         if (arrived_.empty()) whole_ = whole;
-        if (port_.store(std::exchange(arrived_, {}), cursor)) stored_ = cursor;
+        if (!port_.store(std::exchange(arrived_, {}), cursor)) return;
+        stored_ = cursor;
+        answer_presses();
     }
 }
 

@@ -4,7 +4,9 @@
 #include "channels/discord_event.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
+#include <cstring>
 
 #include "channels/discord_api.h"
 #include "channels/event_parts.h"
@@ -206,6 +208,38 @@ std::optional<json::Value> read_discord_edit(const json::Value& message, const D
     event->set("kind", "edit");
     event->set("key", message.text("id") + " " + name_of(edited));
     return event;
+}
+
+// Source: https://docs.discord.com/developers/interactions/receiving-and-responding.
+std::optional<json::Value> read_discord_press(const json::Value& interaction, const DiscordPlace& place, const DiscordSelf& self) {
+    constexpr int64_t kComponent = 3, kButton = 2;
+    const json::Value& message = part(interaction, "message");
+    const json::Value& member = part(interaction, "member");
+    const json::Value& user = part(member.is_object() ? member : interaction, "user");
+    const std::string id = interaction.text("id"), channel = interaction.text("channel_id"), value = part(interaction, "data").text("custom_id");
+    if (interaction.integer("type") != kComponent || part(interaction, "data").integer("component_type") != kButton) return std::nullopt;
+    if (!discord_id(id) || !discord_id(channel) || !discord_id(message.text("id")) || !discord_id(user.text("id"))) return std::nullopt;
+    if (part(message, "author").text("id") != self.id || value.empty() || value.size() > 64) return std::nullopt;
+    json::Value event;
+    put(event, "key", "press " + id);
+    put(event, "kind", "press");
+    put(event, "conversation", channel);
+    put(event, "scope", place.direct ? "direct" : "group");
+    put(event, "id", message.text("id"));
+    put(event, "sender", user.text("id"));
+    put(event, "name", first_of({member.text("nick"), user.text("global_name"), user.text("username")}));
+    put(event, "value", value);
+    event.set("at", milliseconds(id));
+    if (user.flag("bot") || user.flag("system")) event.set("bot", true);
+    if (!place.direct && !place.title.empty()) put(event, "title", place.title);
+    return event;
+}
+
+std::string discord_press_answer(const json::Value& interaction) {
+    const std::string id = interaction.text("id"), token = interaction.text("token");
+    const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("-_.=", c); };
+    if (!discord_id(id) || token.empty() || token.size() > 1000 || !std::all_of(token.begin(), token.end(), plain)) return {};
+    return "/interactions/" + id + "/" + token + "/callback";
 }
 
 std::string discord_file_url(const json::Value& message, std::string_view id) {

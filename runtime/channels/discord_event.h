@@ -28,6 +28,11 @@ std::optional<json::Value> read_discord_message(const json::Value& message, cons
 std::optional<json::Value> read_discord_edit(const json::Value& message, const DiscordPlace& place,
                                              const DiscordSelf& self);
 
+// Of an interaction: a button below one of our messages was pressed. Nothing: it is something else.
+std::optional<json::Value> read_discord_press(const json::Value& interaction, const DiscordPlace& place, const DiscordSelf& self);
+// Where it is answered, below the API's base; "": nowhere.
+std::string discord_press_answer(const json::Value& interaction);
+
 // Where a file of it is to be had for now; "": it has none of that id.
 std::string discord_file_url(const json::Value& message, std::string_view id);
 

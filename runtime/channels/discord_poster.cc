@@ -27,6 +27,23 @@ std::string messages_of(const std::string& conversation) { return "/channels/" +
 
 json::Value nobody() { return json::Value::object({{"parse", json::Value::array()}}); }
 
+// Rows of five. Source: https://docs.discord.com/developers/components/reference.
+json::Value components_of(const Poster::Piece& piece) {
+    constexpr int kRow = 1, kButton = 2, kGrey = 2;
+    constexpr size_t kInRow = 5;
+    json::Value rows = json::Value::array();
+    for (size_t i = 0; i < piece.choices.size() && i < DiscordPoster::kButtons; i += kInRow) {
+        json::Value row = json::Value::array();
+        for (size_t k = i; k < std::min(i + kInRow, piece.choices.size()); ++k)
+            row.push(json::Value::object({{"type", kButton},
+                                          {"style", kGrey},
+                                          {"label", piece.choices[k].label},
+                                          {"custom_id", piece.choices[k].value}}));
+        rows.push(json::Value::object({{"type", kRow}, {"components", row}}));
+    }
+    return rows;
+}
+
 json::Value message_of(const Poster::Piece& piece) {
     json::Value body = json::Value::object(
         {{"nonce", piece.key.empty() ? random_hex(12) : discord_nonce(piece.key, piece.part)},
@@ -34,6 +51,7 @@ json::Value message_of(const Poster::Piece& piece) {
          {"allowed_mentions", nobody()},
          {"flags", kWithoutPreviews}});
     if (!piece.text.empty()) body.set("content", piece.text);
+    if (!piece.choices.empty()) body.set("components", components_of(piece));
     if (piece.part == 0 && discord_id(piece.reply_to))
         body.set("message_reference",
                  json::Value::object({{"message_id", piece.reply_to}, {"fail_if_not_exists", false}}));
@@ -95,7 +113,7 @@ Poster::Done DiscordPoster::post(const Where& where, const Piece& piece) {
 Poster::Done DiscordPoster::edit(const Where& where, const std::string& platform, const Piece& piece) {
     if (!discord_id(platform)) return post(where, piece);
     const json::Value body = json::Value::object(
-        {{"content", piece.text}, {"allowed_mentions", nobody()}, {"flags", kWithoutPreviews}});
+        {{"content", piece.text}, {"allowed_mentions", nobody()}, {"flags", kWithoutPreviews}, {"components", components_of(piece)}});
     const DiscordAnswer answer = api_.send("PATCH", messages_of(where.conversation) + "/" + platform, body);
     return among(kNoEdit, answer) ? post(where, piece) : done_of(answer, platform);
 }

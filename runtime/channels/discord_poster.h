@@ -14,6 +14,7 @@ namespace peacrab {
 class DiscordPoster : public Poster {
   public:
     static constexpr size_t kText = 2000;            // units of UTF-16
+    static constexpr size_t kButtons = 25;           // in five rows
     static constexpr int64_t kFile = 10 << 20;       // bytes, for bots of which nobody pays
     static constexpr Milliseconds kTypingLease{30'000};
     static OutboxPace pace();

@@ -21,6 +21,13 @@ bool same(const Poster::Where& a, const Poster::Where& b) {
     return a.conversation == b.conversation && a.thread == b.thread;
 }
 
+std::vector<Poster::Choice> choices_of(const json::Value& frame) {
+    std::vector<Poster::Choice> all;
+    if (const json::Value* const choices = frame.find("choices"))
+        for (const json::Value& one : choices->items()) all.push_back({one.text("label"), one.text("value")});
+    return all;
+}
+
 Poster::Where where_of(const json::Value& frame) { return {frame.text("conversation"), frame.text("thread")}; }
 
 }  // namespace
@@ -48,6 +55,7 @@ void Outbox::take_delivery(const json::Value& frame) {
         return port_.failed(delivery.id, {"permanent", "there is no such conversation"});
     if (from < 0 || static_cast<uint64_t>(from) >= of || of > 1000)
         return port_.failed(delivery.id, {"permanent", "there is nothing in it to be sent"});
+    delivery.choices = choices_of(frame);
     delivery.piece.part = static_cast<size_t>(from);
     delivery.piece.of = of;
     forget_shows(delivery.where);
@@ -194,6 +202,7 @@ Poster::Done Outbox::send_part(Delivery& delivery) {
     Poster::Piece& piece = delivery.piece;
     piece.text = delivery.parts[piece.part].text;
     piece.plain = delivery.parts[piece.part].plain;
+    if (piece.part + 1 == piece.of) piece.choices = delivery.choices;
     const bool edits = piece.part == 0 && !delivery.platform.empty();
     return edits ? poster_.edit(delivery.where, delivery.platform, piece) : poster_.post(delivery.where, piece);
 }

@@ -34,6 +34,9 @@ class Poster {
     struct Where {
         std::string conversation, thread;
     };
+    struct Choice {
+        std::string label, value;
+    };
     struct Piece {
         std::string text;      // in the messenger's dialect
         std::string plain;     // without marks
@@ -42,6 +45,7 @@ class Poster {
         size_t part = 0, of = 1;
         std::string reply_to;  // of the first part
         bool again = false;    // it may be there already
+        std::vector<Choice> choices = {};  // buttons below it; an edit without any takes away what there were
     };
     struct File {
         std::string name, mime, kind;
@@ -92,6 +96,7 @@ class Outbox {
         Poster::Piece piece;
         std::vector<RenderedPart> parts;
         json::Value frame;  // of a file; else null
+        std::vector<Poster::Choice> choices = {};  // of the last part
     };
     struct Show {
         std::string slot, text, platform;

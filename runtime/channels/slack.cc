@@ -184,7 +184,8 @@ void Slack::say_hello() {
                                      {"typing", 0},
                                      {"dedupe", "lookup"},
                                      {"files", int64_t{100} << 20},
-                                     {"text", static_cast<int64_t>(SlackPoster::kText)}}));
+                                     {"text", static_cast<int64_t>(SlackPoster::kText)},
+                                     {"buttons", static_cast<int64_t>(SlackPoster::kButtons)}}));
 }
 
 // ---- what the warden wants
@@ -427,6 +428,10 @@ void Slack::take_envelope(Link& link, const json::Value& envelope) {
         } else if (type == "slash_commands" && payload) {
             learn_names({payload->text("user_id"), payload->text("channel_id")}, deadline);
             kept = store(read_slack_command(*payload, names_));
+        } else if (type == "interactive" && payload && read_slack_press(*payload, self_, names_)) {
+            const json::Value* const user = payload->find("user");
+            learn_names({user->text("id")}, deadline);
+            kept = store(read_slack_press(*payload, self_, names_));
         }
     } catch (const Error& error) {
         log(LogLevel::Error, "slack: an event was left out: " + std::string(error.what()));
@@ -440,7 +445,7 @@ void Slack::take_envelope(Link& link, const json::Value& envelope) {
 // False: it is over, and nothing was stored.
 bool Slack::store(std::optional<json::Value> event) {
     if (!event) return true;
-    cursor_.note(*event);
+    if (event->text("kind") != "press") cursor_.note(*event);  // that names a message of ours
     std::vector<Arrived> arrived;
     const std::string cursor = cursor_.dump();
     arrived.push_back({std::move(*event), cursor});

@@ -265,4 +265,27 @@ std::optional<json::Value> read_slack_command(const json::Value& payload, const 
     return out;
 }
 
+// Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+std::optional<json::Value> read_slack_press(const json::Value& payload, const SlackSelf& self, const SlackNames& names) {
+    const json::Value& container = part(payload, "container");
+    const json::Value& message = part(payload, "message");
+    const std::string channel = container.text("channel_id"), ts = container.text("message_ts"), user = part(payload, "user").text("id");
+    const std::string trigger = payload.text("trigger_id"), thread = message.text("thread_ts");
+    const json::Value* const actions = payload.find("actions");
+    if (payload.text("type") != "block_actions" || !actions || !actions->is_array() || actions->items().empty()) return std::nullopt;
+    const json::Value& action = actions->items()[0];
+    const std::string value = action.text("value");
+    if (!is_slack_place(channel) || !is_slack_ts(ts) || !is_id(user) || trigger.empty() || trigger.size() > 200) return std::nullopt;
+    if (message.text("user") != self.user || action.text("type") != "button" || value.empty() || value.size() > 64) return std::nullopt;
+    json::Value out = event_in(channel, channel.starts_with('D'), names);
+    put(out, "key", "press:" + trigger);
+    put(out, "kind", "press");
+    put(out, "id", ts);
+    put(out, "sender", user);
+    put(out, "name", name_of(named(names, user)));
+    put(out, "value", value);
+    if (is_slack_ts(thread) && thread != ts) put(out, "thread", thread);
+    return out;
+}
+
 }  // namespace peacrab

@@ -26,6 +26,8 @@ using SlackNames = std::map<std::string, std::string>;
 std::optional<json::Value> read_slack_event(const json::Value& event, const SlackSelf& self, const SlackNames& names);
 // Of a command that was registered for the app: "/pea stop" is "/stop".
 std::optional<json::Value> read_slack_command(const json::Value& payload, const SlackNames& names);
+// Of a button below one of our messages that was pressed (block_actions). Nothing: it is something else.
+std::optional<json::Value> read_slack_press(const json::Value& payload, const SlackSelf& self, const SlackNames& names);
 
 // Ids in it that a name is wanted for: who wrote it, where, who is mentioned; at most eight.
 std::vector<std::string> slack_ids(const json::Value& event);

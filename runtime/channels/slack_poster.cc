@@ -30,6 +30,27 @@ SlackForm text_form(const std::string& channel, const Poster::Piece& piece) {
     return form;
 }
 
+// The text again, since beside blocks it is only read out, and the buttons below it. None: an empty list, which takes
+// away what there was. Source: https://docs.slack.dev/reference/block-kit/blocks.
+std::string blocks_of(const Poster::Piece& piece) {
+    constexpr size_t kSection = 2900;  // of 3000 characters
+    json::Value blocks = json::Value::array(), buttons = json::Value::array();
+    if (piece.choices.empty()) return json::dump(blocks);
+    for (std::string_view rest = piece.text; !rest.empty();) {
+        const std::string_view front = utf8_prefix(rest, kSection);
+        blocks.push(json::Value::object({{"type", "section"}, {"text", json::Value::object({{"type", "mrkdwn"}, {"text", front}})}}));
+        rest.remove_prefix(front.size());
+    }
+    for (size_t i = 0; i < std::min(piece.choices.size(), SlackPoster::kButtons); ++i)
+        buttons.push(json::Value::object(
+            {{"type", "button"},
+             {"text", json::Value::object({{"type", "plain_text"}, {"text", piece.choices[i].label}, {"emoji", false}})},
+             {"action_id", "choice" + std::to_string(i)},
+             {"value", piece.choices[i].value}}));
+    blocks.push(json::Value::object({{"type", "actions"}, {"elements", buttons}}));
+    return json::dump(blocks);
+}
+
 // A word of a list with blanks around each.
 bool is_one_of(const std::string& word, const char* words) {
     return !word.empty() && std::string_view(words).find(" " + word + " ") != std::string_view::npos;
@@ -69,6 +90,7 @@ Poster::Done SlackPoster::done_of(const SlackAnswer& answer, const std::string& 
 
 Poster::Done SlackPoster::post(const Where& where, const Piece& piece) {
     SlackForm form = text_form(where.conversation, piece);
+    if (!piece.choices.empty()) form.add("blocks", blocks_of(piece));
     form.add("unfurl_links", "false").add("unfurl_media", "false");
     if (is_slack_ts(where.thread)) {
         SlackForm there = form;
@@ -81,7 +103,7 @@ Poster::Done SlackPoster::post(const Where& where, const Piece& piece) {
 
 Poster::Done SlackPoster::edit(const Where& where, const std::string& platform, const Piece& piece) {
     if (!is_slack_ts(platform)) return post(where, piece);
-    const SlackAnswer answer = api_.call("chat.update", text_form(where.conversation, piece).add("ts", platform));
+    const SlackAnswer answer = api_.call("chat.update", text_form(where.conversation, piece).add("ts", platform).add("blocks", blocks_of(piece)));
     if (is_one_of(answer.error, kNoEdit)) return post(where, piece);
     return done_of(answer, platform);
 }

@@ -12,6 +12,7 @@ class SlackPoster : public Poster {
   public:
     SlackPoster(ChannelPort& port, SlackApi& api) : port_(port), api_(api) {}
     static constexpr size_t kText = 4000;  // of a message; more is taken, and shown folded
+    static constexpr size_t kButtons = 25;  // of a block
     static OutboxPace pace();
 
     bool knows(const std::string& conversation) const override { return is_slack_place(conversation); }

@@ -69,7 +69,9 @@ void Hub::State::ask_owners(const std::string& ticket, const std::string& text) 
 }
 
 void Hub::State::put_choices(const Channel& channel, int64_t delivery, json::Value& frame) {
-    const std::vector<Button> buttons = channel.limits.buttons > 0 ? cards.buttons(delivery) : std::vector<Button>();
+    const std::optional<Card> card = channel.limits.buttons > 0 ? cards.card(delivery) : std::nullopt;
+    if (!card || lapsed(*card)) return;
+    const std::vector<Button> buttons = cards.buttons(delivery);
     if (buttons.empty() || static_cast<int64_t>(buttons.size()) > channel.limits.buttons) return;
     json::Value choices = json::Value::array();
     for (const Button& button : buttons)

@@ -84,6 +84,33 @@ def main():
     server.until(lambda: server.seen(100_000_020) == ["in aside"])
     answers("here", "Team #aside: 4 here", channel=100_000_020)
 
+    # Buttons: what the library puts below a message, and hears of a press.
+    def pressed(channel, label, *wanted):
+        nonlocal checks
+        asked = [one for one in server.channels[str(channel)].messages.values() if one["components"]][-1]
+        before = len(server.seen(channel))
+        press = server.press(channel, 7, asked["id"], label)
+        refused, done = "refused" in "".join(wanted), ": " + label.split()[1]
+        server.until(lambda: len(server.seen(channel)) == before + len(wanted) and (refused or asked["content"].endswith(done)),
+                     15, f"{label}: {server.seen(channel)}")
+        assert server.seen(channel)[before:] == list(wanted), server.seen(channel)[before:]
+        checks += 1
+        return asked, server.interactions[press["id"]]["answer"]
+
+    for channel in (server.direct(next(users)), GENERAL):
+        place = "private" if channel != GENERAL else "Team"
+        shown = "which?", "done to keep=keep to drop=drop to twice=twice to late=late to update=update"
+        answers("!choose keep drop twice late update", *shown, channel=channel)
+        asked, answer = pressed(channel, "to keep", f"done User 7 in {place}: keep")
+        assert answer == 6 and asked["components"], "an edit without components leaves them"
+        pressed(channel, "to late", "refused 404 10062 Unknown interaction")
+        pressed(channel, "to twice", "refused 400 40060 Interaction has already been acknowledged.")
+        asked, answer = pressed(channel, "to update")
+        assert answer == 7 and asked["content"] == f"User 7 in {place}: update" and not asked["components"]
+        answers("!choose drop", "which?", "done to drop=drop", channel=channel)
+        asked, _ = pressed(channel, "to drop", f"done User 7 in {place}: drop")
+        assert not asked["components"]
+
     for fault, value in (("429", 0.4), ("429 global", 0.3), ("502", None), ("500", None)):
         place = server.direct(next(users))
         server.fault("post", fault, channel=place, value=value)

@@ -144,6 +144,29 @@ def talks(rig):
     need(len(server.seen(GENERAL)) == 2 and server.seen(server.direct(9)) == [], "strangers and bots are not answered")
 
 
+def presses(rig):
+    """Who waits at the door is let in with a button, and a question answered with one: what was a card says so."""
+    server, place = rig.server, rig.server.direct(7)
+    messages = server.channels[place].messages
+
+    def press(label):
+        server.until(lambda: any(one["components"] for one in messages.values()), 20, f"a card to press {label} on")
+        card = [one for one in messages.values() if one["components"]][-1]
+        pressed = [server.press(place, 7, card["id"], label) for _ in range(2)]
+        server.until(lambda: not card["components"], 20, "the buttons to go")
+        server.until(lambda: all(server.interactions[one["id"]]["answer"] == 6 for one in pressed), 5, "answers")
+        return card["content"]
+
+    server.say(server.direct(11), 11, "may I come in?")
+    need(press("Allow").endswith("User 7: Allow"), "what was chosen, and by whom")
+    server.until(lambda: server.seen(server.direct(11)) == ["re: may I come in?"], 20, "what was said at the door is answered")
+    rig.model.script["paint"] = ("ask_user", {"question": "Which colour?", "choices": "red\nblue"})
+    server.say(place, 7, "paint")
+    need(press("blue").endswith("User 7: blue"), "what was chosen")
+    server.until(lambda: "it said: The person answers: blue" in server.seen(place), 20, "the answer")
+    need(sum("it said: The person answers" in text for text in server.seen(place)) == 1, "once")
+
+
 def fails(rig):
     server, place = rig.server, rig.server.direct(7)
     faults = ("502", "429", "cut", "truncated")
@@ -208,9 +231,10 @@ def main():
     set_up()
     with DiscordRig() as rig:
         talks(rig)
+        presses(rig)
         fails(rig)
         killed(rig, **({"people": 10, "rounds": 40, "kills": 40} if FULL else {}))
-    print("4 passed, 0 failed")
+    print("5 passed, 0 failed")
 
 
 if __name__ == "__main__":

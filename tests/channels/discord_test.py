@@ -680,6 +680,63 @@ def pace():
         equal(place.server.seen(place.direct()), [str(i) for i in range(8)], "in order")
 
 
+CHOICES = [{"label": "Allow", "value": "a" * 32}, {"label": "Deny", "value": "d" * 32}]
+
+
+@case
+def buttons():
+    """Below the last part; a press is stored before it is answered, once, also after a crash; an edit takes them away."""
+    with Place() as place:
+        server, warden, direct = place.server, place.start(), place.direct()
+        equal(warden.hello["limits"]["buttons"], 25)
+        sent, _ = warden.deliver("a", direct, "x" * 2500, choices=CHOICES)
+        messages = server.channels[direct].messages
+        first, card = (messages[frame["platform"]] for frame in sent)
+        equal((first["components"], [one["custom_id"] for one in card["components"][0]["components"]]),
+              ([], [choice["value"] for choice in CHOICES]))
+        press = server.press(direct, 7, card["id"], "Allow")
+        warden.until(lambda: server.interactions[press["id"]]["answer"] == 6, what="an answer to the press")
+        event = place.book.events[place.book.order[-1]]
+        equal({**event, "at": 0}, {"key": "press " + press["id"], "kind": "press", "conversation": direct, "scope": "direct",
+                                   "id": card["id"], "sender": "7", "name": "User 7", "value": "a" * 32, "at": 0})
+        warden.deliver("b", direct, "Allow, said Ada", platform=card["id"])
+        equal((card["content"], card["components"]), ("Allow, said Ada", []))
+
+        # Twenty in a channel; pressed while nobody stores: no answer before it is on the disk, and then one event.
+        many = [{"label": f"choice {n}", "value": f"v{n}"} for n in range(20)]
+        sent, _ = warden.deliver("c", GENERAL, "which?", choices=many)
+        card = server.channels[str(GENERAL)].messages[sent[0]["platform"]]
+        equal([len(row["components"]) for row in card["components"]], [5, 5, 5, 5])
+        warden.run(1)
+        warden.stores = False
+        press = server.press(GENERAL, 8, card["id"], "choice 19")
+        warden.until(lambda: any(batch["events"] for batch in warden.held), what="the press")
+        warden.run(0.3)
+        equal(server.interactions[press["id"]]["answer"], None, "not answered before it is stored")
+        warden.kill()
+        before = len(place.book.order)
+        second = place.start(hello=False)
+        second.until(lambda: len(place.book.order) > before, 20, "the press once more")
+        event = place.book.events[place.book.order[-1]]
+        equal((event["value"], event["sender"], event["scope"]), ("v19", "8", "group"))
+        second.until(lambda: server.interactions[press["id"]]["answer"] == 6, what="an answer, late")
+
+        # What is not ours, or no press, is nothing; what cannot be answered any more counts all the same.
+        said = place.say("mine")
+        second.until(lambda: "mine" in [one.get("text") for one in place.book.events.values()], what="a message")
+        before = len(place.book.order)
+        for extra in ({"type": 2}, {"data": {"component_type": 3, "custom_id": "a"}}, {"message": said},
+                      {"data": []}, {"message": None}, {"channel_id": "x"}):
+            server.press(direct, 7, said["id"], "a" * 32, **extra)
+        server.fault("interaction", "refused", value=(404, 10062, "Unknown interaction"))
+        late = server.press(GENERAL, 8, card["id"], "choice 1", token="../../channels")
+        server.press(GENERAL, 8, card["id"], "choice 2")
+        second.until(lambda: len(place.book.order) == before + 2, what="two presses")
+        second.run(0.5)
+        equal((place.book.events[place.book.order[-2]]["key"], len(place.book.order)), ("press " + late["id"], before + 2))
+        equal(len(second.of("trouble")), 0)
+
+
 @case
 def replies_and_edits():
     with Place() as place:

@@ -109,6 +109,17 @@ def main():
     server.until(lambda: server.seen(place)[2:] == ["command /pea stop now"])
     answers("late", "heard late", place=server.im("U51"))  # answered when it comes the second time
 
+    for place in (server.im("U53"), "C1"):
+        answers("choose keep drop", "which?", "done section actions", place=place)
+        asked = [one for one in server.mine(place) if one["text"] == "which?"][-1]
+        server.press(place, "U53", asked["ts"], "to keep")
+        server.until(lambda: asked["text"] == "U53 block_actions a-keep keep which?", 10, asked["text"])  # noqa: B023
+        assert asked["blocks"], "an edit with the same blocks"
+        server.press(place, "U53", asked["ts"], "to drop")
+        server.until(lambda: asked["text"].startswith("U53 block_actions a-drop drop U53"), 10, asked["text"])  # noqa: B023
+        assert not asked["blocks"], "an empty list takes them away"
+    answers("choose same same", "refused invalid_blocks", place=server.im("U54"))
+
     server.fault("chat.postMessage", "429", channel="C1", value=30)
     answers("to C1", "refused wait 30")
     server.fault("chat.postMessage", "cut", channel="C1")

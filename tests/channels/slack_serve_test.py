@@ -150,6 +150,28 @@ def talks(rig):
     need(len(server.seen("C1")) == 2 and server.seen(server.im("U9")) == [], "a stranger is not answered in a channel")
 
 
+def presses(rig):
+    """Who waits at the door is let in with a button, and a question answered with one: what was a card says so."""
+    server, place = rig.server, rig.server.im("U7")
+
+    def press(label):
+        server.until(lambda: any(one.get("blocks") for one in server.mine(place)), 20, f"a card to press {label} on")
+        card = [one for one in server.mine(place) if one.get("blocks")][-1]
+        for _ in range(2):
+            server.press(place, "U7", card["ts"], label)
+        server.until(lambda: not card["blocks"] and not server.open_envelopes, 20, "the buttons to go")
+        return card["text"]
+
+    server.say(server.im("U11"), "U11", "may I come in?")
+    need(press("Allow").endswith("User U7: Allow"), "what was chosen, and by whom")
+    server.until(lambda: server.seen(server.im("U11")) == ["re: may I come in?"], 20, "what was said at the door is answered")
+    rig.model.script["paint"] = ("ask_user", {"question": "Which colour?", "choices": "red\nblue"})
+    server.say(place, "U7", "paint")
+    need(press("blue").endswith("User U7: blue"), "what was chosen")
+    server.until(lambda: "it said: The person answers: blue" in server.seen(place), 20, "the answer")
+    need(sum("it said: The person answers" in text for text in server.seen(place)) == 1, "once")
+
+
 def fails(rig):
     server, place = rig.server, rig.server.im("U7")
     faults = ("502", "429", "cut") if not FULL else ("502", "429", "cut", "cut_before", "truncated", "stall", "500")
@@ -210,9 +232,10 @@ def main():
     set_up()
     with SlackRig() as rig:
         talks(rig)
+        presses(rig)
         fails(rig)
         killed(rig, **({"people": 10, "rounds": 40, "kills": 40} if FULL else {}))
-    print("4 passed, 0 failed")
+    print("5 passed, 0 failed")
 
 
 if __name__ == "__main__":

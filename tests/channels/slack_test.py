@@ -236,6 +236,55 @@ def mentions_begin_threads_when_wanted():
         equal(place.server.seen("C1", event["id"]), ["answer"])
 
 
+CHOICES = [{"label": "Allow", "value": "a" * 32}, {"label": "Deny", "value": "d" * 32}]
+
+
+@case
+def buttons():
+    """Below the last part; a press is stored before its envelope is answered, once; an edit takes them away."""
+    with Place() as place:
+        server, warden, direct = place.server, place.start(), place.server.im("U7")
+        equal(warden.hello["limits"]["buttons"], 25)
+        sent, _ = warden.deliver("a", direct, "*x & y* " * 700, choices=CHOICES)
+        first, card = (server.places[direct].messages[frame["platform"]] for frame in (sent[0], sent[-1]))
+        equal((first["blocks"], [one["value"] for one in card["blocks"][-1]["elements"]]),
+              ([], [choice["value"] for choice in CHOICES]))
+        equal("".join(block["text"]["text"] for block in card["blocks"][:-1]), card["text"], "the text is in the blocks, too")
+        event = place.event(warden, lambda: server.press(direct, "U7", card["ts"], "Allow"))
+        key = event.pop("key")
+        equal(event, {"kind": "press", "conversation": direct, "scope": "direct", "id": card["ts"], "sender": "U7",
+                      "name": "User U7", "value": "a" * 32})
+        assert key.startswith("press:"), key
+        warden.until(lambda: not server.open_envelopes, what="an answer to the envelope")
+        warden.deliver("b", direct, "Allow, said Ada", platform=card["ts"])
+        equal((card["text"], card["blocks"], server.calls("chat.update")[-1]["blocks"]), ("Allow, said Ada", [], "[]"))
+
+        # In a thread; pressed while nobody stores: not answered before it is on the disk, and then one event.
+        parent = server.say("C1", "U8", "parent", told=False)["ts"]
+        sent, _ = warden.deliver("c", "C1", "which?", thread=parent, choices=CHOICES)
+        card = server.places["C1"].messages[sent[0]["platform"]]
+        warden.stores = False
+        server.press("C1", "U8", card["ts"], "Deny")
+        warden.until(lambda: any(batch["events"] for batch in warden.held), what="the press")
+        assert server.open_envelopes, "not answered before it is stored"
+        warden.kill()
+        before = len(place.book.order)
+        second = place.start(hello=False)
+        second.until(lambda: len(place.book.order) > before and not server.open_envelopes, 20, "the press once more")
+        presses = [one for one in place.book.events.values() if one["kind"] == "press"]
+        equal((len(presses), presses[-1]["thread"], presses[-1]["title"], presses[-1]["value"]), (2, parent, "#team", "d" * 32))
+
+        # What is not ours, or no press, is nothing, and answered all the same.
+        before = len(place.book.order)
+        for extra in ({"type": "view_submission"}, {"actions": []}, {"actions": [7]}, {"message": {"user": "U8"}},
+                      {"container": []}, {"user": {"id": "x"}}):
+            server.press("C1", "U8", card["ts"], "Deny", **extra)
+        second.until(lambda: not server.open_envelopes, what="answers")
+        second.run(0.3)
+        equal(len(place.book.order), before)
+        equal(len(second.of("trouble")), 0)
+
+
 @case
 def edits():
     with Place() as place:

@@ -1,5 +1,5 @@
 // A bot as people write them with discord.js. What it learns it says in the channel, so that the emulator's side sees it.
-const {Client, DiscordAPIError, GatewayIntentBits, Partials} = require('discord.js');
+const {ActionRowBuilder, ButtonBuilder, ButtonStyle, Client, DiscordAPIError, GatewayIntentBits, Partials} = require('discord.js');
 
 const client = new Client({
   intents: [GatewayIntentBits.Guilds, GatewayIntentBits.GuildMessages, GatewayIntentBits.DirectMessages,
@@ -34,6 +34,11 @@ const commands = {
     for (let i = 0; i < Number(rest); ++i) await message.channel.send(`number ${i}`);
     return 'all';
   }),
+  choose: (message, rest) => told(message, async () => {
+    const buttons = rest.split(' ').map((id) => new ButtonBuilder().setCustomId(id).setLabel(`to ${id}`).setStyle(ButtonStyle.Secondary));
+    const sent = await message.channel.send({content: 'which?', components: [new ActionRowBuilder().addComponents(buttons)]});
+    return sent.components[0].components.map((one) => `${one.label}=${one.customId}`).join(' ');
+  }),
   since: (message, rest) => told(message, async () => {
     const found = await message.channel.messages.fetch({after: rest, limit: 2});
     return [...found.values()].map((one) => one.content).join(' ');
@@ -50,6 +55,18 @@ client.on('messageCreate', async (message) => {
   return message.channel.send(`${where}${named}${replied}: ${message.content.length} ${message.content.slice(0, 50)}`);
 });
 client.on('messageUpdate', (_, message) => message.author.bot || message.channel.send(`edited to ${message.content}`));
+client.on('interactionCreate', async (press) => {
+  if (!press.isButton()) return;
+  const who = `${press.user.globalName} in ${press.inGuild() ? press.guild.name : 'private'}: ${press.customId}`;
+  if (press.customId === 'update') return press.update({content: who, components: []});
+  if (press.customId === 'late') await new Promise((done) => setTimeout(done, 3300));
+  return told(press.message, async () => {
+    await press.deferUpdate();
+    if (press.customId === 'twice') await press.client.rest.post(`/interactions/${press.id}/${press.token}/callback`, {auth: false, body: {type: 6}});
+    await press.message.edit(press.customId === 'keep' ? {content: who} : {content: who, components: []});
+    return who;
+  });
+});
 client.on('threadCreate', (thread) => thread.send(`in ${thread.name}`));
 client.on('clientReady', () => console.log(`ready ${client.user.username} ${client.guilds.cache.size}`));
 client.on('shardResume', (_, count) => console.log(`resumed ${count}`));

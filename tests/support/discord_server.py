@@ -133,7 +133,7 @@ class DiscordServer:
         self.change = threading.Condition(threading.RLock())
         self.bots, self.guilds, self.channels, self.faults, self.log = {}, {}, {}, [], []
         self.heartbeat, self.identify_seconds, self.session_seconds = heartbeat, identify_seconds, 300
-        self.nonce_seconds = 300
+        self.nonce_seconds, self.interactions = 300, {}
         self.gateway_faults, self.answers_beats, self.connections = [], True, set()
         self.windows, self.exceeded, self.count, self.beats, self.closing = {}, [], 0, [], False
         self.closed_with = []  # codes of ours
@@ -243,6 +243,26 @@ class DiscordServer:
             said = place.messages[str(message)]
             said.update(content=text, edited_timestamp=stamp())
             self.tell("MESSAGE_UPDATE", said, place)
+
+    def press(self, channel, user, card, label, **extra):
+        """Somebody presses a button; also of one that is not there any more, by its custom_id. Gives the interaction."""
+        with self.change:
+            place, bot = self.channels[str(channel)], next(iter(self.bots.values()))
+            said = place.messages[str(card)]
+            found = [button for row in said["components"] for button in row["components"] if button["label"] == label]
+            number = self.snowflake()
+            who = {"user": person(user)} if place.kind == 1 else {
+                "member": {"user": person(user), "roles": [], "joined_at": stamp(), "deaf": False, "mute": False,
+                           "flags": 0, "permissions": "0"}, "guild_id": place.guild.id}
+            made = {"id": number, "application_id": bot.id, "type": 3, "token": secrets.token_urlsafe(60), "version": 1,
+                    "channel_id": place.id, "channel": place.card(), "message": dict(said), "locale": "en-US",
+                    "app_permissions": "0", "entitlements": [], "authorizing_integration_owners": {}, "context": 1,
+                    "attachment_size_limit": 10 << 20, **who,
+                    "data": {"component_type": 2, "id": 2, "custom_id": found[0]["custom_id"] if found else label}, **extra}
+            self.interactions[number] = {"of": made, "bot": bot, "at": time.monotonic(), "answer": None}
+            for session in bot.sessions.values():  # whatever they have asked for
+                session.add("INTERACTION_CREATE", made)
+            return made
 
     def delete(self, channel, message):
         with self.change:
@@ -421,6 +441,39 @@ class DiscordServer:
             raise form("allowed_mentions", "Value is not valid")
         return content.strip()
 
+    @staticmethod
+    def components(body):
+        """Rows of at most five buttons, as strict as Discord is."""
+        rows, ids = body.get("components", []), []
+        if not isinstance(rows, list) or len(rows) > 5:
+            raise form("components", "Must be 5 or fewer in length.")
+        for row in rows:
+            buttons = row.get("components") if row.get("type") == 1 else None
+            if not isinstance(buttons, list) or not 1 <= len(buttons) <= 5:
+                raise form("components", "Must be between 1 and 5 in length.")
+            for button in buttons:
+                if button.get("type") != 2 or button.get("style") not in (1, 2, 3, 4):
+                    raise form("components", "Value must be one of {2}.")
+                if not 1 <= units(button.get("label", "")) <= 80 or not 1 <= len(button.get("custom_id", "")) <= 100:
+                    raise form("components", "Must be between 1 and 100 in length.")
+                ids.append(button["custom_id"])
+        if len(ids) != len(set(ids)):
+            raise form("components", "Component custom id cannot be duplicated", "COMPONENT_CUSTOM_ID_DUPLICATED")
+        return rows
+
+    def rest_interaction(self, _bot, _channel, body, _query, interaction, token):
+        asked = self.interactions.get(interaction)
+        if not asked or asked["of"]["token"] != token or (time.monotonic() - asked["at"] > 3 and not asked["answer"]):
+            raise Refusal(404, 10062, "Unknown interaction")
+        if asked["answer"]:
+            raise Refusal(400, 40060, "Interaction has already been acknowledged.")
+        if body.get("type") not in (6, 7):
+            raise form("type", "Value must be one of {6, 7}.")
+        asked["answer"] = body["type"]
+        if body["type"] == 7:
+            self.change_message(self.place(asked["of"]["channel_id"]), asked["of"]["message"]["id"], body["data"])
+        self.change.notify_all()
+
     def rest_me(self, bot, _channel, _body, _query):
         return bot.user()
 
@@ -448,6 +501,7 @@ class DiscordServer:
         if not isinstance(body.get("flags", 0), int) or body.get("flags", 0) & ~(1 << 2 | 1 << 12):
             raise form("flags", "Value is not valid")
         message["flags"] = body.get("flags", 0)
+        message["components"] = self.components(body)
         if "parse" in body.get("allowed_mentions", {}) and "users" not in body["allowed_mentions"]["parse"]:
             message["mentions"] = []
         reference = body.get("message_reference")
@@ -471,7 +525,13 @@ class DiscordServer:
             raise Refusal(404, 10008, "Unknown Message")
         if said["author"]["id"] != bot.id:
             raise Refusal(403, 50005, "Cannot edit a message authored by another user")
-        said.update(content=self.checked(body, True), edited_timestamp=stamp())
+        return self.change_message(place, message, body)
+
+    def change_message(self, place, message, body):
+        said = place.messages[message]
+        said.update(content=self.checked({"content": said["content"], **body}, True), edited_timestamp=stamp())
+        if "components" in body:  # else they stay
+            said["components"] = self.components(body)
         self.tell("MESSAGE_UPDATE", said, place)
         self.change.notify_all()
         return said
@@ -513,6 +573,7 @@ ROUTES = [(method, re.compile("/api/v10" + path + "$"), name) for method, path, 
     ("POST", r"/channels/(?P<channel>\d+)/messages", "post"), ("GET", r"/channels/(?P<channel>\d+)/messages", "messages"),
     ("PATCH", r"/channels/(?P<channel>\d+)/messages/(?P<message>\d+)", "edit"),
     ("GET", r"/channels/(?P<channel>\d+)/messages/(?P<message>\d+)", "message"),
+    ("POST", r"/interactions/(?P<interaction>\d+)/(?P<token>[^/]+)/callback", "interaction"),
     ("POST", r"/channels/(?P<channel>\d+)/typing", "typing"), ("GET", r"/channels/(?P<channel>\d+)", "channel"))]
 
 
@@ -594,7 +655,7 @@ class Handler(HttpHandler):
                 discord.change.notify_all()
             else:
                 try:
-                    bot = self.authorised()
+                    bot = self.authorised() if route != "interaction" else None  # its token says who it is
                     headers = discord.rate(route, channel)
                     result = getattr(discord, "rest_" + route)(bot, channel, body, query, **where)
                     status, answer = (200, result) if result is not None else (204, b"")

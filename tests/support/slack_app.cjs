@@ -41,6 +41,13 @@ const tasks = {
     const {messages} = await web.conversations.replies({channel, ts, oldest});
     return messages.map((message) => message.text).join(',');
   }),
+  choose: (rest, event) => told(async () => {
+    const elements = rest.split(' ').map((value) => (
+      {type: 'button', action_id: `a-${value}`, value, text: {type: 'plain_text', text: `to ${value}`}}));
+    const sent = await web.chat.postMessage({channel: event.channel, text: 'which?', blocks: [
+      {type: 'section', text: {type: 'mrkdwn', text: 'which?'}}, {type: 'actions', elements}]});
+    return sent.message.blocks.map((block) => block.type).join(' ');
+  }),
   who: (rest) => told(async () => (await web.users.info({user: rest})).user.profile.display_name),
   where: (rest) => told(async () => (await web.conversations.info({channel: rest})).channel.name),
   file: (rest, event) => told(async () => (await web.filesUploadV2(
@@ -76,6 +83,12 @@ socket.on('app_mention', async ({event, ack}) => { await ack(); console.log(`men
 socket.on('slash_commands', async ({body, ack}) => {
   await ack();
   await web.chat.postMessage({channel: body.channel_id, text: `command ${body.command} ${body.text}`});
+});
+socket.on('interactive', async ({body, ack}) => {
+  await ack();
+  const [action] = body.actions, {channel_id: channel, message_ts: ts} = body.container;
+  const text = `${body.user.id} ${body.type} ${action.action_id} ${action.value} ${body.message.text}`;
+  await web.chat.update({channel, ts, text, blocks: action.value === 'keep' ? body.message.blocks : []});
 });
 socket.on('connected', () => console.log('connected'));
 socket.on('close', () => console.log('closed'));

@@ -191,6 +191,25 @@ class SlackServer:
             "type": "event_callback", "event_id": "Ev" + uuid.uuid4().hex[:10].upper(), "event_time": int(time.time()),
             "authorizations": [{"team_id": "T1", "user_id": app.user, "is_bot": True}]})
 
+    def press(self, place, user, ts, label, **extra):
+        """A user presses a button below a message of the app; of one that is gone, by its value."""
+        with self.change:
+            said = self.places[place].messages[ts]
+            self.people.setdefault(user, f"User {user}")
+            buttons = [(block, one) for block in said.get("blocks", []) for one in block.get("elements", [])]
+            block, button = next(((block, one) for block, one in buttons if one["text"]["text"] == label),
+                                 ({"block_id": "gone"}, {"action_id": "gone", "value": label}))
+            return self.envelope(self.bot(), "interactive", {
+                "type": "block_actions", "user": {"id": user, "username": "somebody", "name": "somebody", "team_id": "T1"},
+                "api_app_id": self.bot().id, "token": "x", "team": {"id": "T1", "domain": "team"}, "enterprise": None,
+                "is_enterprise_install": False, "trigger_id": f"{time.monotonic_ns()}.1.{uuid.uuid4().hex}",
+                "container": {"type": "message", "message_ts": ts, "channel_id": place, "is_ephemeral": False,
+                              **({"thread_ts": said["thread_ts"]} if "thread_ts" in said else {})},
+                "channel": {"id": place, "name": self.places[place].name or "directmessage"}, "message": dict(said),
+                "state": {"values": {}}, "response_url": "https://example.com/r", "actions": [
+                    {"action_id": button["action_id"], "block_id": block["block_id"], "value": button["value"],
+                     "type": "button", "text": {"type": "plain_text", "text": label}, "action_ts": self.stamp()}], **extra})
+
     def slash(self, place, user, command, text):
         self.envelope(self.bot(), "slash_commands", {
             "command": command, "text": text, "user_id": user, "user_name": "somebody", "channel_id": place,
@@ -389,11 +408,38 @@ class SlackServer:
             raise Refusal("metadata_too_large")
         return {"metadata": value}
 
+    @staticmethod
+    def blocks_of(parameters):
+        """Sections and buttons, as strict as Slack is. Text without any, or an empty list, takes away what there was
+        (Slack's older pages say: the empty list alone)."""
+        value = parameters.get("blocks", "[]")
+        try:
+            blocks = json.loads(value) if isinstance(value, str) else value
+            actions = []
+            for number, block in enumerate(blocks):
+                block.setdefault("block_id", f"b{number}")
+                if block["type"] == "section":
+                    good = block["text"]["type"] in ("mrkdwn", "plain_text") and 1 <= len(block["text"]["text"]) <= 3000
+                else:
+                    good = block["type"] == "actions" and 1 <= len(block["elements"]) <= 25
+                    for one in block.get("elements", []):
+                        good = good and one["type"] == "button" and one["text"]["type"] == "plain_text"
+                        good = good and 1 <= len(one["text"]["text"]) <= 75 and len(one["value"]) <= 2000
+                        actions.append(one["action_id"])
+                if not good:
+                    raise ValueError
+            if len(actions) != len(set(actions)) or len(blocks) > 50 or any(len(each) > 255 for each in actions):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise Refusal("invalid_blocks") from None
+        return {"blocks": blocks}
+
     def api_chat_postMessage(self, app, parameters):
         with self.change:
             where = self.place_of(app, parameters, posting=True)
             said = {"type": "message", "user": app.user, "bot_id": app.bot_id, "app_id": app.id, "team": "T1",
-                    "text": self.written(parameters), "ts": self.stamp(), **self.metadata_of(parameters)}
+                    "text": self.written(parameters), "ts": self.stamp(), **self.metadata_of(parameters),
+                    **self.blocks_of(parameters)}
             if parameters.get("thread_ts"):
                 if parameters["thread_ts"] not in where.messages:
                     raise Refusal("thread_not_found")
@@ -414,7 +460,7 @@ class SlackServer:
                 raise Refusal("cant_update_message")
             before = dict(said)
             said.update(text=self.written(parameters), edited={"user": app.user, "ts": self.stamp()},
-                        **self.metadata_of(parameters))
+                        **self.metadata_of(parameters), **self.blocks_of(parameters))
             self.changed(where, said, before)
             return {"channel": where.id, "ts": said["ts"], "text": said["text"], "message": said}
 

@@ -121,6 +121,36 @@ TEST_CASE("discord: only a change by its writer is an edit, and each has a key o
     CHECK(one->text("key") != two->text("key"));
 }
 
+TEST_CASE("discord: a press is one of a button below our own message, by who it says") {
+    const std::string good = R"({"id":"175928847299117063","type":3,"token":"aW50ZXI_-.x=","channel_id":"101","guild_id":"100",)"
+                             R"("member":{"nick":"Ady","user":{"id":"7","username":"ada","global_name":"Ada"}},)"
+                             R"("message":{"id":"55","author":{"id":"4242"}},"data":{"component_type":2,"custom_id":"ab12"}})";
+    const auto press = [](std::string text, const std::string& from = {}, const std::string& to = {}) {
+        if (const size_t at = text.find(from); !from.empty()) {
+            REQUIRE(at != std::string::npos);
+            text.replace(at, from.size(), to);
+        }
+        return read_discord_press(json::parse(text), {false, "#general (Team)"}, kSelf);
+    };
+    const std::optional<json::Value> event = press(good);
+    REQUIRE(event);
+    CHECK(json::dump(*event) == R"({"key":"press 175928847299117063","kind":"press","conversation":"101","scope":"group","id":"55",)"
+                                R"~("sender":"7","name":"Ady","value":"ab12","at":1462015105796,"title":"#general (Team)"})~");
+    for (const auto& [from, to] : std::initializer_list<std::pair<const char*, const char*>>{{R"("4242")", R"("4243")"},
+                                   {R"("type":3)", R"("type":2)"},
+                                   {R"("component_type":2)", R"("component_type":3)"},
+                                   {R"("ab12")", R"("")"},
+                                   {R"("ab12")", R"(["ab12"])"},
+                                   {R"("id":"7")", R"("id":"seven")"},
+                                   {R"("id":"55")", R"("id":"../55")"},
+                                   {R"("message":{)", R"("massage":{)"}})
+        CHECK(!press(good, from, to));
+    CHECK(!press(good, "ab12", std::string(65, 'x')));
+    CHECK(discord_press_answer(json::parse(good)) == "/interactions/175928847299117063/aW50ZXI_-.x=/callback");
+    for (const char* token : {"", "a/../b", "a?b", "a b", "a%2fb"})
+        CHECK(discord_press_answer(json::Value::object({{"id", "7"}, {"token", token}})).empty());
+}
+
 TEST_CASE("discord: a nonce is short, and of one part of one delivery") {
     CHECK(discord_nonce("k", 0) == discord_nonce("k", 0));
     CHECK(discord_nonce("k", 0) != discord_nonce("k", 1));

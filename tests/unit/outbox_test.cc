@@ -7,6 +7,12 @@ using namespace peacrab;
 
 namespace {
 
+std::string buttons_of(const Poster::Piece& piece) {
+    std::string text;
+    for (const Poster::Choice& choice : piece.choices) text += " [" + choice.label + "=" + choice.value + "]";
+    return text;
+}
+
 // Writes down what it is told, and answers as the test wants.
 struct Fake : Poster {
     std::vector<std::string> said;
@@ -25,10 +31,10 @@ struct Fake : Poster {
         return render(text, {Markup::Plain, 256, RenderStyle::Unit::CodePoints});
     }
     Done post(const Where& where, const Piece& piece) override {
-        return answer(where.conversation + ">" + piece.text.substr(0, 8) + (piece.reply_to.empty() ? "" : "@" + piece.reply_to));
+        return answer(where.conversation + ">" + piece.text.substr(0, 8) + (piece.reply_to.empty() ? "" : "@" + piece.reply_to) + buttons_of(piece));
     }
     Done edit(const Where& where, const std::string& platform, const Piece& piece) override {
-        const Done done = answer(where.conversation + "=" + platform + ":" + piece.text);
+        const Done done = answer(where.conversation + "=" + platform + ":" + piece.text + buttons_of(piece));
         return done.ok ? Done{.ok = true, .platform = platform} : done;
     }
     Done post_file(const Where& where, const Piece&, const File& file) override {
@@ -78,6 +84,17 @@ TEST_CASE("outbox: parts go out in order, one conversation does not wait for ano
     while (!rig.outbox.idle()) rig.outbox.work();
     CHECK(rig.fake.said == Lines{"c>aaaaaaaa@7", "d>other", "c>aaaaaaaa", "c>second"});
     CHECK(rig.heard() == Lines{"sent p1", "sent p2", "sent p3", "sent p4"});
+}
+
+TEST_CASE("outbox: buttons stand below the last part, and an edit without any has none") {
+    Rig rig;
+    const std::string choices = R"("choices":[{"label":"yes","value":"1a"},{"label":"no","value":"2b"}])";
+    rig.tell(R"({"type":"deliver","id":"1","key":"k","conversation":"c","text":")" + std::string(400, 'a') + R"(",)" + choices + "}");
+    while (!rig.outbox.idle()) rig.outbox.work();
+    rig.tell(R"({"type":"deliver","id":"2","key":"l","conversation":"c","platform":"p2","text":"or",)" + choices + "}");
+    rig.tell(R"({"type":"deliver","id":"3","key":"m","conversation":"c","platform":"p2","text":"done"})");
+    while (!rig.outbox.idle()) rig.outbox.work();
+    CHECK(rig.fake.said == Lines{"c>aaaaaaaa", "c>aaaaaaaa [yes=1a] [no=2b]", "c=p2:or [yes=1a] [no=2b]", "c=p2:done"});
 }
 
 TEST_CASE("outbox: what failed is told, and the rest of it is not sent") {

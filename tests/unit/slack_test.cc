@@ -117,6 +117,35 @@ TEST_CASE("slack: who is spoken to") {
     CHECK(message(R"(,"user":"U7","text":"x")", threads).text("thread").empty());
 }
 
+TEST_CASE("slack: a press is one of a button below our own message, by who it says") {
+    const std::string good = R"({"type":"block_actions","user":{"id":"U7"},"trigger_id":"1.2.ab","channel":{"id":"C1"},)"
+                             R"("container":{"message_ts":"1700000000.000100","channel_id":"C1"},)"
+                             R"("message":{"user":"U0PEA","ts":"1700000000.000100","thread_ts":"1700000000.000001"},)"
+                             R"("actions":[{"type":"button","action_id":"choice0","value":"ab12"}]})";
+    const auto press = [](std::string text, const std::string& from = {}, const std::string& to = {}) {
+        if (const size_t at = text.find(from); !from.empty()) {
+            REQUIRE(at != std::string::npos);
+            text.replace(at, from.size(), to);
+        }
+        return read_slack_press(json::parse(text), kSelf, {{"U7", "Ada"}, {"C1", "#team"}});
+    };
+    const std::optional<json::Value> event = press(good);
+    REQUIRE(event);
+    CHECK(json::dump(*event) == R"({"conversation":"C1","scope":"group","title":"#team","key":"press:1.2.ab","kind":"press",)"
+                                R"("id":"1700000000.000100","sender":"U7","name":"Ada","value":"ab12","thread":"1700000000.000001"})");
+    for (const auto& [from, to] : std::initializer_list<std::pair<const char*, const char*>>{{"U0PEA", "U0BOB"},
+                                   {"block_actions", "view_submission"},
+                                   {R"("type":"button")", R"("type":"datepicker")"},
+                                   {R"("ab12")", R"("")"},
+                                   {R"("ab12")", "7"},
+                                   {R"({"id":"U7"})", R"(["U7"])"},
+                                   {R"("message_ts":"1700000000.000100")", R"("message_ts":"now")"},
+                                   {R"("trigger_id":"1.2.ab")", R"("trigger_id":"")"},
+                                   {R"([{"type":"button","action_id":"choice0","value":"ab12"}])", "[]"}})
+        CHECK(!press(good, from, to));
+    CHECK(!press(good, "ab12", std::string(65, 'x')));
+}
+
 TEST_CASE("slack: what is no message to us is none") {
     CHECK(message(R"(,"user":"U0PEA","text":"mine")").is_null());
     CHECK(message(R"(,"bot_id":"B0PEA","user":"U1","text":"mine")").is_null());
