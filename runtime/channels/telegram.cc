@@ -155,7 +155,8 @@ void Telegram::say_hello() {
                                      {"typing", static_cast<int64_t>(pace.typing_lease.count())},
                                      {"dedupe", "none"},
                                      {"files", TelegramPoster::kFile},
-                                     {"text", TelegramPoster::kText}}));
+                                     {"text", TelegramPoster::kText},
+                                     {"buttons", TelegramPoster::kButtons}}));
     json::Value commands = json::Value::array();
     for (const auto& command : kCommands)
         commands.push(json::Value::object({{"command", command.name}, {"description", command.text}}));
@@ -193,7 +194,7 @@ Time Telegram::next_due() { return fetches_.empty() ? outbox_.next_due() : Time{
 // ---- receiving
 
 json::Value Telegram::poll_parameters(int64_t seconds) const {
-    json::Value wanted = json::Value::array({"message", "edited_message"});
+    json::Value wanted = json::Value::array({"message", "edited_message", "callback_query"});
     json::Value parameters = json::Value::object(
         {{"limit", most_}, {"timeout", seconds}, {"allowed_updates", std::move(wanted)}});
     if (cursor_) parameters.set("offset", *cursor_);
@@ -247,7 +248,11 @@ void Telegram::take_updates(const std::vector<json::Value>& updates) {
         next_poll_ = Clock::now() + backoff();
         return;
     }
-    if (port_.store(read_telegram_updates(updates, self_), std::to_string(*next))) cursor_ = next;
+    if (!port_.store(read_telegram_updates(updates, self_), std::to_string(*next))) return;
+    cursor_ = next;
+    // Which ends a sign of waiting, and no more: what comes of it is an edit.
+    for (const std::string& id : telegram_presses(updates))
+        (void)api_.call("answerCallbackQuery", json::Value::object({{"callback_query_id", id}}), {.limit = Milliseconds(5'000)});
 }
 
 // Somebody else asks too. Who has just begun gives way; who was there first sees whether the other one does.

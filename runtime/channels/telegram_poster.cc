@@ -2,6 +2,8 @@
 // Source: https://core.telegram.org/bots/api.
 #include "channels/telegram_poster.h"
 
+#include <algorithm>
+
 #include "channels/channel_files.h"
 #include "error.h"
 
@@ -29,6 +31,21 @@ json::Value place(const std::string& conversation, const std::string& thread) {
     json::Value parameters = json::Value::object({{"chat_id", telegram_id(conversation).value_or(0)}});
     if (const std::optional<int64_t> id = telegram_id(thread)) parameters.set("message_thread_id", *id);
     return parameters;
+}
+
+// Each in a row of its own, or three when they are short.
+json::Value keyboard_of(const Poster::Piece& piece) {
+    constexpr size_t kShort = 12;  // bytes
+    const bool all_short = std::all_of(piece.choices.begin(), piece.choices.end(),
+                                       [](const Poster::Choice& choice) { return choice.label.size() <= kShort; });
+    const size_t in_row = all_short ? 3 : 1;
+    json::Value rows = json::Value::array();
+    for (size_t i = 0; i < std::min(piece.choices.size(), TelegramPoster::kButtons); ++i) {
+        if (i % in_row == 0) rows.push(json::Value::array());
+        const Poster::Choice& choice = piece.choices[i];
+        rows.items().back().push(json::Value::object({{"text", choice.label}, {"callback_data", choice.value}}));
+    }
+    return json::Value::object({{"inline_keyboard", std::move(rows)}});
 }
 
 }  // namespace
@@ -67,6 +84,7 @@ Poster::Done TelegramPoster::done_of(const TelegramAnswer& answer) {
 // Once more as plain text when Telegram cannot read what we have written.
 TelegramAnswer TelegramPoster::put(const char* method, json::Value parameters, const Piece& piece, Repeat repeat) {
     parameters.set("link_preview_options", json::Value::object({{"is_disabled", true}}));
+    if (!piece.choices.empty()) parameters.set("reply_markup", keyboard_of(piece));  // an edit without takes it away
     parameters.set("text", piece.text);
     parameters.set("parse_mode", "HTML");
     TelegramAnswer answer = api_.call(method, parameters, {.repeat = repeat});

@@ -17,6 +17,7 @@ class TelegramPoster : public Poster {
   public:
     static constexpr int64_t kFile = 50'000'000;  // bytes
     static constexpr size_t kText = 4096;         // units of UTF-16, once Telegram has read it
+    static constexpr size_t kButtons = 20;        // a hundred are taken, and too many to be read
     static OutboxPace pace();
 
     explicit TelegramPoster(TelegramApi& api) : api_(api) {}

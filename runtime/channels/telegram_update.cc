@@ -216,8 +216,35 @@ std::string text_of(const json::Value& message, const Said& said, bool has_files
     return bounded(forwarded_from(message) + text, kMaxText);
 }
 
+// A button below a message of ours, which Telegram may not know itself any more but for its number.
+std::optional<json::Value> press_of(const json::Value& update, const TelegramSelf& self) {
+    const json::Value& query = part(update, "callback_query");
+    const json::Value& message = part(query, "message");
+    const json::Value& chat = part(message, "chat");
+    const Writer writer = writer_of(query);
+    const std::string value = query.text("data");
+    const bool direct = chat.text("type") == "private", ours = part(message, "from").integer("id") == self.id || message.integer("date", -1) == 0;
+    if (!chat.integer("id") || !ours || message.integer("message_id") <= 0 || writer.id == "0" || value.empty() || value.size() > 64)
+        return std::nullopt;
+    json::Value event = json::Value::object({
+        {"key", std::to_string(update.integer("update_id"))},
+        {"kind", "press"},
+        {"conversation", std::to_string(chat.integer("id"))},
+        {"scope", direct ? "direct" : "group"},
+        {"id", std::to_string(message.integer("message_id"))},
+        {"sender", writer.id},
+        {"name", writer.name},
+        {"value", value},
+    });
+    if (message.flag("is_topic_message")) event.set("thread", std::to_string(message.integer("message_thread_id")));
+    if (writer.bot) event.set("bot", true);
+    if (!direct) event.set("title", name_of(chat.text("title")));
+    return event;
+}
+
 // Nothing: it is not for us.
 std::optional<json::Value> event_of(const json::Value& update, const TelegramSelf& self) {
+    if (part(update, "callback_query").is_object()) return press_of(update, self);
     const bool edit = part(update, "edited_message").is_object();
     const json::Value& message = part(update, edit ? "edited_message" : "message");
     const json::Value& chat = part(message, "chat");
@@ -303,6 +330,15 @@ std::vector<Arrived> read_telegram_updates(const std::vector<json::Value>& updat
         }
     }
     return arrived;
+}
+
+std::vector<std::string> telegram_presses(const std::vector<json::Value>& updates) {
+    std::vector<std::string> ids;
+    for (const json::Value& update : updates) {
+        const std::string id = part(update, "callback_query").text("id");
+        if (!id.empty() && id.size() <= 64 && ids.size() < kMostUpdates) ids.push_back(id);
+    }
+    return ids;
 }
 
 std::optional<int64_t> telegram_cursor(const std::vector<json::Value>& updates) {

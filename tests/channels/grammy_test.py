@@ -90,6 +90,24 @@ def main():
     server.album(51, 7, 3, "three")
     server.until(lambda: server.seen(51) == ["media of an album"] * 3)
 
+    # Buttons: what the library puts below a message, and hears of a press.
+    for chat, kind in ((next(users), "private"), (-100, "group")):
+        answers("/choose keep drop", "which?", "done keep drop", chat=chat)
+        asked = [one for one in server.chats[chat].messages.values() if one.get("reply_markup")][-1]
+        for data, before in (("keep", "which?"), ("drop", f"User 7 in {kind}: keep of which?")):
+            query = server.press(chat, 7, asked["message_id"], f"to {data}")
+            wanted = f"User 7 in {kind}: {data} of {before}"
+            server.until(lambda asked=asked, wanted=wanted: asked["text"] == wanted, 10, asked["text"])
+            assert server.queries[query["id"]]["answered"] == 1 and ("reply_markup" in asked) == (data == "keep"), asked
+            checks += 1
+    answers(f"/choose {'x' * 64} y", "which?", f"done {'x' * 64} y")
+    answers(f"/choose {'x' * 65}", "refused 400 Bad Request: BUTTON_DATA_INVALID {}")
+    server.query_seconds = 0
+    server.press(chat, 7, asked["message_id"], "gone")
+    late = "late Bad Request: query is too old and response timeout expired or query ID is invalid"
+    server.until(lambda: late in bot.lines and asked["text"].startswith("User 7 in group: gone"), 10, bot.lines)
+    server.query_seconds = 15
+
     # Files: up by InputFile, down by getFile and its address.
     for kind, size in (("document", 300_000), ("photo", 500), ("voice", 70)):
         chat = next(users)

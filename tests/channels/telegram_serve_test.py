@@ -81,6 +81,29 @@ def talks(rig):
                                         for pid in descendants(rig.process.pid)), "the token is in no command line")
 
 
+def presses(rig):
+    """Who waits at the door is let in with a button, and a question answered with one: what was a card says so."""
+    server = rig.server
+    messages = server.chats[7].messages
+
+    def press(label):
+        server.until(lambda: any("reply_markup" in one for one in messages.values()), 20, f"a card to press {label} on")
+        card = [one for one in messages.values() if "reply_markup" in one][-1]
+        pressed = [server.press(7, 7, card["message_id"], label) for _ in range(2)]
+        server.until(lambda: "reply_markup" not in card, 20, "the buttons to go")
+        server.until(lambda: all(server.queries[one["id"]]["answered"] for one in pressed), 5, "answers")
+        return card["text"]
+
+    server.say(11, 11, "may I come in?")
+    need(press("Allow").endswith("User 7: Allow"), "what was chosen, and by whom")
+    server.until(lambda: server.seen(11) == ["re: may I come in?"], 20, "what was said at the door is answered")
+    rig.model.script["paint"] = ("ask_user", {"question": "Which colour?", "choices": "red\nblue"})
+    server.say(7, 7, "paint")
+    need(press("blue").endswith("User 7: blue"), "what was chosen")
+    server.until(lambda: "it said: The person answers: blue" in server.seen(7), 20, "the answer")
+    need(sum("it said: The person answers" in text for text in server.seen(7)) == 1, "once")
+
+
 def brings(rig):
     """Files both ways, an album, something spoken."""
     server, inbox = rig.server, rig.folder / "work/inbox"
@@ -167,6 +190,7 @@ def killed(rig, people=5, rounds=8, kills=4):
 def main():
     with TelegramRig() as rig:
         talks(rig)
+        presses(rig)
         brings(rig)
         fails(rig)
         killed(rig)

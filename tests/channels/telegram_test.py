@@ -357,6 +357,60 @@ def polls_go_on_while_much_is_sent():
         assert len(warden.of("alive")) < 10, "alive for every poll"
 
 
+# ---- buttons
+
+CHOICES = [{"label": "Allow", "value": "a" * 48}, {"label": "Deny", "value": "d" * 48}]
+
+
+@case
+def buttons():
+    """Below the last part; a press is stored before it is answered, once; an edit takes them away."""
+    with Place() as place:
+        server, warden = place.server, place.start()
+        equal(warden.hello["limits"]["buttons"], 20)
+        sent, _ = warden.deliver("a", 7, "x" * 5000, choices=CHOICES)
+        first, card = (server.chats[7].messages[int(frame["platform"])] for frame in sent)
+        equal(("reply_markup" in first, [one["callback_data"] for one in card["reply_markup"]["inline_keyboard"][0]]),
+              (False, [choice["value"] for choice in CHOICES]))
+        query = server.press(7, 7, card["message_id"], "Allow")
+        warden.until(lambda: server.queries[query["id"]]["answered"] == 1, what="an answer to the press")
+        event = dict(place.book.events[place.book.order[-1]])
+        event.pop("key")
+        equal(event, {"kind": "press", "conversation": "7", "scope": "direct", "id": str(card["message_id"]), "sender": "7",
+                      "name": "User 7", "value": "a" * 48})
+        warden.deliver("b", 7, "Allow, said Ada", platform=str(card["message_id"]))
+        equal((card["text"], "reply_markup" in card), ("Allow, said Ada", False))
+
+        # In a topic; long labels; pressed while nobody stores: not answered before it is on the disk, then one event.
+        many = [{"label": f"the choice {n} of nine", "value": f"v{n}"} for n in range(9)]
+        sent, _ = warden.deliver("c", FORUM, "which?", thread="77", choices=many)
+        card = server.chats[FORUM].messages[int(sent[0]["platform"])]
+        equal(len(card["reply_markup"]["inline_keyboard"]), 9)
+        warden.stores = False
+        query = server.press(FORUM, 8, card["message_id"], "the choice 8 of nine")
+        warden.until(lambda: warden.held, what="the press")
+        warden.run(0.3)
+        equal(server.queries[query["id"]]["answered"], 0, "not answered before it is stored")
+        warden.kill()
+        second = place.start()
+        second.until(lambda: server.queries[query["id"]]["answered"] == 1, 20, "the press once more")
+        event = place.book.events[place.book.order[-1]]
+        equal((event["value"], event["sender"], event["scope"], event["thread"], event["title"], len(place.book.order)),
+              ("v8", "8", "group", "77", "Forum", 2))
+
+        # Too late to be answered it counts all the same; what is no press of a button of ours is nothing.
+        server.query_seconds = -1
+        server.press(FORUM, 8, card["message_id"], "v1", message={"message_id": card["message_id"], "date": 0, "chat": card["chat"]})
+        second.until(lambda: len(place.book.order) == 3, what="a press that comes late")
+        said = server.say(7, 7, "mine")
+        for extra in ({"message": {**said}}, {"data": None}, {"data": "x" * 65}, {"message": None}, {"from": None}):
+            server.press(7, 7, said["message_id"], "v2", **extra)
+        server.say(7, 7, "last")
+        second.until(lambda: "last" in [event.get("text") for event in place.book.events.values()], what="what is said then")
+        equal([event["kind"] for event in place.book.events.values()].count("press"), 3)
+        equal(len(second.of("trouble")), 0)
+
+
 # ---- sending
 
 @case

@@ -1,5 +1,5 @@
 // A bot as people write them with grammY. What it learns it says in the chat, so that the emulator's side sees it.
-const {Bot, GrammyError, HttpError, InputFile} = require('grammy');
+const {Bot, GrammyError, HttpError, InlineKeyboard, InputFile} = require('grammy');
 
 const bot = new Bot(process.env.TOKEN, {client: {apiRoot: process.env.API, timeoutSeconds: 5}});
 
@@ -24,6 +24,16 @@ bot.command('edit', (ctx) => told(ctx, async () => {
   return ctx.api.editMessageText(ctx.chat.id, sent.message_id, ctx.match);
 }));
 bot.command('to', (ctx) => told(ctx, () => ctx.api.sendMessage(Number(ctx.match), 'hello')));
+bot.command('choose', (ctx) => told(ctx, async () => {
+  const buttons = ctx.match.split(' ').map((data) => InlineKeyboard.text(`to ${data}`, data));
+  const sent = await ctx.reply('which?', {reply_markup: InlineKeyboard.from([buttons])});
+  return sent.reply_markup.inline_keyboard[0].map((one) => one.callback_data).join(' ');
+}));
+bot.on('callback_query:data', async (ctx) => {
+  const text = `${ctx.from.first_name} in ${ctx.chat.type}: ${ctx.callbackQuery.data} of ${ctx.msg.text}`;
+  await ctx.answerCallbackQuery().catch((error) => console.log(`late ${error.description}`));
+  await ctx.editMessageText(text, ctx.callbackQuery.data === 'keep' ? {reply_markup: ctx.msg.reply_markup} : {});
+});
 bot.command('type', (ctx) => told(ctx, () => ctx.replyWithChatAction('typing')));
 bot.on('edited_message:text', (ctx) => ctx.reply(`edited to ${ctx.editedMessage.text}`));
 bot.command('file', (ctx) => told(ctx, () => {

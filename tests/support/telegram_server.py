@@ -168,6 +168,7 @@ class TelegramServer:
         self.hook = hook  # called with (method, parameters) before anything is done
         self.polling_now = 0
         self.files = {}  # file_id: bytes; what is None has expired
+        self.queries, self.query_seconds = {}, 15.0
         self.closing = False
         handler = type("Handler", (Handler,), {"telegram": self})
         self.http = Listener(("127.0.0.1", port), handler)
@@ -273,6 +274,19 @@ class TelegramServer:
             said = self.chats[chat].messages[message]
             said.update(text=text, edit_date=int(time.time()), entities=found_entities(text))
             self.update("edited_message", dict(said))
+
+    def press(self, chat, user, card, label, **extra):
+        """A button below a bot's message; of one that is not there any more, by its data. Gives the query."""
+        with self.change:
+            said = self.chats[chat].messages[card]
+            rows = said.get("reply_markup", {}).get("inline_keyboard", [])
+            data = next((one["callback_data"] for row in rows for one in row if one["text"] == label), label)
+            query = {"id": str(time.monotonic_ns()), "from": {"id": user, "is_bot": False, "first_name": f"User {user}"},
+                     "message": {key: value for key, value in said.items() if key != "at"}, "chat_instance": "1",
+                     "data": data, **extra}
+            self.queries[query["id"]] = {"at": time.monotonic(), "answered": 0}
+            self.update("callback_query", query)
+            return query
 
     def update(self, kind, value, token=None):
         """The same update for every bot, or for one. With `change` held."""
@@ -455,6 +469,30 @@ class TelegramServer:
         shifted = [{**entity, "offset": max(entity["offset"] - before, 0)} for entity in entities]
         return text, sorted(shifted, key=lambda entity: (entity["offset"], -entity["length"]))
 
+    @staticmethod
+    def keyboard(parameters):
+        """Its inline keyboard; an edit without one takes away what there was."""
+        markup = parameters.get("reply_markup")
+        markup = json.loads(markup) if isinstance(markup, str) else markup
+        rows = (markup or {}).get("inline_keyboard", [])
+        for button in [button for row in rows for button in row]:
+            if not button.get("text"):
+                raise bad("can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard")
+            if not 1 <= len(button.get("callback_data", "").encode()) <= 64:
+                raise bad("BUTTON_DATA_INVALID")
+        if any(not 1 <= len(row) <= 8 for row in rows) or sum(len(row) for row in rows) > 100:
+            raise bad("BUTTON_COUNT_INVALID")
+        return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
+
+    def api_answerCallbackQuery(self, _, parameters):
+        with self.change:
+            query = self.queries.get(str(parameters.get("callback_query_id")))
+            if not query or time.monotonic() - query["at"] > self.query_seconds:
+                raise bad("query is too old and response timeout expired or query ID is invalid")
+            query["answered"] += 1
+            self.change.notify_all()
+        return True
+
     def api_sendMessage(self, bot, parameters):
         with self.change:
             place = self.place_of(parameters)
@@ -463,7 +501,7 @@ class TelegramServer:
                 raise bad("message thread not found")
             text, entities = self.written(parameters)
             message = {"message_id": place.next_message, "from": bot.user(), "chat": place.card(),
-                       "date": int(time.time()), "text": text, "entities": entities, "at": time.monotonic()}
+                       "date": int(time.time()), "text": text, "entities": entities, "at": time.monotonic(), **self.keyboard(parameters)}
             reply = parameters.get("reply_parameters") or {}
             reply = json.loads(reply) if isinstance(reply, str) else reply
             if reply.get("message_id") in place.messages:
@@ -543,10 +581,12 @@ class TelegramServer:
             if message["from"]["id"] != bot.id:
                 raise bad("message can't be edited")
             text, entities = self.written(parameters)
-            if (text, entities) == (message["text"], message["entities"]):
+            keyboard = self.keyboard(parameters)
+            if (text, entities, keyboard.get("reply_markup")) == (message["text"], message["entities"], message.get("reply_markup")):
                 raise bad("message is not modified: specified new message content and reply markup are exactly the "
                           "same as a current content and reply markup of the message")
-            message.update(text=text, entities=entities, edit_date=int(time.time()))
+            message.pop("reply_markup", None)
+            message.update(text=text, entities=entities, edit_date=int(time.time()), **keyboard)
             return message
 
     def api_sendChatAction(self, bot, parameters):

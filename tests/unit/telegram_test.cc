@@ -135,6 +135,32 @@ TEST_CASE("telegram: who writes is whom Telegram vouches for") {
     CHECK(own.empty());
 }
 
+TEST_CASE("telegram: a press is one of a button below our own message, by who it says") {
+    const std::string good = R"([{"update_id":9,"callback_query":{"id":"55","from":{"id":7,"first_name":"Ada"},"data":"ab12",)"
+                             R"("message":{"message_id":3,"date":100,"from":{"id":4242},"chat":{"id":-5,"type":"group","title":"Team"}}}}])";
+    const auto press = [](std::string text, const std::string& from = {}, const std::string& to = {}) {
+        if (const size_t at = text.find(from); !from.empty()) {
+            REQUIRE(at != std::string::npos);
+            text.replace(at, from.size(), to);
+        }
+        const std::vector<Arrived> arrived = read_telegram_updates(updates(text), kSelf);
+        return arrived.empty() ? std::string() : json::dump(arrived[0].event);
+    };
+    CHECK(press(good) == R"({"key":"9","kind":"press","conversation":"-5","scope":"group","id":"3","sender":"7","name":"Ada",)"
+                         R"("value":"ab12","title":"Team"})");
+    CHECK(!press(good, R"("date":100,"from":{"id":4242})", R"("date":0)").empty());  // too old for Telegram to know it
+    for (const auto& [from, to] : std::initializer_list<std::pair<const char*, const char*>>{{"4242", "4243"},
+                                                                                            {R"("data":"ab12",)", ""},
+                                                                                            {R"("ab12")", "12"},
+                                                                                            {R"("message":{)", R"("massage":{)"},
+                                                                                            {R"("message_id":3)", R"("message_id":-3)"},
+                                                                                            {R"("id":7)", R"("id":0)"}})
+        CHECK(press(good, from, to).empty());
+    CHECK(press(good, "ab12", std::string(65, 'x')).empty());
+    CHECK(telegram_presses(updates(good)) == std::vector<std::string>{"55"});
+    CHECK(telegram_presses(updates(R"([{"update_id":1},{"update_id":2,"callback_query":{"id":7}}])")).empty());
+}
+
 TEST_CASE("telegram: what nobody said is no event, and what cannot be shown is told in a direct chat") {
     CHECK(event(R"(,"new_chat_members":[{"id":1}])").is_null());
     CHECK(event(R"(,"something_new":{})").is_null());
