@@ -61,7 +61,8 @@ bool WhatsApp::introduce() {
                                               {"typing", static_cast<int64_t>(WhatsAppPoster::kTypingAgain.count())},
                                               {"dedupe", "lookup"},
                                               {"files", WhatsAppPoster::kMostOfAFile},
-                                              {"text", 4096}}));
+                                              {"text", 4096},
+                                              {"buttons", WhatsAppPoster::kButtons}}));
             return true;
         }
         const std::string_view kind = answer.failure.kind;

@@ -113,6 +113,18 @@ bool take_content(const json::Value& message, json::Value& event) {
     return true;
 }
 
+// A button of ours; one of a template is something that is said.
+bool take_press(const json::Value& message, json::Value& event) {
+    const json::Value& reply = part(part(message, "interactive"), "button_reply");
+    const std::string value = text_of(reply, "id", 100), card = text_of(part(message, "context"), "id", 400);
+    if (text_of(message, "type", 40) != "interactive" || !value.starts_with(kWhatsAppButton) || !is_whatsapp_id(card)) return false;
+    if (value.size() == kWhatsAppButton.size() || value.size() > kWhatsAppButton.size() + 64) return false;
+    event.set("kind", "press");
+    event.set("id", card);
+    event.set("value", value.substr(kWhatsAppButton.size()));
+    return true;
+}
+
 // Of a number as it is shown: "+1 555-0100".
 std::string digits_of(std::string number) {
     std::erase_if(number, [](char c) { return c < '0' || c > '9'; });
@@ -126,12 +138,13 @@ std::optional<json::Value> event_of(const json::Value& message, const json::Valu
     json::Value event = json::Value::object(
         {{"key", id}, {"kind", "message"}, {"conversation", from}, {"scope", "direct"}, {"id", id}, {"sender", from}});
     if (const std::string name = contact_of(value, from); !name.empty()) event.set("name", name);
-    if (!take_content(message, event)) return std::nullopt;
+    const bool press = take_press(message, event);
+    if (!press && !take_content(message, event)) return std::nullopt;
     const std::string at = text_of(message, "timestamp", 13);
     if (!at.empty() && at.find_first_not_of("0123456789") == std::string::npos && at.size() <= 11)
         event.set("at", static_cast<int64_t>(std::stoll(at)) * 1000);
     const json::Value& context = part(message, "context");
-    if (const std::string quoted = text_of(context, "id", 400); is_whatsapp_id(quoted)) {
+    if (const std::string quoted = text_of(context, "id", 400); is_whatsapp_id(quoted) && !press) {
         const bool own = digits_of(text_of(context, "from", 40)) == digits_of(text_of(part(value, "metadata"), "display_phone_number", 40));
         event.set("reply_to", json::Value::object({{"id", quoted}, {"own", own}}));
     }

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "channels/channel_port.h"
 #include "json.h"
 
 namespace peacrab {
+
+// Stands before the value of a button of ours: those of others (of templates) are words.
+constexpr std::string_view kWhatsAppButton = "pc:";
 
 // A status of a message of ours. `mark` is what we have sent with it.
 struct WhatsAppStatus {

@@ -13,6 +13,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kText = 4096;
+constexpr size_t kBody = 1024, kTitle = 20;  // of what has buttons; bytes here, so never more than is taken
 constexpr Milliseconds kLookAgain{3'000};
 constexpr size_t kMostHeard = 5'000;
 
@@ -32,6 +33,32 @@ std::optional<Mark> read_mark(const std::string& text) {
         if (words[i].empty() || words[i].size() > 15 || words[i].find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
     const Mark mark{words[0], words[3], std::stoull(words[1]), std::stoull(words[2])};
     return mark.part < mark.of && mark.of <= 1000 ? std::optional(mark) : std::nullopt;
+}
+
+// Titles are short and must differ: what is too long, or there twice, is only numbered, as the text has it.
+std::vector<std::string> titles_of(const Poster::Piece& piece) {
+    std::vector<std::string> titles;
+    bool plain = true;
+    for (const Poster::Choice& choice : piece.choices) {
+        plain = plain && choice.label.size() <= kTitle && std::find(titles.begin(), titles.end(), choice.label) == titles.end();
+        titles.push_back(choice.label);
+    }
+    for (size_t i = 0; i < titles.size() && !plain; ++i)
+        titles[i] = std::to_string(i + 1) + ". " + std::string(utf8_prefix(titles[i], kTitle - 3));
+    return titles;
+}
+
+// Source: https://developers.facebook.com/docs/whatsapp/cloud-api/messages/interactive-reply-buttons-messages.
+json::Value buttons_of(const Poster::Piece& piece) {
+    const std::vector<std::string> titles = titles_of(piece);
+    json::Value buttons = json::Value::array();
+    for (size_t i = 0; i < titles.size(); ++i)
+        buttons.push(json::Value::object(
+            {{"type", "reply"},
+             {"reply", json::Value::object({{"id", std::string(kWhatsAppButton) + piece.choices[i].value}, {"title", titles[i]}})}}));
+    return json::Value::object({{"type", "button"},
+                                {"body", json::Value::object({{"text", piece.text}})},
+                                {"action", json::Value::object({{"buttons", std::move(buttons)}})}});
 }
 
 // As WhatsApp takes each kind; all else goes as a document.
@@ -88,8 +115,10 @@ Poster::Done WhatsAppPoster::send(const json::Value& message) {
 
 Poster::Done WhatsAppPoster::post(const Where& where, const Piece& piece) {
     json::Value message = message_to(where, piece);
-    message.set("type", "text");
-    message.set("text", json::Value::object({{"preview_url", false}, {"body", piece.text}}));
+    const bool buttons = !piece.choices.empty() && piece.choices.size() <= kButtons && piece.text.size() <= kBody;
+    message.set("type", buttons ? "interactive" : "text");
+    if (buttons) message.set("interactive", buttons_of(piece));
+    else message.set("text", json::Value::object({{"preview_url", false}, {"body", piece.text}}));
     return send(message);
 }
 
@@ -134,7 +163,7 @@ Poster::Done WhatsAppPoster::show_typing(const Where& where) {
 
 void WhatsAppPoster::heard(const json::Value& event) {
     if (newest_.size() >= kMostHeard) newest_.clear();
-    newest_[event.text("conversation")] = event.text("id");
+    newest_[event.text("conversation")] = event.text("key");  // of a press `id` is ours
 }
 
 // The rest of its parts may be out, too.

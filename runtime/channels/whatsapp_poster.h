@@ -20,6 +20,7 @@ class WhatsAppPoster : public Poster {
         : port_(port), api_(api), relay_(relay), settle_(settle) {}
 
     static OutboxPace pace(Milliseconds between);
+    static constexpr size_t kButtons = 3;
     static constexpr Milliseconds kTypingLasts{25'000};
     static constexpr Milliseconds kTypingAgain{20'000};
     static constexpr int64_t kMostOfAFile = int64_t{64} << 20;

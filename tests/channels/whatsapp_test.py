@@ -98,6 +98,40 @@ def receives(folder):
 
 
 @in_folder
+def buttons(folder):
+    """Up to three below a short text; a press tells which message it was on. What cannot have them goes as it is."""
+    rig = Rig(folder)
+    server, book, warden = rig.server, rig.book, rig.ready()
+    assert warden.hello["limits"]["buttons"] == 3, warden.hello
+    choices = [{"label": "Allow", "value": "a" * 48}, {"label": "Deny", "value": "d" * 48}]
+    sent, _ = warden.deliver("1", ANN, "May he?\n/allow ab12 or /deny ab12", choices=choices)
+    card = server.sent[-1]
+    assert card["id"] == sent[0]["platform"] and card["interactive"]["body"]["text"].startswith("May he?"), card
+    pressed = server.press(ANN, card, "Allow")
+    warden.until(lambda: pressed in book.events, 10, "the press")
+    event = {key: value for key, value in book.events[pressed].items() if key != "at"}
+    assert event == {"key": pressed, "kind": "press", "conversation": ANN, "scope": "direct", "id": card["id"], "sender": ANN,
+                     "name": "Ann", "value": "a" * 48}, event
+    warden.say("typing", conversation=ANN, on=True)
+    warden.until(lambda: server.marked, 10, "the press is what was heard last")
+    assert server.marked[-1]["message_id"] == pressed, server.marked
+
+    long = [{"label": "the same long words at the beginning, then " + word, "value": word} for word in ("one", "two")]
+    warden.deliver("2", ANN, "Which?", choices=long)
+    titles = [one["reply"]["title"] for one in server.sent[-1]["interactive"]["action"]["buttons"]]
+    assert titles == ["1. the same long wor", "2. the same long wor"], titles
+    warden.deliver("3", ANN, "x" * 1025, choices=choices)
+    warden.deliver("4", ANN, "Which?", choices=choices * 2)
+    assert [one["type"] for one in server.sent[-2:]] == ["text", "text"], server.sent[-2:]
+    said = server.message(ANN, {"type": "interactive", "context": {"from": server.business, "id": card["id"]},
+                                "interactive": {"type": "button_reply", "button_reply": {"id": "of a template", "title": "Yes"}}})
+    server.post_hook(said)
+    warden.until(lambda: said["messages"][0]["id"] in book.events, 10, "what is not ours")
+    assert book.events[said["messages"][0]["id"]]["text"] == "Yes", "is said"
+    rig.end()
+
+
+@in_folder
 def killed_in_the_middle_of_a_webhook(folder):
     """One that takes several batches: what was not stored of it is told again."""
     rig = Rig(folder)

@@ -191,16 +191,16 @@ class SlackServer:
             "type": "event_callback", "event_id": "Ev" + uuid.uuid4().hex[:10].upper(), "event_time": int(time.time()),
             "authorizations": [{"team_id": "T1", "user_id": app.user, "is_bot": True}]})
 
-    def press(self, place, user, ts, label, **extra):
+    def press(self, place, who, ts, label, **extra):
         """A user presses a button below a message of the app; of one that is gone, by its value."""
         with self.change:
             said = self.places[place].messages[ts]
-            self.people.setdefault(user, f"User {user}")
+            self.people.setdefault(who, f"User {who}")
             buttons = [(block, one) for block in said.get("blocks", []) for one in block.get("elements", [])]
             block, button = next(((block, one) for block, one in buttons if one["text"]["text"] == label),
                                  ({"block_id": "gone"}, {"action_id": "gone", "value": label}))
             return self.envelope(self.bot(), "interactive", {
-                "type": "block_actions", "user": {"id": user, "username": "somebody", "name": "somebody", "team_id": "T1"},
+                "type": "block_actions", "user": {"id": who, "username": "somebody", "name": "somebody", "team_id": "T1"},
                 "api_app_id": self.bot().id, "token": "x", "team": {"id": "T1", "domain": "team"}, "enterprise": None,
                 "is_enterprise_install": False, "trigger_id": f"{time.monotonic_ns()}.1.{uuid.uuid4().hex}",
                 "container": {"type": "message", "message_ts": ts, "channel_id": place, "is_ephemeral": False,

@@ -67,6 +67,15 @@ class WhatsApp(http.server.ThreadingHTTPServer):
         self.post_hook(value)
         return value["messages"][0]["id"]
 
+    def press(self, person, card, title, **more):
+        """A button of a message of ours; the message is as it was sent."""
+        buttons = card["interactive"]["action"]["buttons"]
+        reply = next(one["reply"] for one in buttons if one["reply"]["title"] == title)
+        value = self.message(person, {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": reply},
+                                      "context": {"from": self.business, "id": card["id"]}, **more})
+        self.post_hook(value)
+        return value["messages"][0]["id"]
+
     def status(self, ident, to, mark, status="sent", errors=None):
         row = {"id": ident, "status": status, "timestamp": str(int(time.time())), "recipient_id": to}
         if mark:
@@ -168,12 +177,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.marked.append(asked)
         self.reply(200, {"success": True})
 
+    @staticmethod
+    def good_buttons(what):
+        """Reply buttons, as strict as WhatsApp is: at most three, with titles of twenty characters that differ."""
+        body, buttons = what.get("body", {}).get("text", ""), what.get("action", {}).get("buttons", [])
+        replies = [one.get("reply", {}) for one in buttons]
+        titles, idents = ([reply.get(key, "") for reply in replies] for key in ("title", "id"))
+        return (what.get("type") == "button" and set(what) <= {"type", "header", "body", "footer", "action"} and
+                1 <= len(body) <= 1024 and 1 <= len(buttons) <= 3 and all(one.get("type") == "reply" for one in buttons) and
+                all(1 <= len(title) <= 20 for title in titles) and all(1 <= len(ident) <= 256 for ident in idents) and
+                len(set(titles)) == len(titles) and len(set(idents)) == len(idents))
+
     def post_message(self, asked, fault):
         server, to, kind = self.server, asked.get("to", ""), asked.get("type")
         text = asked.get("text", {}).get("body", "")
         if not to.isdigit() or (kind == "text" and (not text or len(text.encode("utf-16-le")) // 2 > 4096)):
             return self.error(100)
-        if kind != "text" and asked[kind].get("id") not in server.media:
+        if kind == "interactive":
+            if not self.good_buttons(asked[kind]):
+                return self.error(100)
+        elif kind != "text" and asked[kind].get("id") not in server.media:
             return self.error(131053)
         ident, now = server.ident(), time.monotonic()
         with server.lock:
