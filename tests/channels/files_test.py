@@ -77,7 +77,7 @@ def come_in():
         lines = sends(rig, desk, b"x", "", where="room", name="g.txt")
         need(lines[0] == "U1: " and "[file: inbox/" in lines[-1], f"{lines}")
         # What is said after it is told after it; /stop waits for nothing.
-        need(not list((rig.folder / "state/peacrab/channel-files").iterdir()), "nothing stays on the way")
+        desk.wait(lambda: not list((rig.folder / "state/peacrab/channel-files").iterdir()))  # nothing stays on the way
 
         # Who waits at the door has their file looked at when they are let in.
         desk.say("for you", "visitor", files=[desk.upload(b"gift", name="gift.txt")])
@@ -169,7 +169,7 @@ def go_out():
             got = asks(name)
             need(len(got) == 1 and got[0]["file"]["data"] == data, f"{name} arrives as it is")
             need((got[0]["file"]["name"], got[0]["file"]["kind"]) == (name, kind), f"{got[0]['file']['name']}, {got[0]['file']['kind']}")
-        need(not list((rig.folder / "state/peacrab/channel-files").iterdir()), "nothing stays on the way")
+        desk.wait(lambda: not list((rig.folder / "state/peacrab/channel-files").iterdir()))  # nothing stays on the way
         for fault in ("throttled", "transient", "before", "after"):
             desk.faults.append(fault)
             write(f"{fault}.txt", fault.encode())
