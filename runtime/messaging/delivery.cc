@@ -113,7 +113,7 @@ void Hub::State::on_failed(Channel& channel, const json::Value& frame) {
     const std::string kind = frame.text("class"), why = one_line(frame.text("error"), 300);
     const int64_t now = unix_ms();
     const bool late = now - row->created > kHorizon;
-    if (kind == "gone" && !frame.text("moved").empty()) {
+    if (kind == "gone" && !frame.text("moved").empty() && !late) {
         post.together([&] {
             const std::string to = frame.text("moved").substr(0, kMaxEventId);
             if (const std::optional<PlaceRow> place = post.place(row->place)) door.group_moved(place->channel, place->conversation, to);

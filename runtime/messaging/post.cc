@@ -185,6 +185,12 @@ void Post::set_agent(int64_t place, const std::string& agent) {
 
 void Post::move_place(int64_t place, const std::string& conversation) {
     database_.prepare("UPDATE OR IGNORE places SET conversation = ? WHERE id = ?").bind(conversation).bind(place).run();
+    database_
+        .prepare("UPDATE deliveries SET place = coalesce((SELECT there.id FROM places there JOIN places here USING (channel, thread) "
+                 "WHERE here.id = ?1 AND there.conversation = ?2), ?1) WHERE place = ?1 AND state IN ('queued', 'sending', 'unknown')")
+        .bind(place)
+        .bind(conversation)
+        .run();
 }
 
 int64_t Post::add_arrival(const PlaceRow& place, const Event& event, const std::string& text, const Admission& verdict) {

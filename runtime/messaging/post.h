@@ -95,6 +95,7 @@ class Post {
     std::optional<PlaceRow> place(int64_t id);
     void set_live(int64_t place, const std::string& platform);
     void set_agent(int64_t place, const std::string& agent);
+    // It is that conversation from now on; one that is known already takes over what is still to be delivered.
     void move_place(int64_t place, const std::string& conversation);
 
     // Arrivals. 0: an event with this key is there already.

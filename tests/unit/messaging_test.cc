@@ -213,6 +213,19 @@ TEST_CASE_FIXTURE(Fixture, "post: a reply takes the place of the line that showe
     CHECK(post.place(place())->live.empty());
 }
 
+TEST_CASE_FIXTURE(Fixture, "post: a place that has moved is another conversation, and one that is known takes over what goes there") {
+    const int64_t here = place();
+    Event event = event_of("1", "u2", "");
+    const int64_t there = post.place("desk", event).id;
+    post.enqueue(here, "r:s1:1", "one");
+    post.move_place(here, "new");
+    CHECK(post.place(here)->conversation == "new");
+    post.move_place(here, event.conversation);
+    CHECK(post.place(here)->conversation == "new");
+    CHECK(!post.take(here, unix_ms()));
+    CHECK(post.take(there, unix_ms())->text == "one");
+}
+
 TEST_CASE_FIXTURE(Fixture, "post: who waits at the door fills no disk") {
     const Admission held{Admission::What::Held, "somebody who is not known", {}};
     int kept = 0;
