@@ -19,15 +19,11 @@ import json
 import re
 import secrets
 import select
-import socket
-import ssl
-import sys
-import threading
 import time
 import urllib.parse
 
-from telegram_server import Handler as HttpHandler
-from telegram_server import Listener, units
+import emulator
+from telegram_server import units
 from websocket_peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 
 MOST_UNITS = 2000
@@ -128,33 +124,20 @@ def person(number, **more):
             "avatar": None, **more}
 
 
-class DiscordServer:
+class DiscordServer(emulator.Emulator):
+    call_key, controls = "route", CONTROLS
+
     def __init__(self, port=0, tls=None, heartbeat=41.25, identify_seconds=5.0):
-        self.change = threading.Condition(threading.RLock())
-        self.bots, self.guilds, self.channels, self.faults, self.log = {}, {}, {}, [], []
+        super().__init__(Handler, port, tls)
+        self.bots, self.guilds, self.channels = {}, {}, {}
         self.heartbeat, self.identify_seconds, self.session_seconds = heartbeat, identify_seconds, 300
         self.nonce_seconds, self.interactions = 300, {}
         self.gateway_faults, self.answers_beats, self.connections = [], True, set()
-        self.windows, self.exceeded, self.count, self.beats, self.closing = {}, [], 0, [], False
+        self.windows, self.exceeded, self.count, self.beats = {}, [], 0, []
         self.closed_with = []  # codes of ours
         self.files, self.addresses = {}, {}
-        handler = type("Handler", (Handler,), {"discord": self})
-        self.http = Listener(("127.0.0.1", port), handler)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        self.port = self.http.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api/v10"
-        self.gateway = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def close(self):
-        with self.change:
-            self.closing = True
-            self.change.notify_all()
-        self.http.shutdown()
-        self.http.server_close()
+        self.url, self.gateway = self.address() + "/api/v10", self.address("ws")
+        self.serve()
 
     # ---- control: what people and Discord itself do
 
@@ -293,13 +276,12 @@ class DiscordServer:
         """429, 429 global, 502, 500, 401: nothing is done; `refused`: value is (status, code, message). cut, truncated,
         empty, half, stall: it is done, and the answer does not come (whole). cut_before, stalled_before: neither.
         Routes: me, gateway, post, edit, typing, messages. `value` else: retry_after; seconds of a stall."""
-        with self.change:
-            self.faults.append({"route": route, "kind": str(kind), "times": times, "value": value,
-                                "channel": None if channel is None else str(channel)})
+        self.plan(route, kind, times, channel, value)
 
     def unfault(self):
         with self.change:
-            self.faults, self.gateway_faults = [], []
+            self.gateway_faults = []
+        super().unfault()
 
     def forbid(self, channel, status=403, code=50001, message="Missing Access"):
         with self.change:
@@ -317,17 +299,6 @@ class DiscordServer:
             place, ours = self.channels.get(str(channel)), {bot.id for bot in self.bots.values()}
             return [message["content"] for message in place.messages.values() if message["author"]["id"] in ours
                     ] if place else []
-
-    def calls(self, route):
-        with self.change:
-            return [entry for entry in self.log if entry["route"] == route]
-
-    def until(self, condition, seconds=10, what="what was waited for"):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds} s: {what}")
-            time.sleep(0.01)
 
     def connected(self):
         with self.change:
@@ -385,17 +356,6 @@ class DiscordServer:
         return None
 
     # ---- REST
-
-    def take_fault(self, route, channel):
-        with self.change:
-            for fault in self.faults:
-                if fault["route"] not in ("*", route) or fault["channel"] not in (None, channel):
-                    continue
-                fault["times"] -= 1
-                if fault["times"] <= 0:
-                    self.faults.remove(fault)
-                return fault
-        return None
 
     def rate(self, route, channel):
         """Its headers; a Refusal when there were too many."""
@@ -577,20 +537,8 @@ ROUTES = [(method, re.compile("/api/v10" + path + "$"), name) for method, path, 
     ("POST", r"/channels/(?P<channel>\d+)/typing", "typing"), ("GET", r"/channels/(?P<channel>\d+)", "channel"))]
 
 
-class Handler(HttpHandler):
-    discord = None
-
-    def give(self, status, value, content_type="application/json", headers=None):
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        for name, text in (headers or {}).items():
-            self.send_header(name, text)
-        if status != 204:
-            self.send_header("content-type", content_type)
-            self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        if status != 204:
-            self.wfile.write(body)
+class Handler(emulator.Handler):
+    discord = property(lambda self: self.emulator)
 
     def do_GET(self):
         if (self.headers.get("upgrade") or "").lower() == "websocket":
@@ -638,7 +586,7 @@ class Handler(HttpHandler):
         with discord.change:
             good = query == f"ex={discord.addresses.get(number)}"
             data = discord.files.get(number) if good else None
-            fault = discord.take_fault("file", None)
+            fault = discord.take_fault("file")
         assert "authorization" not in self.headers, "the token is for the API alone"
         if fault:
             return self.fails_after(fault, data, {})
@@ -648,8 +596,7 @@ class Handler(HttpHandler):
     def route(self, route, where, body, query):
         discord, channel, headers = self.discord, where.pop("channel", None), {}
         with discord.change:
-            discord.log.append({"route": route, "channel": channel, "at": time.monotonic(), "body": dict(body), **query,
-                                "port": self.client_address[1]})
+            discord.note(route, channel=channel, body=dict(body), **query, port=self.client_address[1])
             fault = discord.take_fault(route, channel)
             if fault and self.is_before(fault):
                 discord.change.notify_all()
@@ -696,50 +643,13 @@ class Handler(HttpHandler):
             if answer["global"]:
                 headers["x-ratelimit-global"] = "true"
             return self.give(429, answer, headers=headers)
-        if kind in ("502", "504"):
-            return self.give(int(kind), b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>",
-                             "text/html")
         if kind == "500":
             return self.give(500, {"message": "500: Internal Server Error", "code": 0})
         if kind == "401":
             return self.give(401, {"message": "401: Unauthorized", "code": 0})
         if kind == "refused":
             return self.give(value[0], {"message": value[2], "code": value[1]})
-        if kind == "raw":
-            return self.give(200, value.encode())
-        if kind == "stalled_before":
-            return self.stall(value)
-        return self.hang_up()
-
-    def stall(self, seconds):
-        deadline = time.monotonic() + (seconds or 60)
-        while time.monotonic() < deadline and not self.discord.closing:
-            time.sleep(0.05)
-        self.hang_up()
-
-    def fails_after(self, fault, answer, headers):
-        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        if fault["kind"] == "truncated":
-            return self.give(200, body[:len(body) // 2], headers=headers)
-        if fault["kind"] == "half":  # of what its header promises
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:len(body) // 2])
-            return self.hang_up()
-        if fault["kind"] == "empty":
-            return self.give(200, b"")
-        if fault["kind"] == "stall":
-            return self.stall(fault["value"])
-        if fault["kind"] == "cut":
-            return self.hang_up()
-        raise AssertionError("no such fault: " + fault["kind"])
-
-    def control(self, wanted):
-        if wanted.get("do") not in CONTROLS:
-            return self.give(400, {"error": "do: one of " + " ".join(CONTROLS)})
-        result = getattr(self.discord, wanted["do"])(*wanted.get("args", []), **wanted.get("options", {}))
-        return self.give(200, {"result": result if not isinstance(result, Bot) else result.user()})
+        return super().fails_before(fault)
 
 
 class Gateway:
@@ -936,11 +846,5 @@ class Gateway:
         return None
 
 
-def main():
-    server = DiscordServer(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
-    print(server.port, flush=True)
-    threading.Event().wait()
-
-
 if __name__ == "__main__":
-    main()
+    emulator.main(DiscordServer)

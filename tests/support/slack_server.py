@@ -8,19 +8,17 @@ size, one message a second in a channel, fifty edits a minute.
 
 tests/channels/slack_sdk_test.py shows that it is Slack to Slack's own libraries.
 """
-import http.server
 import json
 import re
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
 import urllib.parse
 import uuid
 
-from telegram_server import Listener
+import emulator
 from websocket_peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 
 MOST_TEXT = 40_000
@@ -71,36 +69,23 @@ class Envelope:
         self.attempt, self.reason, self.sent, self.socket = 0, "", 0.0, None
 
 
-class SlackServer:
+class SlackServer(emulator.Emulator):
     def __init__(self, port=0, tls=None, hook=None, ack_seconds=3.0, retries=3, grace=1.0):
-        self.change = threading.Condition(threading.RLock())
+        super().__init__(Handler, port, tls)
         self.apps, self.places, self.people, self.files = {}, {}, {}, {}
-        self.faults, self.log, self.wrong = [], [], []
+        self.wrong = []
         self.hook = hook  # called with (method, parameters) before anything is done
         self.ack_seconds, self.retries, self.grace = ack_seconds, retries, grace
         self.open_envelopes, self.lost, self.acks = {}, [], []
         self.spent, self.last_ts = {}, 0.0
-        self.socket_fault, self.deaf_to_pings, self.closing, self.shut = None, False, False, False
-        self.secure = bool(tls)
-        handler = type("Handler", (Handler,), {"slack": self})
-        self.http = Listener(("127.0.0.1", port), handler)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self.http.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api"
-        self.link = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}"  # where its sockets are said to be
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.socket_fault, self.deaf_to_pings, self.shut = None, False, False
+        self.url, self.link = self.address() + "/api", self.address("ws")  # where its sockets are said to be
+        self.serve()
         threading.Thread(target=self.repeat, daemon=True).start()
 
     def close(self):
-        with self.change:
-            self.closing = True
-            self.change.notify_all()
+        super().close()
         self.cut()
-        self.http.shutdown()
-        self.http.server_close()
 
     # ---- control: what people and Slack itself do
 
@@ -279,14 +264,7 @@ class SlackServer:
     def fault(self, method, kind, times=1, channel=None, value=None):
         """429, 502, 500, error (value), cut_before, stalled_before: nothing is done. cut, truncated, empty, half,
         not_ok, stall: it is done, and the answer does not come (whole). `value`: Retry-After; seconds of a stall."""
-        with self.change:
-            self.faults.append({"method": method, "kind": str(kind), "times": times, "channel": channel,
-                                "value": value})
-
-    def unfault(self):
-        with self.change:
-            self.faults = []
-            self.change.notify_all()
+        self.plan(method, kind, times, channel, value)
 
     def mine(self, place):
         """The app's messages in it, in order."""
@@ -299,31 +277,7 @@ class SlackServer:
         return [decoded(message["text"]) for message in self.mine(place)
                 if thread is None or message.get("thread_ts", "") == thread]
 
-    def calls(self, method):
-        with self.change:
-            return [entry for entry in self.log if entry["method"] == method]
-
-    def until(self, condition, seconds=10, what="what was waited for"):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds} s: {what}")
-            time.sleep(0.01)
-
     # ---- the Web API
-
-    def take_fault(self, method, parameters):
-        with self.change:
-            for fault in self.faults:
-                if fault["method"] not in ("*", method):
-                    continue
-                if fault["channel"] is not None and parameters.get("channel") != fault["channel"]:
-                    continue
-                fault["times"] -= 1
-                if fault["times"] <= 0:
-                    self.faults.remove(fault)
-                return fault
-        return None
 
     def spend(self, method, parameters):
         """Seconds to wait when it is too much; 0: it may go on."""
@@ -697,33 +651,8 @@ def closing(code, reason=b""):
     return frame(CLOSE, struct.pack(">H", code) + reason)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    slack = None
-
-    def log_message(self, *_):
-        pass
-
-    def setup(self):
-        super().setup()
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-
-    def give(self, status, value, content_type="application/json; charset=utf-8", **headers):
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-type", content_type)
-        self.send_header("content-length", str(len(body)))
-        for name, text in headers.items():
-            self.send_header(name.replace("_", "-"), str(text))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def hang_up(self):
-        self.close_connection = True
-        try:
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+class Handler(emulator.Handler):
+    slack = property(lambda self: self.emulator)
 
     def do_GET(self):
         address = urllib.parse.urlsplit(self.path)
@@ -754,7 +683,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def download(self, path):
         slack, token = self.slack, (self.headers.get("authorization") or "").removeprefix("Bearer ")
-        fault = slack.take_fault("download", {})
+        fault = slack.take_fault("download")
         if fault and self.fails_before(fault):
             return None
         known = slack.files.get(path.split("/")[2].removeprefix("T1-"))
@@ -771,7 +700,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             boundary = b"--" + kind.split("boundary=")[1].encode()
             body = body.split(boundary)[1].split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
         with self.slack.change:
-            fault = self.slack.take_fault("upload", {})
+            fault = self.slack.take_fault("upload")
             known = self.slack.files.get(number)
             good = known and known["content"] is None and len(body) == known["length"]
             if good:
@@ -795,15 +724,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         parameters.pop("token", None)
         if slack.hook:
             slack.hook(method, parameters)
-        with slack.change:
-            slack.log.append({"method": method, "at": time.monotonic(), **parameters})
-            del slack.log[:-100_000]
-        fault = slack.take_fault(method, parameters)
+        slack.note(method, **parameters)
+        fault = slack.take_fault(method, parameters.get("channel"))
         if fault and self.fails_before(fault):
             return None
         wait = slack.spend(method, parameters)
         if wait:
-            return self.give(429, {"ok": False, "error": "ratelimited"}, retry_after=wait)
+            return self.give(429, {"ok": False, "error": "ratelimited"}, headers={"retry-after": wait})
         try:
             answer = {"ok": True, **slack.call(method, token, parameters, encoding)}
         except Refusal as refusal:
@@ -813,44 +740,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def fails_before(self, fault):
         kind, value = fault["kind"], fault["value"]
         if kind == "429":
-            self.give(429, {"ok": False, "error": "ratelimited"}, **({} if value is None else {"retry_after": value}))
-        elif kind in ("500", "502", "503", "504"):
-            self.give(int(kind), b"<html><head><title>Slack</title></head><body>Server Error</body></html>",
-                      "text/html")
+            self.give(429, {"ok": False, "error": "ratelimited"}, headers={} if value is None else {"retry-after": value})
+        elif kind == "500":
+            self.give(500, b"<html><head><title>Slack</title></head><body>Server Error</body></html>", "text/html")
         elif kind == "error":
             self.give(200, {"ok": False, "error": value})
-        elif kind == "raw":
-            self.give(200, value.encode())
-        elif kind == "cut_before":
-            self.hang_up()
-        elif kind == "stalled_before":
-            self.stall(value)
         else:
-            return False
+            return super().fails_before(fault)
         return True
 
-    def stall(self, seconds):
-        deadline = time.monotonic() + (seconds or 60)
-        while time.monotonic() < deadline and not self.slack.closing:
-            time.sleep(0.05)
-        self.hang_up()
-
-    def fails_after(self, fault, answer):
-        body = json.dumps(answer).encode()
-        if fault["kind"] == "truncated":
-            return self.give(200, body[:len(body) // 2])
-        if fault["kind"] == "half":  # of what its header promises
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:len(body) // 2])
-            return self.hang_up()
-        if fault["kind"] == "empty":
-            return self.give(200, b"")
+    def fails_after(self, fault, answer, headers=None):
         if fault["kind"] == "not_ok":
             return self.give(200, {"ok": False})
-        if fault["kind"] == "stall":
-            return self.stall(fault["value"])
-        if fault["kind"] == "cut":
-            return self.hang_up()
-        raise AssertionError("no such fault: " + fault["kind"])
+        return super().fails_after(fault, answer, headers)

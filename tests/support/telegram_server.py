@@ -11,15 +11,12 @@ tests/channels/grammy_test.py shows that it is Telegram to the library most bots
 """
 import collections
 import html
-import http.server
 import json
 import re
-import socket
-import ssl
-import sys
-import threading
 import time
 import urllib.parse
+
+import emulator
 
 MOST_UNITS = 4096
 TAGS = {"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "tg-spoiler",
@@ -161,35 +158,18 @@ class Chat:
         return {**card, "is_forum": True} if self.forum else card
 
 
-class TelegramServer:
+class TelegramServer(emulator.Emulator):
+    controls = CONTROLS
+
     def __init__(self, port=0, tls=None, hook=None):
-        self.change = threading.Condition()
-        self.bots, self.chats, self.faults, self.log = {}, {}, [], []
+        super().__init__(Handler, port, tls)
+        self.bots, self.chats = {}, {}
         self.hook = hook  # called with (method, parameters) before anything is done
         self.polling_now = 0
         self.files = {}  # file_id: bytes; what is None has expired
         self.queries, self.query_seconds = {}, 15.0
-        self.closing = False
-        handler = type("Handler", (Handler,), {"telegram": self})
-        self.http = Listener(("127.0.0.1", port), handler)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        self.port = self.http.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def deaf(self):
-        """No connection is taken any more; those that are there stay."""
-        self.http.shutdown()
-        self.http.server_close()
-
-    def close(self):
-        with self.change:
-            self.closing = True
-            self.change.notify_all()
-        self.deaf()
+        self.url = self.address()
+        self.serve()
 
     # ---- control: what people and Telegram itself do
 
@@ -325,13 +305,7 @@ class TelegramServer:
     def fault(self, method, kind, times=1, chat=None, value=None):
         """429, 502, 500, 401, 404, 409, not_ok, cut_before: nothing is done. cut, truncated, empty, stall: it is done,
         and the answer does not come (whole). stalled_before: neither. `value`: retry_after; seconds of a stall."""
-        with self.change:
-            self.faults.append({"method": method, "kind": str(kind), "times": times, "chat": chat, "value": value})
-
-    def unfault(self):
-        with self.change:
-            self.faults = []
-            self.change.notify_all()
+        self.plan(method, kind, times, chat, value)
 
     def seen(self, chat, thread=None):
         """The bot's messages in it, as they stand."""
@@ -340,35 +314,11 @@ class TelegramServer:
             return [message["text"] for message in place.messages.values() if message["from"]["is_bot"] and "text" in message and
                     thread in (None, message.get("message_thread_id"))] if place else []
 
-    def calls(self, method):
-        with self.change:
-            return [entry for entry in self.log if entry["method"] == method]
-
     def polling(self):
         with self.change:
             return self.polling_now
 
-    def until(self, condition, seconds=10, what="what was waited for"):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds} s: {what}")
-            time.sleep(0.01)
-
     # ---- the Bot API
-
-    def take_fault(self, method, parameters):
-        with self.change:
-            for fault in self.faults:
-                if fault["method"] not in ("*", method):
-                    continue
-                if fault["chat"] is not None and str(parameters.get("chat_id")) != str(fault["chat"]):
-                    continue
-                fault["times"] -= 1
-                if fault["times"] <= 0:
-                    self.faults.remove(fault)
-                return fault
-        return None
 
     def call(self, token, method, parameters):
         bot = self.bots.get(token)
@@ -601,24 +551,8 @@ def listed(value):
     return value or []
 
 
-class Listener(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request, client_address):
-        pass  # who hangs up is no news
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    telegram = None
-
-    def log_message(self, *_):
-        pass
-
-    def setup(self):
-        super().setup()
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+class Handler(emulator.Handler):
+    telegram = property(lambda self: self.emulator)
 
     def parameters(self, query):
         values = dict(urllib.parse.parse_qsl(query))
@@ -640,21 +574,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             values.update(dict(urllib.parse.parse_qsl(body.decode())))
         return values
 
-    def give(self, status, value, content_type="application/json"):
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-type", content_type)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def hang_up(self):
-        self.close_connection = True
-        try:
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
     def do_GET(self):
         self.do_POST()
 
@@ -675,12 +594,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         telegram = self.telegram
         if telegram.hook:
             telegram.hook(method, parameters)
-        with telegram.change:
-            telegram.log.append({"method": method, "at": time.monotonic(), "port": self.client_address[1],
-                                 **{key: parameters.get(key) for key in ("chat_id", "text", "offset", "timeout",
-                                                                         "parse_mode", "message_id")}})
-            del telegram.log[:-100_000]
-        fault = telegram.take_fault(method, parameters)
+        telegram.note(method, port=self.client_address[1], **{key: parameters.get(key) for key in (
+            "chat_id", "text", "offset", "timeout", "parse_mode", "message_id")})
+        fault = telegram.take_fault(method, parameters.get("chat_id"))
         if fault and self.fails_before(fault):
             return None
         try:
@@ -700,20 +616,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         telegram = self.telegram
         if not match or match.group(1) not in telegram.bots:
             return self.give(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        telegram.note("download")
         with telegram.change:
-            telegram.log.append({"method": "download", "at": time.monotonic()})
             data = list(telegram.files.values())[int(match.group(2))]
         if data is None:
             return self.give(404, {"ok": False, "error_code": 404, "description": "Not Found"})
-        fault = telegram.take_fault("download", {})
+        fault = telegram.take_fault("download")
         if fault and self.fails_before(fault):
             return None
         if not fault:
             return self.give(200, data, "application/octet-stream")
-        self.send_response(200)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[:len(data) // 2])
+        self.give_half(data)
         return self.hang_up() if fault["kind"] == "half" else self.stall(fault["value"])
 
     def fails_before(self, fault):
@@ -727,9 +640,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if value is not None:
                 answer["parameters"] = {"retry_after": value}
             self.give(429, answer)
-        elif kind in ("502", "504"):
-            self.give(int(kind), b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
-                      "text/html")
         elif kind in words:
             self.give(int(kind), {"ok": False, "error_code": int(kind), "description": words[kind]})
         elif kind == "unparsable":
@@ -737,52 +647,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                             "description": "Bad Request: can't parse entities: Unsupported start tag \"x\""})
         elif kind == "not_ok":
             self.give(200, {"ok": False})
-        elif kind == "raw":
-            self.give(200, value.encode())
-        elif kind == "cut_before":
-            self.hang_up()
-        elif kind == "stalled_before":
-            self.stall(value)
         else:
-            return False
+            return super().fails_before(fault)
         return True
-
-    def stall(self, seconds):
-        deadline = time.monotonic() + (seconds or 60)
-        while time.monotonic() < deadline and not self.telegram.closing:
-            time.sleep(0.05)
-        self.hang_up()
-
-    def fails_after(self, fault, answer):
-        body = json.dumps(answer).encode()
-        if fault["kind"] == "truncated":
-            return self.give(200, body[:len(body) // 2])
-        if fault["kind"] == "half":  # of what its header promises
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:len(body) // 2])
-            return self.hang_up()
-        if fault["kind"] == "empty":
-            return self.give(200, b"")
-        if fault["kind"] == "stall":
-            return self.stall(fault["value"])
-        if fault["kind"] == "cut":
-            return self.hang_up()
-        raise AssertionError("no such fault: " + fault["kind"])
-
-    def control(self, wanted):
-        if wanted.get("do") not in CONTROLS:
-            return self.give(400, {"error": "do: one of " + " ".join(CONTROLS)})
-        result = getattr(self.telegram, wanted["do"])(*wanted.get("args", []), **wanted.get("options", {}))
-        return self.give(200, {"result": result if not isinstance(result, Bot) else result.user()})
-
-
-def main():
-    server = TelegramServer(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
-    print(server.port, flush=True)
-    threading.Event().wait()
 
 
 if __name__ == "__main__":
-    main()
+    emulator.main(TelegramServer)
