@@ -3,7 +3,6 @@
 """The Discord channel alone, between an emulator with faults and a scripted warden: nothing lost, nothing stored or sent
 twice, whatever breaks. `discord_test.py NAME...` runs only cases whose name contains a NAME.
 """
-import base64
 import json
 import os
 import pathlib
@@ -14,37 +13,29 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
-from cases import case, equal, run_cases  # noqa: E402
+from cases import case, equal  # noqa: E402
+from channel_place import ChannelPlace, main, same_cases  # noqa: E402
 from connect_proxy import Tunnelled  # noqa: E402
 from discord_server import DiscordServer  # noqa: E402
-from scripted_warden import Book, ScriptedWarden  # noqa: E402
 from telegram_server import units  # noqa: E402
 from websocket_peer import CLOSE, TEXT, frame  # noqa: E402
 
-PEACRABD = ROOT / "build/runtime/peacrabd"
 TOKEN = "NDI0Mg.GAbcde.AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQrrSS"
 TEAM, GENERAL, OTHER, CLOSED = 100, 101, 102, 103
 
 
-class Place:
-    """An emulator with one bot, and the channel that is it."""
+class Place(ChannelPlace):
+    channel, secrets = "discord", {"token": TOKEN}
 
     def __init__(self, heartbeat=2.0, **options):
-        self.server = DiscordServer(heartbeat=heartbeat, **options)
+        super().__init__(DiscordServer(heartbeat=heartbeat, **options))
         self.bot = self.server.bot(TOKEN)
         self.server.guild(TEAM, "Team", {GENERAL: "general", OTHER: "other", CLOSED: "closed"})
-        self.book = Book()
-        self.wardens = []
 
-    def start(self, hello=True, book=None, token=TOKEN, environment=None, **options):
-        clean = {"PATH": "/usr/bin:/bin", **(environment or {})}
-        warden = ScriptedWarden([PEACRABD, "channel", "discord"], book or self.book, {"api": self.server.url},
-                                {"token": token}, clean, **options)
-        self.wardens.append(warden)
-        if hello:
-            warden.until(lambda: warden.hello, 20, "hello")
-            if warden.stores:
-                warden.until(lambda: self.kept_session(book or self.book), 15, "a cursor with the session")
+    def start(self, hello=True, book=None, **options):
+        warden = super().start(hello, book, **options)
+        if hello and warden.stores:
+            warden.until(lambda: self.kept_session(book or self.book), 15, "a cursor with the session")
         return warden
 
     @staticmethod
@@ -70,19 +61,11 @@ class Place:
         warden.until(lambda: json.loads(self.book.cursor).get("session") in self.bot.sessions, seconds,
                      "that is in the cursor")
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, kind, *_):
-        for warden in self.wardens:
-            if warden.process.poll() is None:
-                warden.kill()
-            said = json.dumps(warden.frames) + warden.stderr()
-            assert kind or TOKEN.rsplit(".", 1)[1] not in said, "the token was told"
+        super().__exit__(kind)
         assert kind or len(self.wardens) > 1 or not self.server.exceeded, f"more than the limits allow: {self.server.exceeded}"
         gaps = [later - earlier for earlier, later in zip(self.bot.identified, self.bot.identified[1:])]
         assert kind or len(self.wardens) > 1 or all(gap > 5 for gap in gaps), f"IDENTIFY too often: {gaps}"
-        self.server.close()
 
 
 # ---- receiving
@@ -816,25 +799,20 @@ def files_that_arrive():
         handle = place.book.events[place.book.order[0]]["files"][0]["handle"]
         place.server.addresses.clear()  # what stood in the message is no good any more
 
-        def fetch(id, handle, most=1 << 22):
-            warden.say("fetch", id=id, handle=handle, most=most)
-            end = warden.until(lambda: warden.of("fetched", id=id), what="an end")[0]
-            return b"".join(base64.b64decode(piece["data"]) for piece in warden.of("data", id=id)), end
-
-        got, end = fetch("f", handle)
+        got, end = warden.fetch("f", handle)
         equal((got == data, end), (True, {"type": "fetched", "id": "f", "size": len(data)}))
-        assert "error" in fetch("g", handle, 1000)[1], "more than is wanted"
+        assert "error" in warden.fetch("g", handle, 1000)[1], "more than is wanted"
         for i, bad in enumerate(("", "1/2", "x/y/z", "../../users/@me/5", f"{place.direct()}/5/6", handle + "1")):
-            assert "error" in fetch(f"h{i}", bad)[1], bad
+            assert "error" in warden.fetch(f"h{i}", bad)[1], bad
         place.server.fault("file", "cut")
-        assert "error" in fetch("i", handle)[1]
+        assert "error" in warden.fetch("i", handle)[1]
         # A message that names a place elsewhere: nothing is asked there.
         elsewhere = place.server.attach("b", b"x")
         elsewhere["url"] = place.server.url.replace("127.0.0.1", "localhost") + "/users/@me"
         del place.server.files[elsewhere["id"]]
         said = place.server.say(place.direct(), 7, "odd", attachments=[elsewhere])
         count = len(place.server.calls("me"))
-        assert "any more" in fetch("j", f"{place.direct()}/{said['id']}/{elsewhere['id']}")[1]["error"]
+        assert "any more" in warden.fetch("j", f"{place.direct()}/{said['id']}/{elsewhere['id']}")[1]["error"]
         equal(len(place.server.calls("me")), count)
 
 
@@ -844,26 +822,14 @@ def files_that_are_sent():
         warden = place.start()
         data = os.urandom(900_000)
 
-        def send(id, where, bytes, **keys):
-            warden.say("deliver", id=id, key=keys.pop("key", "k" + id), conversation=where, text="",
-                       file={"name": 'a "b".bin', "mime": "application/x-y", "size": len(bytes), "kind": "file"}, **keys)
-            seen = 0
-            while not warden.of("sent", id=id) and not warden.of("failed", id=id):
-                wants = warden.of("want", id=id)
-                if len(wants) > seen:
-                    piece = bytes[wants[seen]["at"]:wants[seen]["at"] + (512 << 10)]
-                    warden.say("data", id=id, at=wants[seen]["at"], data=base64.b64encode(piece).decode())
-                    seen += 1
-                warden.pump(0.02)
-            return warden.of("failed", id=id)
-
-        equal(send("a", place.direct(), data), [])
+        name = {"name": 'a "b".bin', "mime": "application/x-y"}
+        equal(warden.send_file("a", place.direct(), data, **name)["type"], "sent")
         said = list(place.server.channels[place.direct()].messages.values())[-1]
         equal(([file["content_type"] for file in said["attachments"]],
                place.server.files[said["attachments"][0]["id"]] == data), (["application/x-y"], True))
         place.server.fault("post", "truncated", channel=place.direct(8))
-        equal(send("b", place.direct(8), b"small", key="same")[0]["class"], "unknown")
-        equal(send("c", place.direct(8), b"small", key="same", again=True), [])
+        equal(warden.send_file("b", place.direct(8), b"small", key="same", **name)["class"], "unknown")
+        equal(warden.send_file("c", place.direct(8), b"small", key="same", again=True, **name)["type"], "sent")
         equal(len(place.server.channels[place.direct(8)].messages), 1, "once")
 
 
@@ -873,7 +839,7 @@ def files_that_are_sent():
 def a_token_that_is_none():
     with Place() as place:
         for token in ("WRONG", "../../x y", ""):
-            warden = place.start(hello=False, token=token)
+            warden = place.start(hello=False, secrets={"token": token})
             equal((warden.wait(), warden.of("trouble")[-1]["class"]), (3, "auth"), token)
         warden = place.start()
         place.bot.revoked = True
@@ -948,21 +914,6 @@ def ends_when_it_is_told():
         equal(other.process.wait(10), 0, "its warden is gone")
 
 
-@case
-def it_is_confined():
-    with Place() as place:
-        warden = place.start()
-        folder = pathlib.Path(f"/proc/{warden.process.pid}")
-        status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
-        equal((status["Seccomp"], status["NoNewPrivs"]), ("2", "1"))
-        told = (folder / "cmdline").read_bytes()
-        try:
-            told += (folder / "environ").read_bytes()
-        except PermissionError:
-            pass
-        assert TOKEN.encode() not in told
-
-
 # ---- through a proxy, with TLS
 
 @case
@@ -988,36 +939,6 @@ def through_a_proxy():
         equal(len(place.bot.identified), 1)
 
 
-@case
-def a_proxy_that_forbids_it():
-    for code in (403, 407):
-        with Tunnelled(Place) as at:
-            at.proxy.refuse(code, 10_000)
-            warden = at.place.start(hello=False, environment=at.environment)
-            warden.until(lambda: warden.of("trouble"), what="trouble")
-            warden.run(4)
-            troubles = warden.of("trouble")
-            equal(len(troubles), 1, "told once")
-            assert str(code) in troubles[0]["text"], troubles
-            at.proxy.refuse(code, 0)
-            warden.until(lambda: warden.hello, 30, "hello once it is allowed")
-
-
-@case
-def a_certificate_of_somebody_else():
-    with Tunnelled(Place) as at:
-        environment = {key: value for key, value in at.environment.items() if key != "SSL_CERT_FILE"}
-        warden = at.place.start(hello=False, environment=environment)
-        warden.until(lambda: warden.of("trouble"), what="trouble")
-        equal(at.place.server.calls("me"), [])
-
-
-def main():
-    if not PEACRABD.exists():
-        sys.exit("FAILED: build/runtime/peacrabd is not built")
-    os.environ.pop("HTTPS_PROXY", None)
-    return run_cases()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    same_cases(Place, "me")
+    main()

@@ -3,9 +3,7 @@
 """The Slack channel alone, between an emulator with faults and a scripted warden: nothing lost, nothing stored or sent
 twice, whatever breaks. `slack_test.py NAME...` runs only cases whose name contains a NAME.
 """
-import base64
 import json
-import os
 import pathlib
 import random
 import sys
@@ -14,13 +12,13 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
-from cases import case, equal, long_case, run_cases  # noqa: E402
+from cases import case, equal, long_case  # noqa: E402
+from channel_place import MARKDOWN, ChannelPlace, main, same_cases  # noqa: E402
 from connect_proxy import Tunnelled  # noqa: E402
-from scripted_warden import Book, ScriptedWarden  # noqa: E402
+from scripted_warden import Book  # noqa: E402
 from slack_server import SlackServer, closing  # noqa: E402
 from websocket_peer import BINARY, TEXT, frame  # noqa: E402
 
-PEACRABD = ROOT / "build/runtime/peacrabd"
 APP_TOKEN, BOT_TOKEN = "xapp-1-A0PEA-42-aabbccddeeff", "xoxb-1-2-AAbbCCddEEffGGhh"
 
 
@@ -28,46 +26,19 @@ def since_now():
     return json.dumps({"ts": f"{time.time():.6f}", "threads": []})
 
 
-class Place:
-    """An emulator with one app, and the channel that is it."""
+class Place(ChannelPlace):
+    channel, secrets = "slack", {"token": BOT_TOKEN, "app": APP_TOKEN}
 
     def __init__(self, **options):
-        self.server = SlackServer(**options)
+        super().__init__(SlackServer(**options))
         self.server.app(APP_TOKEN, BOT_TOKEN)
         self.server.channel("C1", "team")
         self.server.channel("C2", "others", members=["U1"])
         self.server.channel("G1", "mpdm-a-b", "mpim")
-        self.book = Book()
         self.book.cursor = since_now()
-        self.wardens = []
-
-    def start(self, hello=True, book=None, environment=None, secrets=None, settings=None, **options):
-        clean = {"PATH": "/usr/bin:/bin", **(environment or {})}
-        warden = ScriptedWarden([PEACRABD, "channel", "slack"], book or self.book,
-                                {"api": self.server.url, **(settings or {})},
-                                {"token": BOT_TOKEN, "app": APP_TOKEN, **(secrets or {})}, clean, **options)
-        self.wardens.append(warden)
-        if hello:
-            warden.until(lambda: warden.hello, 10, "hello")
-        return warden
-
-    def event(self, warden, act):
-        """What comes of it."""
-        count = len(self.book.order)
-        act()
-        warden.until(lambda: len(self.book.order) > count, what="an event")
-        return self.book.events[self.book.order[-1]]
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, kind, *_):
-        for warden in self.wardens:
-            if warden.process.poll() is None:
-                warden.kill()
-            said = json.dumps(warden.frames) + warden.stderr()
-            assert kind or not any(token[-12:] in said for token in (APP_TOKEN, BOT_TOKEN)), "a token was told"
-        self.server.close()
+        super().__exit__(kind)
         assert kind or not self.server.wrong, self.server.wrong
 
 
@@ -366,13 +337,6 @@ def kinds_of_files():
             equal(done.get("error"), "it does not lie with Slack", handle)
 
 
-def fetched(warden, id, handle, most=1 << 20):
-    """What comes of a fetch: its bytes, and the last frame."""
-    warden.say("fetch", id=id, handle=handle, most=most)
-    last = warden.until(lambda: warden.of("fetched", id=id), 20, "an end of a fetch")[0]
-    return b"".join(base64.b64decode(each["data"]) for each in warden.of("data", id=id)), last
-
-
 @case
 def files_in():
     with Place() as place:
@@ -380,37 +344,20 @@ def files_in():
         where, content = server.im("U7"), bytes(range(256)) * 6000
         event = place.event(warden, lambda: server.share(where, "U7", "a.bin", content))
         handle = event["files"][0]["handle"]
-        got, last = fetched(warden, "1", handle, 2 << 20)
+        got, last = warden.fetch("1", handle, 2 << 20)
         equal((got == content, last.get("size")), (True, len(content)))
-        assert "larger" in fetched(warden, "2", handle, 1000)[1]["error"]
+        assert "larger" in warden.fetch("2", handle, 1000)[1]["error"]
         small = place.event(warden, lambda: server.share(where, "U7", "page.png", b"<html>", "image/png"))
-        equal(fetched(warden, "3", small["files"][0]["handle"])[0], b"<html>")
+        equal(warden.fetch("3", small["files"][0]["handle"])[0], b"<html>")
         server.files["F000001"]["gone"] = True
-        assert "any more" in fetched(warden, "4", handle)[1]["error"]
+        assert "any more" in warden.fetch("4", handle)[1]["error"]
         for i, fault in enumerate(("502", "cut_before")):
             server.fault("download", fault)
-            assert fetched(warden, f"f{i}", small["files"][0]["handle"])[1]["error"], fault
+            assert warden.fetch(f"f{i}", small["files"][0]["handle"])[1]["error"], fault
         warden.kill()
         second = place.start()
-        equal(fetched(second, "5", small["files"][0]["handle"])[0], b"<html>")
+        equal(second.fetch("5", small["files"][0]["handle"])[0], b"<html>")
         equal(second.deliver("d", where, "talk goes on")[1], None)
-
-
-def sends_file(warden, id, where, content, name="a.txt", **keys):
-    """Answers what it wants of the file; gives what became of the delivery."""
-    warden.say("deliver", id=id, key="k" + id, conversation=where, text="",
-               file={"name": name, "mime": "text/plain", "size": len(content), "kind": "file"}, **keys)
-    answered = 0
-
-    def done():
-        nonlocal answered
-        wants = warden.of("want", id=id)
-        for each in wants[answered:]:
-            piece = content[each["at"]:each["at"] + (512 << 10)]
-            warden.say("data", id=id, at=each["at"], data=base64.b64encode(piece).decode())
-        answered = len(wants)
-        return warden.of("sent", id=id) or warden.of("failed", id=id)
-    return warden.until(done, 30, "an end of a file")[0]
 
 
 @case
@@ -422,31 +369,31 @@ def files_out():
         def shared(name):
             return [each for each in server.mine(where) if any(one["name"] == name for one in each.get("files", []))]
 
-        equal(sends_file(warden, "1", where, content, "big.txt")["type"], "sent")
+        equal(warden.send_file("1", where, content, "big.txt")["type"], "sent")
         equal((len(shared("big.txt")), server.files["F000001"]["content"] == content), (1, True))
         thread = server.say("C1", "U7", "thread", told=False)["ts"]
-        equal(sends_file(warden, "2", "C1", b"x", thread=thread)["type"], "sent")
+        equal(warden.send_file("2", "C1", b"x", thread=thread)["type"], "sent")
         equal(server.mine("C1")[0]["thread_ts"], thread)
-        equal(sends_file(warden, "3", "C1", b"x", thread="1234567890.123456")["type"], "sent")
+        equal(warden.send_file("3", "C1", b"x", thread="1234567890.123456")["type"], "sent")
         # An end that nobody knows: it is looked at whether it is there.
         server.fault("files.completeUploadExternal", "cut")
-        equal(sends_file(warden, "4", where, b"y", "cut.txt")["type"], "sent")
+        equal(warden.send_file("4", where, b"y", "cut.txt")["type"], "sent")
         equal(len(shared("cut.txt")), 1)
         server.fault("files.completeUploadExternal", "cut_before")
-        equal(sends_file(warden, "5", where, b"y", "not.txt")["class"], "unknown")
+        equal(warden.send_file("5", where, b"y", "not.txt")["class"], "unknown")
         for number, method in enumerate(("files.getUploadURLExternal", "upload")):
             server.fault(method, "502")
-            failed = sends_file(warden, f"6{number}", where, b"y", "later.txt")
+            failed = warden.send_file(f"6{number}", where, b"y", "later.txt")
             equal(failed["class"], "transient", "nobody has seen anything of it")
         other = server.im("U8")
         server.fault("files.getUploadURLExternal", "429", value=7)
-        failed = sends_file(warden, "7", where, b"y")
+        failed = warden.send_file("7", where, b"y")
         equal((failed["class"], failed["retry_ms"]), ("throttled", 7000))
         server.fault("files.getUploadURLExternal", "raw",
                      value='{"ok":true,"file_id":"F9","upload_url":"http://127.0.0.1@evil.example/x"}')
-        failed = sends_file(warden, "8", other, b"y")
+        failed = warden.send_file("8", other, b"y")
         equal((failed["class"], "not its own" in failed["error"]), ("permanent", True))
-        equal(sends_file(warden, "9", "C2", b"y")["class"], "gone")
+        equal(warden.send_file("9", "C2", b"y")["class"], "gone")
         equal(len(shared("not.txt") + shared("later.txt")), 0)
 
 
@@ -865,39 +812,14 @@ def texts_that_are_no_markup():
 
 @case
 def markdown():
-    text = """# Title
-
-Some **bold**, *italic*, `code <x>`, ~~gone~~ and a [link](https://example.com/?a=1&b=2).
-
-- one
-  - nested
-- two
-
-> quoted
-
-| a | b |
-|---|---|
-| 1 | 2 |
-
-```python
-if a < b & c:
-    print("fence")
-```
-
-````md
-```inner
-nested fence
-```
-````
-"""
     with Place() as place:
         server, warden = place.server, place.start()
-        equal(warden.deliver("d", "C1", text)[1], None)
+        equal(warden.deliver("d", "C1", MARKDOWN)[1], None)
         written = server.mine("C1")[0]["text"]
         for part in ("*Title*", "*bold*", "_italic_", "`code &lt;x&gt;`", "~gone~",
                      "<https://example.com/?a=1&amp;b=2|link>", "> quoted", "if a &lt; b &amp; c:"):
             assert part in written, (part, written)
-        long = "\n".join(text.replace("Title", f"Title {i}") for i in range(40))
+        long = "\n".join(MARKDOWN.replace("Title", f"Title {i}") for i in range(40))
         where = server.im("U7")
         sent, failed = warden.deliver("l", where, long, seconds=60)
         equal(failed, None)
@@ -1017,21 +939,6 @@ def ends_when_it_is_told():
 
 
 @case
-def it_is_confined():
-    with Place() as place:
-        warden = place.start()
-        folder = pathlib.Path(f"/proc/{warden.process.pid}")
-        status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
-        equal((status["Seccomp"], status["NoNewPrivs"]), ("2", "1"))
-        told = (folder / "cmdline").read_bytes()
-        try:
-            told += (folder / "environ").read_bytes()
-        except PermissionError:
-            pass
-        assert BOT_TOKEN.encode() not in told and APP_TOKEN.encode() not in told
-
-
-@case
 def it_is_quiet_when_nothing_happens():
     with Place() as place:
         warden = place.start()
@@ -1072,21 +979,6 @@ def through_a_proxy():
 
 
 @case
-def a_proxy_that_forbids_it():
-    for code in (403, 407):
-        with Tunnelled(Place) as at:
-            at.proxy.refuse(code, 10_000)
-            warden = at.place.start(hello=False, environment=at.environment)
-            warden.until(lambda: warden.of("trouble"), what="trouble")
-            warden.run(4)
-            troubles = warden.of("trouble")
-            equal(len(troubles), 1, "told once")
-            assert str(code) in troubles[0]["text"], troubles
-            at.proxy.refuse(code, 0)
-            warden.until(lambda: warden.hello, 30, "hello once it is allowed")
-
-
-@case
 def a_socket_without_tls():
     with Tunnelled(Place) as at:
         server = at.place.server
@@ -1095,17 +987,6 @@ def a_socket_without_tls():
         assert "a socket that is none" in warden.of("trouble")[0]["text"], warden.of("trouble")
 
 
-@case
-def a_certificate_of_somebody_else():
-    with Tunnelled(Place) as at:
-        environment = {key: value for key, value in at.environment.items() if key != "SSL_CERT_FILE"}
-        warden = at.place.start(hello=False, environment=environment)
-        warden.until(lambda: warden.of("trouble"), what="trouble")
-        equal(at.place.server.calls("auth.test"), [])
-
-
 if __name__ == "__main__":
-    if not PEACRABD.exists():
-        sys.exit("FAILED: build/runtime/peacrabd is not built")
-    os.environ.pop("HTTPS_PROXY", None)
-    sys.exit(run_cases())
+    same_cases(Place, "auth.test")
+    main()

@@ -4,7 +4,6 @@
 sent twice, whatever breaks. `telegram_test.py NAME...` runs only cases whose name contains a NAME.
 """
 import base64
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -12,61 +11,29 @@ import random
 import sys
 import threading
 import time
-import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
+from cases import case, equal  # noqa: E402
+from channel_place import MARKDOWN, ChannelPlace, main, same_cases  # noqa: E402
 from connect_proxy import Tunnelled  # noqa: E402
-from scripted_warden import Book, ScriptedWarden  # noqa: E402
+from scripted_warden import Book  # noqa: E402
 from telegram_server import TelegramServer, units  # noqa: E402
 
-PEACRABD = ROOT / "build/runtime/peacrabd"
 TOKEN = "4242:AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr"
 GROUP, FORUM = -100, -1001234567890
-CASES = []
 
 
-def case(function):
-    CASES.append(function)
-    return function
-
-
-def equal(got, wanted, what=""):
-    assert got == wanted, f"{what}: wanted {wanted!r}, got {got!r}"
-
-
-class Place:
-    """An emulator with one bot, and the channel that is it."""
+class Place(ChannelPlace):
+    channel, secrets = "telegram", {"token": TOKEN}
 
     def __init__(self, **options):
-        self.server = TelegramServer(**options)
+        super().__init__(TelegramServer(**options))
         self.server.bot(TOKEN)
         self.server.group(GROUP, "Team")
         self.server.group(FORUM, "Forum", forum=True)
         self.server.topic(FORUM, 77)
         self.server.know(*range(1, 200))
-        self.book = Book()
-        self.wardens = []
-
-    def start(self, hello=True, book=None, token=TOKEN, environment=None, **options):
-        clean = {"PATH": "/usr/bin:/bin", **(environment or {})}
-        warden = ScriptedWarden([PEACRABD, "channel", "telegram"], book or self.book, {"api": self.server.url},
-                                {"token": token}, clean, **options)
-        self.wardens.append(warden)
-        if hello:
-            warden.until(lambda: warden.hello, 10, "hello")
-        return warden
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        for warden in self.wardens:
-            if warden.process.poll() is None:
-                warden.kill()
-            said = json.dumps(warden.frames) + warden.stderr()
-            assert kind or TOKEN.split(":")[1] not in said, "the token was told"
-        self.server.close()
 
 
 # ---- receiving
@@ -544,41 +511,16 @@ def texts_that_are_no_markup():
 
 @case
 def markdown():
-    text = """# Title
-
-Some **bold**, *italic*, `code <x>`, ~~gone~~ and a [link](https://example.com/?a=1&b=2).
-
-- one
-  - nested
-- two
-
-> quoted
-
-| a | b |
-|---|---|
-| 1 | 2 |
-
-```python
-if a < b & c:
-    print("fence")
-```
-
-````md
-```inner
-nested fence
-```
-````
-"""
     with Place() as place:
         warden = place.start()
-        equal(warden.deliver("d", 50, text)[1], None)
+        equal(warden.deliver("d", 50, MARKDOWN)[1], None)
         call = place.server.calls("sendMessage")[-1]
         equal(call["parse_mode"], "HTML", "nothing had to be sent again as plain text")
         seen = "\n".join(place.server.seen(50))
         for part in ("Title", "bold", "code <x>", "https" if "https" in seen else "link", "nested", "quoted",
                      "if a < b & c:", "nested fence"):
             assert part in seen, part
-        long = "\n".join(text.replace("Title", f"Title {i}") for i in range(40))
+        long = "\n".join(MARKDOWN.replace("Title", f"Title {i}") for i in range(40))
         sent, failed = warden.deliver("l", 51, long, seconds=60)
         equal(failed, None)
         equal({call["parse_mode"] for call in place.server.calls("sendMessage")}, {"HTML"}, "each part parses alone")
@@ -718,7 +660,7 @@ def a_webhook_was_left():
 def a_token_that_is_none():
     with Place() as place:
         for token, code in (("4242:WRONG", 3), ("../../x y", 3), ("", 3)):
-            warden = place.start(hello=False, token=token)
+            warden = place.start(hello=False, secrets={"token": token})
             equal(warden.wait(), code, token)
             equal(warden.of("trouble")[-1]["class"], "auth")
         warden = place.start()
@@ -768,21 +710,6 @@ def ends_when_it_is_told():
         equal(other.process.wait(5), 0, "its warden is gone")
 
 
-@case
-def it_is_confined():
-    with Place() as place:
-        warden = place.start()
-        folder = pathlib.Path(f"/proc/{warden.process.pid}")
-        status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
-        equal((status["Seccomp"], status["NoNewPrivs"]), ("2", "1"))
-        told = (folder / "cmdline").read_bytes()
-        try:
-            told += (folder / "environ").read_bytes()
-        except PermissionError:
-            pass
-        assert TOKEN.encode() not in told
-
-
 # ---- through a proxy, with TLS
 
 @case
@@ -796,7 +723,7 @@ def through_a_proxy():
         assert proxy.tunnels >= 2
         data = os.urandom(700_000)
         equal(fetched(warden, place.server.file(data)), data, "a download")
-        equal(sends(warden, "f", 8, data)["type"], "sent")
+        equal(warden.send_file("f", 8, data)["type"], "sent")
         equal(place.server.received(8)[0][2], data, "an upload")
         for i in range(5):  # the tunnel is cut in the middle of a long poll
             warden.until(lambda: place.server.polling())
@@ -812,59 +739,15 @@ def through_a_proxy():
         equal(len(place.book.order), len(set(place.book.texts())))
 
 
-@case
-def a_proxy_that_forbids_it():
-    for code in (403, 407):
-        with Tunnelled(Place) as at:
-            at.proxy.refuse(code, 10_000)
-            warden = at.place.start(hello=False, environment=at.environment)
-            warden.until(lambda: warden.of("trouble"), what="trouble")
-            warden.run(4)
-            troubles = warden.of("trouble")
-            equal(len(troubles), 1, "told once")
-            assert str(code) in troubles[0]["text"], troubles
-            at.proxy.refuse(code, 0)
-            warden.until(lambda: warden.hello, 30, "hello once it is allowed")
-
-
-@case
-def a_certificate_of_somebody_else():
-    with Tunnelled(Place) as at:
-        environment = {key: value for key, value in at.environment.items() if key != "SSL_CERT_FILE"}
-        warden = at.place.start(hello=False, environment=environment)
-        warden.until(lambda: warden.of("trouble"), what="trouble")
-        equal(at.place.server.calls("getMe"), [])
-
-
 # ---- files
 
-def fetched(warden, handle, most=1 << 25, seconds=40):
+def fetched(warden, handle, **options):
     """What comes of a `fetch`: the bytes, or the sentence."""
-    id = f"f{len(warden.frames)}"
-    warden.say("fetch", id=id, handle=handle, most=most)
-    end = warden.until(lambda: warden.of("fetched", id=id), seconds, "an end of the fetch")[0]
-    data = b"".join(base64.b64decode(frame["data"]) for frame in warden.of("data", id=id))
-    assert all(len(frame["data"]) <= 700_000 for frame in warden.of("data", id=id))
+    data, end = warden.fetch(f"f{len(warden.frames)}", handle, **options)
     if "error" in end:
         return end["error"]
     equal(end["size"], len(data), "the size that is said")
     return data
-
-
-def sends(warden, id, chat, data, kind="file", mime="application/pdf", name="a.pdf", at_most=1 << 30, **keys):
-    """Delivers a file, answering what the channel wants of it."""
-    answered = 0
-    warden.say("deliver", id=id, key="k" + id, conversation=str(chat), text="",
-               file={"name": name, "mime": mime, "size": len(data), "kind": kind}, **keys)
-
-    def done():
-        nonlocal answered
-        for want in warden.of("want", id=id)[answered:]:
-            answered += 1
-            piece = data[want["at"]:want["at"] + (512 << 10)] if want["at"] < at_most else b""
-            warden.say("data", id=id, at=want["at"], data=base64.b64encode(piece).decode())
-        return warden.of("sent", id=id) or warden.of("failed", id=id)
-    return warden.until(done, 30, f"an end of {id}")[0]
 
 
 @case
@@ -908,26 +791,26 @@ def files_go_out():
                 ("voice", "audio/ogg", b"OggS" + bytes(99), "voice"), ("audio", "audio/mpeg", b"ID3" + bytes(99), "audio"),
                 ("video", "video/mp4", bytes(99), "video"), ("file", "text/html", b"\r\n--x--\r\n" * 9, "document"))):
             chat = 40 + number
-            sent = sends(warden, f"o{number}", chat, data, kind, mime, "grüße.bin")
+            sent = warden.send_file(f"o{number}", chat, data, "grüße.bin", mime, kind)
             equal((sent["type"], sent.get("part"), sent.get("of")), ("sent", 0, 1), f"{kind}: {sent}")
             equal(place.server.received(chat), [(method, "grüße.bin", data)], kind)
         wide = bytearray(png)
         wide[23] = 200
-        equal(sends(warden, "wide", 50, bytes(wide), "picture", "image/png")["type"], "sent")
+        equal(warden.send_file("wide", 50, bytes(wide), kind="picture", mime="image/png")["type"], "sent")
         equal(place.server.received(50)[0][0], "document", "a picture that is none to Telegram")
         large = png + bytes(11 << 20)
-        equal(sends(warden, "large", 51, large, "picture", "image/png")["type"], "sent")
+        equal(warden.send_file("large", 51, large, kind="picture", mime="image/png")["type"], "sent")
         equal(place.server.received(51)[0], ("document", "a.pdf", large), "a picture that is too large for one")
-        equal(sends(warden, "topic", FORUM, b"x", thread="77")["type"], "sent")
-        equal(sends(warden, "no-topic", FORUM, b"x", thread="78")["type"], "sent", "a topic that is gone")
+        equal(warden.send_file("topic", FORUM, b"x", thread="77")["type"], "sent")
+        equal(warden.send_file("no-topic", FORUM, b"x", thread="78")["type"], "sent", "a topic that is gone")
         equal(len(place.server.received(FORUM)), 2)
         # What is asked for and not there goes out in no part.
-        failed = sends(warden, "gone", 52, bytes(2 << 20), at_most=1 << 20)
+        failed = warden.send_file("gone", 52, bytes(2 << 20), there=1 << 20)
         equal((failed["class"], place.server.received(52)), ("permanent", []))
         for fault, wanted in (("429", "throttled"), ("500", "transient"), ("502", "transient"), ("cut", "unknown"), ("cut_before", "unknown"),
                               ("403", "gone"), ("truncated", "unknown")):
             place.server.fault("sendDocument", fault, value=1)
-            failed = sends(warden, "x" + fault, 53, b"data")
+            failed = warden.send_file("x" + fault, 53, b"data")
             equal((failed["type"], failed.get("class")), ("failed", wanted), fault)
             time.sleep(1.1 if fault == "429" else 0)
         # Others go on while a file waits for its pieces.
@@ -941,30 +824,6 @@ def files_go_out():
         equal(place.server.seen(55), ["beside"])
 
 
-def run(function):
-    began = time.monotonic()
-    try:
-        note = function()
-        return function.__name__, time.monotonic() - began, note or "", None
-    except Exception:  # noqa: BLE001
-        return function.__name__, time.monotonic() - began, "", traceback.format_exc()
-
-
-def main():
-    if not PEACRABD.exists():
-        sys.exit("FAILED: build/runtime/peacrabd is not built")
-    chosen = [each for each in CASES if not sys.argv[1:] or any(name in each.__name__ for name in sys.argv[1:])]
-    os.environ.pop("HTTPS_PROXY", None)
-    failed = 0
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        for name, seconds, note, error in pool.map(run, chosen):
-            print(f"{'FAILED' if error else 'passed'}  {name:44} {seconds:6.2f} s  {note}", flush=True)
-            if error:
-                failed += 1
-                print(error, flush=True)
-    print(f"{len(chosen) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    same_cases(Place, "getMe")
+    main()

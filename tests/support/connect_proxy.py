@@ -5,14 +5,39 @@ import tempfile
 import threading
 
 
+def listening(serve):
+    """A socket of loopback; each of its connections has a thread in `serve`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    return listener
+
+
+def read_head(source):
+    """Byte by byte: what follows is somebody else's."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = source.recv(1)
+        if not piece or len(head) > 65536:
+            return b""
+        head += piece
+    return head
+
+
 class ConnectProxy:
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
         self.open, self.tunnels = set(), 0
         self.code, self.refusals = 503, 0
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listener = listening(self.serve)
+        self.port = self.listener.getsockname()[1]
 
     def refuse(self, code, times):
         with self.lock:
@@ -29,22 +54,11 @@ class ConnectProxy:
         self.listener.close()
         self.cut()
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
     def serve(self, client):
         try:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = client.recv(4096)
-                if not piece:
-                    return client.close()
-                head += piece
+            head = read_head(client)
+            if not head:
+                return client.close()
             with self.lock:
                 refused = self.refusals > 0
                 self.refusals -= refused

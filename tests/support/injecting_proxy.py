@@ -10,6 +10,8 @@ import struct
 import subprocess
 import threading
 
+from connect_proxy import listening, read_head
+
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
@@ -20,9 +22,8 @@ class InjectingProxy:
         self.hosts, self.contexts, self.lock = {}, {}, threading.Lock()
         self.put_in, self.refused = 0, []
         self.new_authority()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = listening(self.serve)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
 
     def knows(self, host, port):
         """`host`:443 is the server at `port` of loopback."""
@@ -55,14 +56,6 @@ class InjectingProxy:
                 context.set_alpn_protocols(["http/1.1"])
                 self.contexts[host] = context
             return self.contexts[host]
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
         try:
@@ -144,17 +137,6 @@ def exactly(source, count):
             raise OSError("it ended")
         data += piece
     return data
-
-
-def read_head(source):
-    """Byte by byte: what follows is somebody else's."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        piece = source.recv(1)
-        if not piece or len(head) > 65536:
-            return b""
-        head += piece
-    return head
 
 
 def pump(source, target):

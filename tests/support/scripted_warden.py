@@ -2,6 +2,7 @@
 program on a socketpair, stores what arrives as the real one does (unique key and cursor together), and says what it
 is told to.
 """
+import base64
 import collections
 import json
 import os
@@ -124,6 +125,29 @@ class ScriptedWarden:
     def deliver(self, id, conversation, text, seconds=10, **keys):
         self.say("deliver", id=id, key="k" + id, conversation=str(conversation), text=text, **keys)
         return self.answer(id, seconds)
+
+    def fetch(self, id, handle, most=1 << 25, seconds=40):
+        """What comes of it: the bytes, and the last frame."""
+        self.say("fetch", id=id, handle=handle, most=most)
+        end = self.until(lambda: self.of("fetched", id=id), seconds, "an end of the fetch")[0]
+        pieces = self.of("data", id=id)
+        assert all(len(piece["data"]) <= 700_000 for piece in pieces), "a piece that is too long"
+        return b"".join(base64.b64decode(piece["data"]) for piece in pieces), end
+
+    def send_file(self, id, conversation, data, name="a.pdf", mime="application/pdf", kind="file", there=1 << 30, **keys):
+        """Delivers it, of whose bytes so many are there, as the channel asks for them; what became of it."""
+        self.say("deliver", id=id, conversation=str(conversation), text="",
+                 file={"name": name, "mime": mime, "size": len(data), "kind": kind}, **{"key": "k" + id, **keys})
+        answered = 0
+
+        def done():
+            nonlocal answered
+            for want in self.of("want", id=id)[answered:]:
+                answered += 1
+                piece = data[want["at"]:want["at"] + (512 << 10)] if want["at"] < there else b""
+                self.say("data", id=id, at=want["at"], data=base64.b64encode(piece).decode())
+            return self.of("sent", id=id) or self.of("failed", id=id)
+        return self.until(done, 30, f"an end of {id}")[0]
 
     def stderr(self):
         try:
