@@ -9,14 +9,14 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from discord_server import DiscordServer  # noqa: E402
-from hub_test import UID, Rig, descendants  # noqa: E402
+from hub_test import descendants  # noqa: E402
+from messenger_rig import MessengerRig, peacrab  # noqa: E402
 from pty_driver import PEACRAB, Home, Terminal, need  # noqa: E402
 
 TOKEN = "NDI0Mg.GAbcde.AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQrrSS"
@@ -31,49 +31,12 @@ def new_server(**options):
     return server
 
 
-class DiscordRig(Rig):
+class DiscordRig(MessengerRig):
     def __init__(self):
-        super().__init__(names=())
-        self.server = new_server(heartbeat=3.0)
-        folder = self.folder / "config/peacrab"
-        (folder / "config.yaml").write_text(f"channels:\n  discord:\n    api: {self.server.url}\n")
-        (folder / "secrets").mkdir(mode=0o700)
-        (folder / "secrets/channel-discord").write_text(TOKEN + "\n")
-        (folder / "secrets/channel-discord").chmod(0o600)
-        if UID is not None:
-            for path in folder.rglob("*"):
-                os.chown(path, UID, UID)
+        super().__init__("discord", new_server(heartbeat=3.0), {"channel-discord": TOKEN})
 
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        self.server.close()
-
-    def says(self, user, text, place=None, **extra):
-        """And waits for what is posted next; gives it."""
-        place = place or self.server.direct(user)
-        before = len(self.server.seen(place))
-        self.server.say(place, user, text, **extra)
-        self.server.until(lambda: len(self.server.seen(place)) > before, 30, f"an answer to {text!r}")
-        return self.server.seen(place)[before]
-
-    def lets_in(self, user, role):
-        need(f"paired, as {role}" in self.says(user, self.people("pair", "discord", role)), "a code lets in")
-
-    def adapters(self):
-        found = []
-        for pid in descendants(self.process.pid):
-            try:
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[1:3] == [b"channel", b"discord"]:
-                found.append(int(pid))
-        return found
-
-
-def peacrab(home, *words, stdin=""):
-    return subprocess.run([PEACRAB, *words], env=home.env, text=True, input=stdin, capture_output=True, timeout=60,
-                          check=False)
+    def direct(self, user):
+        return self.server.direct(user)
 
 
 def set_up():
@@ -209,7 +172,7 @@ def killed(rig, people=5, rounds=8, kills=6):
                 died += 1
             if number % 4 == 3:
                 server.close_gateway(4009)  # and no session to go on with
-            for pid in rig.adapters():
+            for pid in rig.adapters("discord"):
                 os.kill(pid, signal.SIGKILL)
                 died += 1
         for user in users:

@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from hub_test import UID, Rig, descendants  # noqa: E402
+from hub_test import Rig  # noqa: E402
 from mail_server import PASSWORD, MailServer, what_lacks  # noqa: E402
 from pty_driver import need  # noqa: E402
 
@@ -27,17 +27,11 @@ class EmailRig(Rig):
     def __init__(self, server):
         super().__init__(names=())
         self.server = server
-        folder = self.folder / "config/peacrab"
-        (folder / "config.yaml").write_text(
+        self.configure(
             f"channels:\n  email:\n    address: {AGENT}\n    imap: 127.0.0.1:{server.ports['imaps']}\n"
-            f"    smtp: 127.0.0.1:{server.ports['smtps']}\n    authserv: mx.test\n    settle: 4\n    poll: 5\n    hourly: 500\n")
-        (folder / "secrets").mkdir(mode=0o700)
-        (folder / "secrets/channel-email").write_text(PASSWORD + "\n")
-        (folder / "secrets/channel-email").chmod(0o600)
+            f"    smtp: 127.0.0.1:{server.ports['smtps']}\n    authserv: mx.test\n    settle: 4\n    poll: 5\n    hourly: 500\n",
+            {"channel-email": PASSWORD})
         self.environment["SSL_CERT_FILE"] = str(server.run / "cert.pem")
-        if UID is not None:
-            for path in folder.rglob("*"):
-                os.chown(path, UID, UID)
 
     def answers(self, who):
         """What somebody has got, oldest first: subject and text."""
@@ -57,14 +51,10 @@ class EmailRig(Rig):
         self.server.say(body, who, subject, **fields)
         return self.until(lambda: self.answers(who)[before:], f"an answer to {body!r}")[0]
 
-    def adapters(self):
-        return [int(pid) for pid in descendants(self.process.pid)
-                if pathlib.Path(f"/proc/{pid}/cmdline").exists() and b"channel\0email" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
-
 
 def talks(rig):
     rig.start()
-    rig.until(rig.adapters, "the adapter runs")
+    rig.until(lambda: rig.adapters("email"), "the adapter runs")
     time.sleep(2)  # until it is let in: what was there before is not for it
     rig.server.say("let me in", "bob")
     code = rig.people("pair", "email")
@@ -97,7 +87,7 @@ def killed(rig, count, kills):
         if died < kills and dice.random() < 0.6:
             time.sleep(dice.random() * 0.8)
             died += 1
-            victims = rig.adapters() if rig.process.poll() is None else []
+            victims = rig.adapters("email") if rig.process.poll() is None else []
             if died % 2 and victims:
                 os.kill(victims[0], signal.SIGKILL)
             else:

@@ -46,6 +46,18 @@ class Rig:
                 if not path.is_socket():
                     os.chown(path, UID, UID)
 
+    def configure(self, config, secrets):
+        """Other settings; `secrets`: {name: what is in its file}."""
+        folder = self.folder / "config/peacrab"
+        (folder / "config.yaml").write_text(config)
+        (folder / "secrets").mkdir(mode=0o700)
+        for name, value in secrets.items():
+            (folder / "secrets" / name).write_text(value + "\n")
+            (folder / "secrets" / name).chmod(0o600)
+        if UID is not None:
+            for path in folder.rglob("*"):
+                os.chown(path, UID, UID)
+
     def __enter__(self):
         return self
 
@@ -77,12 +89,23 @@ class Rig:
         need(done.returncode == 0, done.stderr)
         return done.stdout.strip()
 
+    def adapters(self, channel):
+        """Their pids."""
+        return [int(pid) for pid in descendants(self.process.pid) if words_of(pid)[1:3] == [b"channel", channel.encode()]]
+
     def pair(self, name, sender="u1", role="owner"):
         messenger = self.messengers[name]
         before = len(messenger.texts(f"dm-{sender}"))
         messenger.say(self.people("pair", name, role), sender)
         messenger.wait(lambda: len(messenger.posts[f"dm-{sender}"]) > before)
         need("You are paired, as " + role in messenger.texts(f"dm-{sender}")[-1], "pairing is answered")
+
+
+def words_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def says(messenger, text, sender="u1", where=None, answer=None, **more):

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from hub_test import UID, Rig, descendants  # noqa: E402
+from hub_test import Rig, descendants  # noqa: E402
 from discord_server import DiscordServer  # noqa: E402
 from injecting_proxy import InjectingProxy  # noqa: E402
 from process_memory import holds  # noqa: E402
@@ -32,15 +32,7 @@ class SandboxRig(Rig):
         self.trusted = self.folder / "ca.pem"
         self.trust()
         self.environment.update(HTTPS_PROXY=self.proxy.url, SSL_CERT_FILE=str(self.trusted), NO_PROXY="127.0.0.1")
-        folder = self.folder / "config/peacrab"
-        (folder / "config.yaml").write_text("channels:\n" + "".join(f"  {name}: {{}}\n" for name in channels))
-        (folder / "secrets").mkdir(mode=0o700)
-        for name, value in secrets.items():
-            (folder / "secrets" / name).write_text(value + "\n")
-            (folder / "secrets" / name).chmod(0o600)
-        if UID is not None:
-            for path in folder.rglob("*"):
-                os.chown(path, UID, UID)
+        self.configure("channels:\n" + "".join(f"  {name}: {{}}\n" for name in channels), secrets)
 
     def trust(self):
         self.trusted.write_bytes(self.proxy.authority)

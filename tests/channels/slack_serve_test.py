@@ -10,13 +10,13 @@ import pathlib
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from hub_test import UID, Rig, descendants  # noqa: E402
+from hub_test import descendants  # noqa: E402
+from messenger_rig import MessengerRig, peacrab  # noqa: E402
 from pty_driver import PEACRAB, Home, Terminal, need  # noqa: E402
 from slack_server import SlackServer  # noqa: E402
 
@@ -31,34 +31,12 @@ def new_server():
     return server
 
 
-class SlackRig(Rig):
+class SlackRig(MessengerRig):
     def __init__(self):
-        super().__init__(names=())
-        self.server = new_server()
-        folder = self.folder / "config/peacrab"
-        (folder / "config.yaml").write_text(f"channels:\n  slack:\n    api: {self.server.url}\n")
-        (folder / "secrets").mkdir(mode=0o700)
-        for name, token in (("channel-slack", BOT_TOKEN), ("channel-slack_app", APP_TOKEN)):
-            (folder / "secrets" / name).write_text(token + "\n")
-            (folder / "secrets" / name).chmod(0o600)
-        if UID is not None:
-            for path in folder.rglob("*"):
-                os.chown(path, UID, UID)
+        super().__init__("slack", new_server(), {"channel-slack": BOT_TOKEN, "channel-slack_app": APP_TOKEN})
 
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        self.server.close()
-
-    def says(self, user, text, place=None, **extra):
-        """And waits for what is posted next; gives it."""
-        place = place or self.server.im(user)
-        before = len(self.server.mine(place))
-        self.server.say(place, user, text, **extra)
-        self.server.until(lambda: len(self.server.mine(place)) > before, 30, f"an answer to {text!r}")
-        return self.server.seen(place)[before]
-
-    def lets_in(self, user, role):
-        need(f"paired, as {role}" in self.says(user, self.people("pair", "slack", role)), "a code lets in")
+    def direct(self, user):
+        return self.server.im(user)
 
     def trouble(self):
         book = sqlite3.connect(next((self.folder / "state").rglob("channels.db")))
@@ -66,22 +44,6 @@ class SlackRig(Rig):
             return book.execute("SELECT trouble FROM signs WHERE channel = 'slack'").fetchone()[0]
         finally:
             book.close()
-
-    def adapters(self):
-        found = []
-        for pid in descendants(self.process.pid):
-            try:
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[1:3] == [b"channel", b"slack"]:
-                found.append(int(pid))
-        return found
-
-
-def peacrab(home, *words, stdin=""):
-    return subprocess.run([PEACRAB, *words], env=home.env, text=True, input=stdin, capture_output=True, timeout=60,
-                          check=False)
 
 
 def set_up():
@@ -209,7 +171,7 @@ def killed(rig, people=5, rounds=8, kills=5):
                 rig.stop()
                 rig.start()
                 died += 1
-            for pid in rig.adapters():
+            for pid in rig.adapters("slack"):
                 os.kill(pid, signal.SIGKILL)
                 died += 1
         for user in users:

@@ -14,7 +14,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from files_test import OPUS, png  # noqa: E402
-from hub_test import UID, Rig, descendants  # noqa: E402
+from hub_test import UID, descendants  # noqa: E402
+from messenger_rig import MessengerRig  # noqa: E402
 from pty_driver import need  # noqa: E402
 from telegram_server import TelegramServer  # noqa: E402
 
@@ -22,46 +23,12 @@ TOKEN = "4242:AAbbCCddEEffGGhhIIjjKKllMMnnOOppQQr"
 GROUP = -100
 
 
-class TelegramRig(Rig):
+class TelegramRig(MessengerRig):
     def __init__(self):
-        super().__init__(names=())
-        self.server = TelegramServer()
-        self.server.bot(TOKEN)
-        self.server.group(GROUP, "Team")
-        folder = self.folder / "config/peacrab"
-        (folder / "config.yaml").write_text(f"channels:\n  telegram:\n    api: {self.server.url}\n")
-        (folder / "secrets").mkdir(mode=0o700)
-        (folder / "secrets/channel-telegram").write_text(TOKEN + "\n")
-        (folder / "secrets/channel-telegram").chmod(0o600)
-        if UID is not None:
-            for path in folder.rglob("*"):
-                os.chown(path, UID, UID)
-
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        self.server.close()
-
-    def says(self, user, text, chat=None):
-        """And waits for what is posted next; gives it."""
-        chat = chat or user
-        before = len(self.server.seen(chat))
-        self.server.say(chat, user, text)
-        self.server.until(lambda: len(self.server.seen(chat)) > before, 30, f"an answer to {text!r}")
-        return self.server.seen(chat)[before]
-
-    def lets_in(self, user, role):
-        need(f"paired, as {role}" in self.says(user, self.people("pair", "telegram", role)), "a code lets in")
-
-    def adapters(self):
-        found = []
-        for pid in descendants(self.process.pid):
-            try:
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[1:3] == [b"channel", b"telegram"]:
-                found.append(int(pid))
-        return found
+        server = TelegramServer()
+        server.bot(TOKEN)
+        server.group(GROUP, "Team")
+        super().__init__("telegram", server, {"channel-telegram": TOKEN})
 
 
 def talks(rig):
@@ -169,7 +136,7 @@ def killed(rig, people=5, rounds=8, kills=4):
             server.say(user, user, f"{number} of {user}")
         if died < kills:
             time.sleep(dice.random() * 0.6)
-            for pid in rig.adapters():
+            for pid in rig.adapters("telegram"):
                 os.kill(pid, signal.SIGKILL)
                 died += 1
         for user in users:
