@@ -99,6 +99,7 @@ def talks(daemon):
     pea.until(lambda: len(book.order) >= before + 5, 15, "what was missed")
     equal(book.texts()[before:], [f"away {number}" for number in range(5)], "each once")
     daemon.process.kill()
+    daemon.process.wait()  # what is dying may still take a connection
     pea.until(lambda: pea.of("trouble", **{"class": "network"}), 20, "trouble is told")
     _, failed = pea.deliver("9", ANN, "into the void")
     equal(failed["class"], "not_sent", "nobody is there")
