@@ -255,14 +255,15 @@ void Telegram::take_updates(const std::vector<json::Value>& updates) {
         (void)api_.call("answerCallbackQuery", json::Value::object({{"callback_query_id", id}}), {.limit = Milliseconds(5'000)});
 }
 
-// Somebody else asks too. Who has just begun gives way; who was there first sees whether the other one does.
+// Somebody else asks too. Who has just begun gives way; who was there first sees whether the other one does. Once it
+// may have been a poll of our own, cut short, that came behind the next one.
 void Telegram::take_conflict(const TelegramAnswer& answer) {
     const Time now = Clock::now();
     conflicts_.push_back(now);
     std::erase_if(conflicts_, [now](Time at) { return at + kMinute < now; });
     const bool webhook = answer.says("webhook");
     if (webhook) (void)api_.call("deleteWebhook", json::Value::object({{"drop_pending_updates", false}}));
-    if (conflicts_.size() >= kMostConflicts || (polls_ < kSettledAfter && !webhook))
+    if (conflicts_.size() >= kMostConflicts || (polls_ < kSettledAfter && conflicts_.size() > 1 && !webhook))
         return stand_down("conflict", webhook ? "something sets a webhook for this bot again and again"
                                               : "somebody else asks for this bot's messages with the same token: "
                                                 "end that program, or make this one a bot of its own");

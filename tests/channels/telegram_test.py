@@ -645,6 +645,17 @@ def a_second_poller():
 
 
 @case
+def one_conflict_is_none():
+    """A poll that was cut short may come behind the next one."""
+    with Place() as place:
+        place.server.fault("getUpdates", "409")
+        warden = place.start()
+        place.server.say(7, 7, "still here")
+        warden.until(lambda: "still here" in place.book.texts(), what="what was said")
+        equal(warden.of("trouble"), [])
+
+
+@case
 def a_webhook_was_left():
     with Place() as place:
         place.server.bots[TOKEN].webhook = "https://old.example/"
