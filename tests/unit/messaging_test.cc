@@ -281,6 +281,9 @@ TEST_CASE_FIXTURE(Fixture, "door: who is known is heard, in a group only when it
     CHECK(judge(event_of("2", "u1", "/help")) == What::Command);
     Event chatter = event_of("3", "u1", "hi", true);
     chatter.addressed = false;
+    CHECK(judge(chatter) == What::Dropped);  // no owner has said anything there
+    door.set_role("desk", "u9", "Ada", Role::Owner);
+    CHECK(judge(event_of("8", "u9", "hi", true)) == What::Admitted);
     CHECK(judge(chatter) == What::Silent);
     Event own = event_of("4", "u1", "hi");
     own.own = true;
