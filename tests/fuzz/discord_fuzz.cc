@@ -1,8 +1,5 @@
 // Discord: what its server answers, messages that strangers and it have made up together, and cursors.
 //
-// sources: runtime/channels/discord_event.cc runtime/channels/discord_api.cc runtime/channels/discord_cursor.cc runtime/channels/discord_gaps.cc runtime/channels/web_call.cc runtime/messaging/event.cc runtime/channels/turn_view.cc runtime/budget/spending.cc runtime/http.cc runtime/protocols/curl_setup.cc runtime/trust.cc runtime/frame.cc runtime/json.cc runtime/os.cc runtime/types.cc
-// packages: simdjson libcurl
-//
 // What becomes an event is one the warden takes, within its bounds; an answer that is no good says what to do, with a
 // wait that ends; a cursor that is taken comes back as it was.
 #include "channels/discord_api.h"

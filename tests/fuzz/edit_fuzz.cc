@@ -1,8 +1,5 @@
 // What a model wants to have changed in a file that anybody may have written: patches, and one text for another.
 //
-// sources: runtime/builtins/edit.cc runtime/builtins/patch.cc runtime/builtins/text_match.cc runtime/builtins/workspace.cc runtime/json.cc runtime/os.cc
-// packages: simdjson
-//
 // A patch takes away only what it names and puts in only what it has: lines are counted. One that replaces all
 // lines of a file by all of another makes the other. What stands once is replaced there, and nowhere else. What is
 // loosened knows where each of its bytes comes from.

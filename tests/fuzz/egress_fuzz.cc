@@ -1,7 +1,5 @@
 // What the gateway reads of a cell's connection, and of who asks for a port: hostile heads and hellos.
 //
-// sources: tools/http_head.cc tools/tls_hello.cc tools/port_gate.cc runtime/config/egress_rule.cc runtime/os.cc
-//
 // A hello never changes its name when more bytes come; a body never takes more than it is given; what
 // is passed on at the gate is a whole head that names the host it listens as; a host has one spelling.
 #include <cstdint>

@@ -1,8 +1,5 @@
 // Mails that strangers wrote: what is read of them, who is said to have written them, and files taken out of them.
 //
-// sources: runtime/channels/email_message.cc runtime/channels/email_fields.cc runtime/channels/email_draft.cc runtime/channels/email_file.cc runtime/channels/email_imap.cc runtime/channels/channel_port.cc runtime/protocols/line_stream.cc runtime/protocols/byte_stream.cc runtime/protocols/base64.cc runtime/protocols/curl_setup.cc runtime/web/html.cc runtime/web/entities.cc runtime/web/characters.cc runtime/web/address.cc runtime/audit.cc runtime/http.cc runtime/trust.cc runtime/frame.cc runtime/json.cc runtime/os.cc runtime/types.cc
-// packages: simdjson libcurl libcrypto
-//
 // What is read is bounded, clean text; nobody is proven to have written a mail of which the own server says nothing. A
 // file is the same in whatever pieces it comes. What we write is read as it was meant.
 #include "channels/email_draft.h"

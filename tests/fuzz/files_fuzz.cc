@@ -1,9 +1,6 @@
 // What a host reads of an agent's folder: listings and the verdict behind them, where links lead; and the ignore
 // rules, which either side may have written.
 //
-// sources: tools/files_answer.cc tools/dir_plan.cc runtime/files/listing.cc runtime/files/ignore.cc runtime/protocols/tar.cc runtime/json.cc runtime/os.cc
-// packages: simdjson
-//
 // What was read says the same when it is written and read again; no path leads out of the folder; a star matches
 // as it would if every way were tried; a link that is taken leads nowhere above its folder.
 #include "dir_plan.h"

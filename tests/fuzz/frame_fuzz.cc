@@ -1,8 +1,5 @@
 // Any bytes as frames of each dialect, whole and cut into pieces.
 //
-// sources: runtime/frame.cc runtime/json.cc runtime/os.cc runtime/messaging/event.cc runtime/channels/turn_view.cc runtime/budget/spending.cc
-// packages: simdjson
-//
 // What is accepted must be written back by the same table and read to the same text again. What a channel says has
 // arrived is read as the hub does.
 #include <algorithm>

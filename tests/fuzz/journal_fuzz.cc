@@ -1,8 +1,5 @@
 // A journal's file with bytes changed, a piece cut off or doubled, or entries of any kind and JSON in it.
 //
-// sources: runtime/sessions/journal.cc runtime/context/view.cc runtime/store.cc runtime/json.cc runtime/os.cc runtime/types.cc
-// packages: sqlite3 simdjson
-//
 // Whatever it is: reading ends, gives entries in the order of their places and as valid UTF-8, or is refused in
 // words; what is shown of them can be made; and an entry that is added is there afterwards.
 #include <unistd.h>

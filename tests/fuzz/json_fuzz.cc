@@ -1,8 +1,5 @@
 // JSON from a model, a client or a file: any bytes, with the limits of frames, of models, and small ones.
 //
-// sources: runtime/json.cc runtime/os.cc
-// packages: simdjson
-//
 // What is accepted is within its limits, is written on one line of clean UTF-8, and is read again as the same
 // tree: kinds, numbers, text and the order of keys. Any bytes can be a string.
 #include <algorithm>

@@ -1,7 +1,5 @@
 // Any bytes into either side of the link, with an owner who does all an owner may do.
 //
-// sources: runtime/link.cc
-//
 // The first byte chooses the side, and whether the rest comes as it is or as a list of frames (a
 // generator that must find the magic by itself spends its time on that). What may come out is
 // events or an Error; what may be held is bounded; what goes out is well-formed for an honest peer.

@@ -1,8 +1,5 @@
 // What strangers on the web have written: a page in HTML, a PDF, any type at all.
 //
-// sources: runtime/web/page.cc runtime/web/html.cc runtime/web/entities.cc runtime/web/pdf.cc runtime/web/pdf_objects.cc runtime/web/characters.cc runtime/web/address.cc runtime/os.cc
-// packages: zlib
-//
 // Whatever comes out is UTF-8 without a character that hides, and no longer than was asked for, and the half of an
 // escape, a link or a table that the end cut off.
 #include <cstdint>

@@ -1,8 +1,5 @@
 // Markdown of a model, for any messenger and any limit.
 //
-// sources: runtime/messaging/render.cc runtime/messaging/markdown.cc runtime/messaging/flow.cc runtime/messaging/dialects.cc runtime/messaging/split.cc runtime/messaging/graphemes.cc runtime/messaging/table.cc runtime/web/entities.cc runtime/web/characters.cc runtime/web/address.cc runtime/os.cc
-// packages: md4c
-//
 // Whatever it is: no part is empty or over the limit, all of it is UTF-8 without control characters but those of the
 // dialect, and the parts together are the plain text. Tags are balanced.
 #include "fuzz.h"

@@ -1,8 +1,5 @@
 // A model's stream in each dialect, any bytes and any order of events, cut into pieces.
 //
-// sources: runtime/protocols/anthropic.cc runtime/protocols/chat.cc runtime/protocols/responses.cc runtime/protocols/reply.cc runtime/protocols/servers.cc runtime/protocols/sse.cc runtime/json.cc runtime/os.cc
-// packages: simdjson
-//
 // Whatever comes out whole must be fit to be replayed: each call stands once in the content, ids are
 // well-formed and unique, inputs are objects, no text is blank, everything is UTF-8; and every dialect can
 // write a request with it.

@@ -1,8 +1,5 @@
 // A schema and what a model answered to it.
 //
-// sources: runtime/channels/schema.cc runtime/json.cc runtime/os.cc
-// packages: simdjson
-//
 // A schema that is taken is taken again as it was written down, and says the same; what it says are few lines, as
 // text; a value fits the schema that names it alone, and one that wants it or anything else.
 #include "channels/schema.h"

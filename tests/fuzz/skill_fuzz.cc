@@ -1,9 +1,6 @@
 // Skills and hooks: a SKILL.md as anybody has written it, the rows of hooks, and what the child that unpacks them
 // tells the warden.
 //
-// sources: runtime/skills/skill.cc runtime/skills/unpack.cc runtime/hooks/hook.cc runtime/config/yaml.cc runtime/builtins/tool_table.cc runtime/builtins/plan.cc runtime/budget/spending.cc runtime/protocols/tar.cc runtime/jail.cc runtime/jails/tables.cc runtime/landlock.cc runtime/audit.cc runtime/json.cc runtime/os.cc
-// packages: yaml-0.1 simdjson libseccomp libcrypto
-//
 // What a model is told of them is on a line each, without a character that hides or that a terminal obeys, and
 // within its bound; rows that travel arrive as they were.
 #include "error.h"

@@ -1,8 +1,5 @@
 // Slack: what its server answers, and what strangers and it have made up together: events, commands, texts, cursors.
 //
-// sources: runtime/channels/slack_event.cc runtime/channels/slack_api.cc runtime/channels/slack_catch_up.cc runtime/channels/web_call.cc runtime/messaging/event.cc runtime/channels/turn_view.cc runtime/budget/spending.cc runtime/web/address.cc runtime/protocols/curl_setup.cc runtime/http.cc runtime/trust.cc runtime/frame.cc runtime/json.cc runtime/os.cc runtime/types.cc
-// packages: simdjson libcurl
-//
 // What becomes an event is one the warden takes, within its bounds, and has one key however often it comes; an answer
 // that is no good says what to do, with a wait that ends; a token goes to Slack alone.
 #include "channels/slack_api.h"

@@ -1,7 +1,5 @@
 // Server-sent events in any bytes, cut anywhere.
 //
-// sources: runtime/protocols/sse.cc
-//
 // The parser sees pieces and keeps state; beside it stands a reader of the same rules that sees the whole text
 // and keeps none. Both must name the same events, whatever the cut: whole, byte by byte, and in pieces whose
 // lengths come from the input.

@@ -1,7 +1,5 @@
 // Any bytes as an archive, whole and cut into pieces; what was read is written and read once more.
 //
-// sources: runtime/protocols/tar.cc runtime/os.cc
-//
 // Nothing may lead out of where it is put, or be beyond the limits; a body is as long as was said.
 #include <cstdint>
 #include <cstdio>

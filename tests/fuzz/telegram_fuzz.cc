@@ -1,8 +1,5 @@
 // Telegram: what its server answers, and the updates that strangers and it have made up together.
 //
-// sources: runtime/channels/telegram_update.cc runtime/channels/telegram_api.cc runtime/channels/channel_files.cc runtime/channels/channel_port.cc runtime/protocols/base64.cc runtime/messaging/event.cc runtime/channels/turn_view.cc runtime/budget/spending.cc runtime/http.cc runtime/protocols/curl_setup.cc runtime/trust.cc runtime/frame.cc runtime/json.cc runtime/os.cc runtime/types.cc
-// packages: simdjson libcurl
-//
 // What becomes an event is one the warden takes, within its bounds; an answer that is no good says what to do, with a
 // wait that ends.
 #include "channels/telegram_api.h"

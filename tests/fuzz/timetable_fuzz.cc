@@ -1,8 +1,5 @@
 // When something is due, as a model writes it, with a zone of its own; and quiet hours.
 //
-// sources: runtime/messaging/timetable.cc runtime/messaging/zone.cc runtime/os.cc
-// packages: libcap
-//
 // What is taken is the same again as it is kept, and due: the next behind any moment, each later than the last. What is
 // not is refused in a line of text.
 #include "error.h"

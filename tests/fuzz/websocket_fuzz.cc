@@ -1,7 +1,5 @@
 // Frames of a WebSocket's server, in pieces of any size.
 //
-// sources: runtime/protocols/websocket_frames.cc runtime/os.cc
-//
 // In whatever pieces it comes the same is said of it; texts are UTF-8 and within the limit, nothing comes after what is
 // wrong, and a frame of ours without its mask is a frame.
 #include "fuzz.h"
