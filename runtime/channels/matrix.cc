@@ -35,7 +35,7 @@ constexpr size_t kMostRooms = 2'000;
 constexpr size_t kMostNames = 1'000;
 constexpr size_t kMostTold = 200;  // rooms, in the cursor
 constexpr int kPatience = 12;      // failures in a row: then one room holds the others up no more
-constexpr size_t kMostJoins = 20;  // of one sync
+constexpr size_t kMostInvited = 50;  // rooms that we have not come into yet, in the cursor
 constexpr int64_t kMoved = 86'400;  // seconds after which nothing is sent again that another device had sent
 constexpr const char* kKey = "org.peacrab.key";  // in the content of what we send
 constexpr const char* kEncrypted =
@@ -81,6 +81,7 @@ class Matrix : public Poster {
     std::string cursor() const;
 
     bool introduce();
+    MatrixAnswer learn_self();
     void take_frames(Deadline deadline);
     void fetch(const json::Value& frame);
     void work();
@@ -91,15 +92,17 @@ class Matrix : public Poster {
     bool walk_back(const std::string& room, const std::string& from, std::vector<json::Value>& events);
     void take_event(const json::Value& event, const std::string& room, std::vector<Arrived>& arrived);
     void take_invite(const std::string& id, const json::Value& room);
+    MatrixAnswer come_in(const std::string& id, const std::string& inviter);
+    void come_in_where_due();
     void take_direct(const json::Value& content);
     bool is_direct(const std::string& room);
     bool may_invite(const std::string& user) const;
     std::string name_of(const std::string& room, const std::string& user);
     json::Value answered(const std::string& room, const std::string& id);
     void tell_encrypted(const std::string& room);
-    void doubt(const MatrixAnswer& answer);
+    bool doubt(const MatrixAnswer& answer);
+    Time next_due();
 
-    json::Value content_of(const Where& where, const Piece& piece) const;
     Done send(const Where& where, const Piece& piece, json::Value content);
     std::string already_there(const std::string& room, const std::string& key);
 
@@ -115,6 +118,12 @@ class Matrix : public Poster {
     MatrixSelf self_;
     std::string device_, since_;
     int64_t moved_ = 0;  // when the device became another; 0: never
+    struct Invitation {
+        std::string direct_with;  // who marked it as direct; "": it is a group
+        Time due{};
+        int tries = 0;
+    };
+    std::map<std::string, Invitation> invited_;  // by room
     std::set<std::string> direct_, told_;        // rooms
     std::map<std::string, size_t> members_;      // how many a direct room has, as far as it was asked
     std::map<std::string, std::string> names_, titles_;
@@ -160,32 +169,50 @@ void Matrix::read_cursor(const std::string& text) {
     moved_ = cursor.integer("moved");
     if (const json::Value* const told = cursor.find("told"))
         for (const json::Value& room : told->items()) told_.insert(room.as_string());
+    if (const json::Value* const invited = cursor.find("invited"))
+        for (const json::Member& room : invited->members()) invited_[room.first].direct_with = room.second.as_string();
 }
 
 std::string Matrix::cursor() const {
-    json::Value told = json::Value::array();
+    json::Value told = json::Value::array(), invited = json::Value::object();
     for (const std::string& room : told_) told.push(room);
-    return json::dump(json::Value::object({{"since", since_}, {"device", device_}, {"moved", moved_}, {"told", std::move(told)}}));
+    for (const auto& [room, invitation] : invited_) invited.set(room, invitation.direct_with);
+    return json::dump(json::Value::object(
+        {{"since", since_}, {"device", device_}, {"moved", moved_}, {"told", std::move(told)}, {"invited", std::move(invited)}}));
+}
+
+// Which name it is called by and which rooms are direct decides what is said to it: not to know it is no answer. The last
+// answer, which is ok when all is known.
+MatrixAnswer Matrix::learn_self() {
+    MatrixAnswer answer = api_.get("/account/whoami");
+    self_.user = answer.result.text("user_id");
+    const std::string device = answer.result.text("device_id"), user = in_matrix_path(self_.user);
+    if (answer.ok() && !is_matrix_id(self_.user, '@')) {
+        answer.kind = Kind::Failed;
+        answer.failure = {"transient", "the Matrix server does not say who we are"};
+    }
+    if (!answer.ok()) return answer;
+    const MatrixAnswer name = api_.get("/profile/" + user + "/displayname");
+    if (!name.settled()) return name;
+    self_.name = utf8_prefix(name.result.text("displayname"), 100);
+    const MatrixAnswer direct = api_.get("/user/" + user + "/account_data/m.direct");
+    if (!direct.settled()) return direct;
+    take_direct(direct.result);
+    if (!device.empty() && device != device_) moved_ = unix_seconds();
+    device_ = device;
+    return answer;
 }
 
 bool Matrix::introduce() {
     while (!over() && !stopping_) {
-        const MatrixAnswer answer = api_.get("/account/whoami");
-        self_.user = answer.result.text("user_id");
-        const std::string device = answer.result.text("device_id");
-        if (answer.ok() && !device_.empty() && device != device_) moved_ = unix_seconds();
-        if (answer.ok()) device_ = device;
-        if (answer.ok() && is_matrix_id(self_.user, '@')) break;
-        if (refused(answer)) break;
-        note_trouble(answer.ok() ? "the Matrix server does not say who we are" : answer.failure.error);
+        const MatrixAnswer answer = learn_self();
+        if (answer.ok() || refused(answer)) break;
+        note_trouble(answer.failure.error);
         wait(std::max(backoff(), answer.failure.retry));
     }
     if (over() || stopping_) return false;
     failures_ = 0;
     troubled_ = false;
-    const std::string user = in_matrix_path(self_.user);
-    self_.name = utf8_prefix(api_.get("/profile/" + user + "/displayname").result.text("displayname"), 100);
-    take_direct(api_.get("/user/" + user + "/account_data/m.direct").result);
     port_.hello("matrix", self_.user, self_.name.empty() ? self_.user : self_.name,
                 json::Value::object({{"edits", 2'000},
                                      {"edits_group", 3'000},
@@ -209,38 +236,23 @@ void Matrix::take_frames(Deadline deadline) {
 }
 
 void Matrix::fetch(const json::Value& frame) {
-    const std::string address = frame.text("handle"), place = address.starts_with("mxc://") ? address.substr(6) : "";
-    const size_t slash = place.find('/');
-    if (slash == std::string::npos || place.find('/', slash + 1) != std::string::npos)
-        return port_.not_fetched(frame.text("id"), "it does not lie with a Matrix server");
-    const std::string path = "/_matrix/client/v1/media/download/" + in_matrix_path(place.substr(0, slash)) + "/" +
-                             in_matrix_path(place.substr(slash + 1));
+    const std::string address = frame.text("handle");
+    if (!is_matrix_media(address)) return port_.not_fetched(frame.text("id"), "it does not lie with a Matrix server");
+    const size_t slash = address.rfind('/');
+    const std::string path = "/_matrix/client/v1/media/download/" + in_matrix_path(address.substr(6, slash - 6)) + address.substr(slash);
     answer_fetch(port_, frame, api_.url_of(path), {api_.header()}, "the Matrix server");
 }
 
 void Matrix::work() {
     outbox_.work();
     if (const std::optional<ChannelFailure> trouble = outbox_.take_trouble()) note_trouble(trouble->error);
+    if (!over()) come_in_where_due();
 }
 
 // ---- sending
 
-json::Value Matrix::content_of(const Where& where, const Piece& piece) const {
-    json::Value content = json::Value::object({{"msgtype", "m.text"}, {"body", piece.plain}, {"m.mentions", json::Value::object()}});
-    if (piece.text != piece.plain) {
-        content.set("format", "org.matrix.custom.html");
-        content.set("formatted_body", piece.text);
-    }
-    const bool thread = is_matrix_id(where.thread, '$'), reply = piece.part == 0 && is_matrix_id(piece.reply_to, '$');
-    json::Value relation = json::Value::object();
-    if (thread) {
-        relation.set("rel_type", "m.thread");
-        relation.set("event_id", where.thread);
-        relation.set("is_falling_back", !reply);
-    }
-    if (thread || reply) relation.set("m.in_reply_to", json::Value::object({{"event_id", reply ? piece.reply_to : where.thread}}));
-    if (thread || reply) content.set("m.relates_to", std::move(relation));
-    return content;
+json::Value content_of(const Poster::Where& where, const Poster::Piece& piece) {
+    return matrix_content(piece.plain, piece.text, where.thread, piece.part == 0 ? piece.reply_to : "");
 }
 
 // What was sent by another device is not known by its transaction: it is looked for among the last hundred.
@@ -337,10 +349,10 @@ void Matrix::take_direct(const json::Value& content) {
 }
 
 // What has no answer now may have one in the next sync, which tells the same again.
-void Matrix::doubt(const MatrixAnswer& answer) {
+bool Matrix::doubt(const MatrixAnswer& answer) {
     (void)refused(answer);
-    const std::string_view kind = answer.failure.kind;
-    doubtful_ |= kind != "gone" && kind != "permanent";
+    doubtful_ |= !answer.settled();
+    return !answer.settled();
 }
 
 // What is marked so, and has not become a room of more than two since.
@@ -350,8 +362,7 @@ bool Matrix::is_direct(const std::string& room) {
     if (known != members_.end()) return known->second <= 2;
     const MatrixAnswer answer = api_.get("/rooms/" + in_matrix_path(room) + "/joined_members");
     const json::Value& joined = part(answer.result, "joined");
-    if (!answer.ok()) doubt(answer);
-    if (!answer.ok() || !joined.is_object()) return false;
+    if (doubt(answer) || !answer.ok() || !joined.is_object()) return false;
     if (members_.size() >= kMostRooms) members_.clear();
     return (members_[room] = joined.members().size()) <= 2;
 }
@@ -363,20 +374,45 @@ void Matrix::take_invite(const std::string& id, const json::Value& room) {
         const std::string sender = event.text("sender");
         if (event.text("type") != "m.room.member" || event.text("state_key") != self_.user) continue;
         if (!is_matrix_id(sender, '@') || !may_invite(sender)) return;
-        const MatrixAnswer answer = api_.post("/rooms/" + in_matrix_path(id) + "/join", json::Value::object());
-        if (!answer.ok() || !part(event, "content").flag("is_direct")) return;
-        direct_.insert(id);
-        // Kept there for our next life: what stands in it already stays.
-        const std::string path = "/user/" + in_matrix_path(self_.user) + "/account_data/m.direct";
-        json::Value kept = api_.get(path).result;
-        if (kept.find("errcode")) kept = json::Value::object();
-        json::Value rooms = part(kept, sender);
-        if (!rooms.is_array()) rooms = json::Value::array();
-        rooms.push(id);
-        kept.set(sender, std::move(rooms));
-        (void)api_.put(path, kept);
+        if (invited_.size() < kMostInvited) invited_[id].direct_with = part(event, "content").flag("is_direct") ? sender : "";
         return;
     }
+}
+
+// Not settled: all of it once more, later.
+MatrixAnswer Matrix::come_in(const std::string& id, const std::string& inviter) {
+    const MatrixAnswer joined = api_.post("/rooms/" + in_matrix_path(id) + "/join", json::Value::object());
+    if (!joined.ok() || inviter.empty()) return joined;
+    direct_.insert(id);
+    // Kept there for our next life: what stands in it already stays.
+    const std::string path = "/user/" + in_matrix_path(self_.user) + "/account_data/m.direct";
+    MatrixAnswer known = api_.get(path);
+    if (!known.settled()) return known;
+    json::Value kept = known.ok() ? std::move(known.result) : json::Value::object();
+    json::Value rooms = part(kept, inviter);
+    if (!rooms.is_array()) rooms = json::Value::array();
+    const auto is_it = [&](const json::Value& room) { return room.is_string() && room.as_string() == id; };
+    if (std::any_of(rooms.items().begin(), rooms.items().end(), is_it)) return known;
+    rooms.push(id);
+    kept.set(inviter, std::move(rooms));
+    return api_.put(path, kept);
+}
+
+// One at a time: a server that has to be asked in another country takes long.
+void Matrix::come_in_where_due() {
+    const auto due = std::find_if(invited_.begin(), invited_.end(), [now = Clock::now()](const auto& each) { return each.second.due <= now; });
+    if (due == invited_.end()) return;
+    const MatrixAnswer answer = come_in(due->first, due->second.direct_with);
+    Invitation& invitation = due->second;
+    if (refused(answer)) return;
+    if (answer.settled() || ++invitation.tries >= kPatience) return (void)invited_.erase(due);
+    invitation.due = Clock::now() + std::max(answer.failure.retry, std::min(kLongestBackoff, Milliseconds(1'000 << invitation.tries)));
+}
+
+Time Matrix::next_due() {
+    Time due = outbox_.next_due();
+    for (const auto& [room, invitation] : invited_) due = std::min(due, invitation.due);
+    return due;
 }
 
 // "": the id.
@@ -393,7 +429,7 @@ std::string Matrix::name_of(const std::string& room, const std::string& user) {
 json::Value Matrix::answered(const std::string& room, const std::string& id) {
     const MatrixAnswer answer =
         api_.call("GET", "/rooms/" + in_matrix_path(room) + "/event/" + in_matrix_path(id), {}, {.limit = Milliseconds(3'000)});
-    if (!answer.ok()) doubt(answer);
+    (void)doubt(answer);
     const std::string text = part(answer.result, "content").text("body");
     return json::Value::object({{"id", id}, {"text", utf8_prefix(text, 500)}, {"own", answer.ok() && answer.result.text("sender") == self_.user}});
 }
@@ -401,7 +437,7 @@ json::Value Matrix::answered(const std::string& room, const std::string& id) {
 void Matrix::tell_encrypted(const std::string& room) {
     if (told_.size() >= kMostTold || !told_.insert(room).second) return;
     const json::Value words = json::Value::object({{"msgtype", "m.notice"}, {"body", kEncrypted}});
-    (void)api_.put("/rooms/" + in_matrix_path(room) + "/send/m.room.message/encrypted-" + in_matrix_path(room), words);
+    if (doubt(api_.put("/rooms/" + in_matrix_path(room) + "/send/m.room.message/encrypted-" + in_matrix_path(room), words))) told_.erase(room);
 }
 
 // ---- receiving
@@ -446,18 +482,6 @@ void Matrix::take_event(const json::Value& event, const std::string& room, std::
     arrived.push_back({std::move(*said), cursor()});
 }
 
-// Where we came in, in a timeline: the last invitation, or else the last time we joined, which a new name of ours is not.
-size_t entry_of(const std::vector<json::Value>& events, const std::string& self) {
-    size_t entry = 0;
-    for (size_t i = 0; i < events.size(); ++i) {
-        if (events[i].text("type") != "m.room.member" || events[i].text("state_key") != self) continue;
-        const std::string now = part(events[i], "content").text("membership");
-        const std::string before = part(part(events[i], "unsigned"), "prev_content").text("membership");
-        if (now == "invite" || (now == "join" && before != "join" && before != "invite")) entry = i;
-    }
-    return entry;
-}
-
 bool Matrix::take_room(const std::string& id, const json::Value& room, std::vector<Arrived>& arrived) {
     if (!is_matrix_id(id, '!')) return true;
     for (const char* of : {"state", "timeline"}) {
@@ -497,10 +521,8 @@ bool Matrix::take_sync(const json::Value& answer) {
     if (joined.is_object() && !since_.empty())  // what stands there already was not said to us
         for (const json::Member& room : joined.members())
             if (!take_room(room.first, room.second, arrived) || (doubtful_ && failures_ < kPatience)) return false;
-    size_t joins = 0;
     if (invites.is_object())
-        for (const json::Member& room : invites.members())
-            if (joins++ < kMostJoins) take_invite(room.first, room.second);
+        for (const json::Member& room : invites.members()) take_invite(room.first, room.second);
     if (over()) return true;
     const std::string before = std::exchange(since_, next);
     if (before == next && arrived.empty()) return true;
@@ -510,7 +532,7 @@ bool Matrix::take_sync(const json::Value& answer) {
 
 void Matrix::sync() {
     const Time now = Clock::now();
-    const Time due = outbox_.next_due();
+    const Time due = next_due();
     const auto left = std::chrono::duration_cast<Milliseconds>(std::clamp<Clock::duration>(due == Time::max() ? kPoll : due - now, Milliseconds(0), kPoll));
     const bool waits = !since_.empty() && last_alive_ != Time{} && !troubled_;
     const Milliseconds patience = waits ? left : Milliseconds(0);
@@ -518,7 +540,9 @@ void Matrix::sync() {
                               (since_.empty() ? "" : "&since=" + in_matrix_path(since_));
     MatrixAnswer answer = api_.sync(query, {.limit = patience + Milliseconds(30'000), .cancel_fd = waits ? port_.wake_fd() : -1});
     if (answer.kind == Kind::Cancelled || refused(answer)) return;
-    const bool lost = answer.code == "M_UNKNOWN_POS" || (answer.code == "M_INVALID_PARAM" && !since_.empty());
+    // Synapse calls a cursor that it cannot read M_UNKNOWN.
+    const bool no_cursor = answer.code == "M_INVALID_PARAM" || (answer.code == "M_UNKNOWN" && std::string_view(answer.failure.kind) == "permanent");
+    const bool lost = answer.code == "M_UNKNOWN_POS" || (no_cursor && !since_.empty());
     if (lost) {
         port_.trouble("network", "the Matrix server does not know any more what was said last: what was said meanwhile is not answered");
         since_.clear();
@@ -542,7 +566,7 @@ int Matrix::run() {
         if (over()) break;
         work();
         if (over() || (stopping_ && outbox_.idle())) break;
-        const Time now = Clock::now(), due = outbox_.next_due();
+        const Time now = Clock::now(), due = next_due();
         if (!stopping_ && now >= next_sync_ && due > now) {
             sync();
             continue;

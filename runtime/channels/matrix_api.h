@@ -19,6 +19,8 @@ struct MatrixAnswer {
     bool soft = false;  // of Auth: the session is still there, for who logs in with its device
     ChannelFailure failure;
     bool ok() const { return kind == Kind::Ok; }
+    // Asked again it would say the same: it did so, or there is no such thing.
+    bool settled() const { return ok() || (kind == Kind::Failed && (std::string_view(failure.kind) == "gone" || std::string_view(failure.kind) == "permanent")); }
 };
 
 // `status` and `body` as they came. Never throws for what is in them.

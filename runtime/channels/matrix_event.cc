@@ -56,7 +56,8 @@ json::Value file_of(const json::Value& content) {
         {{"name", bounded(content.text("filename", content.text("body", "file")), kMaxName)},
          {"mime", bounded(info.text("mimetype", "application/octet-stream"), kMaxName)},
          {"size", std::clamp<int64_t>(info.integer("size"), 0, int64_t{1} << 40)}});
-    if (address.starts_with("mxc://") && address.size() < 500) file.set("handle", address);
+    if (is_matrix_media(address)) file.set("handle", address);
+    else if (!address.empty()) file.set("note", "it does not lie with a Matrix server");
     else file.set("note", "it is encrypted, and cannot be read");
     if (content.find("org.matrix.msc3245.voice")) file.set("voice", true);
     return file;
@@ -67,6 +68,17 @@ json::Value file_of(const json::Value& content) {
 bool is_matrix_id(std::string_view text, char sigil) {
     return text.size() > 1 && text.size() <= 255 && text[0] == sigil &&
            std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= ' '; });
+}
+
+bool is_matrix_media(std::string_view text) {
+    const auto word = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'; };
+    if (!text.starts_with("mxc://") || text.size() > 500) return false;
+    text.remove_prefix(6);
+    const size_t slash = text.find('/');
+    if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size()) return false;
+    const std::string_view server = text.substr(0, slash), id = text.substr(slash + 1);
+    return server[0] != '.' && std::all_of(server.begin(), server.end(), [&](char c) { return word(c) || c == '.' || c == ':' || c == '[' || c == ']'; }) &&
+           std::all_of(id.begin(), id.end(), [&](char c) { return word(c) || c == '_'; });
 }
 
 std::string matrix_answered(const json::Value& event) {
@@ -110,6 +122,35 @@ std::optional<json::Value> read_matrix_event(const json::Value& event, const Mat
     if (!room.direct) said.set("title", bounded(room.title, kMaxName));
     if (file) said.set("files", json::Value::array({file_of(content)}));
     return said;
+}
+
+size_t entry_of(const std::vector<json::Value>& events, const std::string& self) {
+    size_t entry = 0;
+    for (size_t i = 0; i < events.size(); ++i) {
+        if (events[i].text("type") != "m.room.member" || events[i].text("state_key") != self) continue;
+        const std::string now = part(events[i], "content").text("membership");
+        const std::string before = part(part(events[i], "unsigned"), "prev_content").text("membership");
+        if (now == "invite" || (now == "join" && before != "join" && before != "invite")) entry = i;
+    }
+    return entry;
+}
+
+json::Value matrix_content(const std::string& plain, const std::string& html, const std::string& thread, const std::string& answers) {
+    json::Value content = json::Value::object({{"msgtype", "m.text"}, {"body", plain}, {"m.mentions", json::Value::object()}});
+    if (html != plain) {
+        content.set("format", "org.matrix.custom.html");
+        content.set("formatted_body", html);
+    }
+    const bool threaded = is_matrix_id(thread, '$'), reply = is_matrix_id(answers, '$');
+    json::Value relation = json::Value::object();
+    if (threaded) {
+        relation.set("rel_type", "m.thread");
+        relation.set("event_id", thread);
+        relation.set("is_falling_back", !reply);
+    }
+    if (threaded || reply) relation.set("m.in_reply_to", json::Value::object({{"event_id", reply ? answers : thread}}));
+    if (threaded || reply) content.set("m.relates_to", std::move(relation));
+    return content;
 }
 
 }  // namespace peacrab

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "json.h"
 
@@ -15,6 +16,8 @@ struct MatrixSelf {
 
 // "!room:server", "$event", "@user:server": of these characters, and not longer than Matrix has them.
 bool is_matrix_id(std::string_view text, char sigil);
+// "mxc://server/id": nothing that could lead to another place in a path.
+bool is_matrix_media(std::string_view text);
 // Of m.relates_to: what is answered; "": nothing.
 std::string matrix_answered(const json::Value& event);
 
@@ -24,5 +27,10 @@ struct MatrixRoom {
 };
 // Nothing: it is not for us. Everything but what only the server can be asked: the sender's name, what is answered.
 std::optional<json::Value> read_matrix_event(const json::Value& event, const MatrixRoom& room, const MatrixSelf& self);
+
+// Where we came in, in a timeline: the last invitation, or else the last time we joined, which a new name of ours is not.
+size_t entry_of(const std::vector<json::Value>& events, const std::string& self);
+// Of an m.room.message. `thread` and `answers` are events, or none.
+json::Value matrix_content(const std::string& plain, const std::string& html, const std::string& thread, const std::string& answers);
 
 }  // namespace peacrab

@@ -152,6 +152,33 @@ def invitations():
     assert PEA not in matrix.rooms[room]["members"], "a stranger's invitation was taken"
     equal(matrix.data[PEA, "m.direct"][ANN], [name for name in matrix.rooms if PEA in matrix.rooms[name]["members"]], "kept as direct")
     equal(pea.stop(), 0)
+    # What cannot be asked just now is neither forgotten nor taken for nothing: the name, what is direct, a way in.
+    refused_calls = []
+    known = matrix.data[PEA, "m.direct"][ANN]
+
+    def refuse(*paths):
+        refused_calls.clear()
+        matrix.rule = lambda method, path: "502" if path.endswith(paths) and refused_calls.count(path) < 1 and \
+            refused_calls.append(path) is None else ""
+    refuse("/displayname", "/m.direct")
+    pea = started(matrix, book)
+    equal((pea.hello["name"], len(refused_calls)), ("Pea", 2), "asked again")
+    matrix.say(known[0], ANN, "still direct")
+    wait_for(pea, book, "still direct")
+    equal(event_of(book, "still direct")["scope"], "direct", "still direct")
+    refuse("/join", "/m.direct")
+    second = direct(matrix, pea, book)
+    pea.until(lambda: matrix.data[PEA, "m.direct"][ANN] == [*known, second], 15, "both are kept as direct")
+    equal(len(refused_calls), 2, "asked again")
+    matrix.rule = lambda method, path: "502" if path.endswith("/join") else ""
+    late = matrix.room(ANN)
+    matrix.invite(late, ANN, PEA, direct=True)
+    pea.until(lambda: late in book.cursor, 10, "it is kept")
+    pea.kill()
+    matrix.rule = lambda method, path: ""
+    pea = started(matrix, book)
+    pea.until(lambda: PEA in matrix.rooms[late]["members"], 10, "in its next life")
+    equal(pea.stop(), 0)
     pea = started(matrix, Book(), invites="evil.example,@bob:test.example")
     pea.until(lambda: PEA in matrix.rooms[room]["members"], 10, "now it may")
     other = matrix.room(ANN)
@@ -287,7 +314,7 @@ def sending():
     pea.say("fetch", id="f1", handle=file["handle"], most=1 << 20)
     pea.until(lambda: pea.of("fetched", id="f1"), 15, "its bytes")
     equal(b"".join(base64.b64decode(frame["data"]) for frame in pea.of("data", id="f1")), content, "the same")
-    for handle in ("mxc://test.example/../../etc", "http://169.254.169.254/x", "mxc://a/b/c"):
+    for handle in ("mxc://test.example/../../etc", "http://169.254.169.254/x", "mxc://a/b/c", "mxc://../thumbnail", "mxc://a/..", "mxc://a/x%2f"):
         pea.say("fetch", id=handle, handle=handle, most=100)
         pea.until(lambda: pea.of("fetched", id=handle), 15, "an answer")
         assert "error" in pea.of("fetched", id=handle)[0]

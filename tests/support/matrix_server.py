@@ -210,6 +210,8 @@ class MatrixServer:
         if not room:
             raise Refused(403, "M_FORBIDDEN")
         if words == ["join"]:
+            if user in room["members"]:
+                return 200, {"room_id": name}
             if user not in room["invited"]:
                 raise Refused(403, "M_FORBIDDEN")
             self.member(name, user, user, "join")
