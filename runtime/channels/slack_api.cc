@@ -153,7 +153,12 @@ bool SlackApi::has_socket(const std::string& url) const {
 bool SlackApi::has_file(const std::string& url) const {
     // "@" would make a name of what stands before it, and nothing may be hidden in it.
     if (url.size() > 2000 || url.find_first_of("@\\ \r\n\t#") != std::string::npos) return false;
-    return url.starts_with(kFiles) || url.starts_with(origin_of(base_) + "/");
+    if (url.starts_with(kFiles)) return true;
+    // Where the API is, too: only the paths of files, and nothing that leads out of them.
+    for (const char* out : {"/.", "%2e", "%2E", "%2f", "%2F", "%5c", "%5C"})
+        if (url.find(out) != std::string::npos) return false;
+    const std::string own = origin_of(base_);
+    return url.starts_with(own + "/files-pri/") || url.starts_with(own + "/upload/");
 }
 
 bool is_slack_ts(std::string_view text) {

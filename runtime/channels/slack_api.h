@@ -54,7 +54,7 @@ class SlackApi {
 
     // Whether a socket may be opened there: what is asked for under TLS is not heard without.
     bool has_socket(const std::string& url) const;
-    // Where files of the app may be asked for with its token: of this server, or of Slack's for files.
+    // Where files of the app may be asked for with its token: at Slack's server for files, or where this one has them.
     bool has_file(const std::string& url) const;
     std::string bot_header() const { return "Authorization: Bearer " + bot_.reveal(); }
     // Puts bytes where Slack said they may be put; without a token.

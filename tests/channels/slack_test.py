@@ -331,7 +331,8 @@ def kinds_of_files():
         equal(bare["text"], "")
         # The token goes nowhere else.
         for handle in ("https://evil.example/F1", "https://files.slack.com@evil.example/", "http://files.slack.com/F1",
-                       place.server.url.replace("127.0.0.1", "127.0.0.1@evil.example"), "file:///etc/passwd"):
+                       place.server.url.replace("127.0.0.1", "127.0.0.1@evil.example"), "file:///etc/passwd",
+                       place.server.url + "/auth.revoke"):
             warden.say("fetch", id="f" + handle, handle=handle, most=1000)
             done = warden.until(lambda: warden.of("fetched", id="f" + handle), what="an answer to a fetch")[0]  # noqa: B023
             equal(done.get("error"), "it does not lie with Slack", handle)

@@ -84,10 +84,13 @@ TEST_CASE("slack: tokens are of the right kind, and the right way round") {
 TEST_CASE("slack: its token goes to Slack and nowhere else") {
     const SlackApi api("https://slack.example:8443/api", Secret("xoxb-1"), Secret("xapp-1"));
     CHECK(api.has_file("https://files.slack.com/files-pri/T1-F1/download/a.txt"));
-    CHECK(api.has_file("https://slack.example:8443/files/x"));
+    CHECK(api.has_file("https://slack.example:8443/files-pri/T1-F1/download/v1..2.txt"));
+    CHECK(api.has_file("https://slack.example:8443/upload/v1/F1"));
     for (const char* url : {"http://files.slack.com/x", "https://files.slack.com@evil.example/", "https://files.slack.com.evil.example/",
                             "https://slack.example:84430/x", "https://evil.example/#https://files.slack.com/", "",
-                            "https://files.slack.com/\r\nHost: x", "https://slack.example/x"})
+                            "https://files.slack.com/\r\nHost: x", "https://slack.example/x",
+                            "https://slack.example:8443/api/chat.delete?channel=C1&ts=1", "https://slack.example:8443/files-pri/../api/auth.revoke",
+                            "https://slack.example:8443/upload/%2e%2E/api/auth.revoke", "https://slack.example:8443/"})
         CHECK_MESSAGE(!api.has_file(url), url);
 }
 
