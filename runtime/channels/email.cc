@@ -11,6 +11,7 @@
 
 #include "audit.h"
 #include "channels/email_account.h"
+#include "channels/email_bounce.h"
 #include "channels/email_draft.h"
 #include "channels/email_file.h"
 #include "channels/email_message.h"
@@ -274,6 +275,7 @@ std::optional<json::Value> Email::event_of(uint32_t uid, const Imap::Mail& raw) 
         imap_->move(uid, sent_mailbox_);
         return std::nullopt;
     }
+    if (const auto bounce = read_bounce(raw.text, mail, account_.address, account_.authserv)) outbox_.note_bounce(*bounce);
     const std::string sender = mail.from.address.empty() ? "nobody" : mail.from.address;
     const std::string id = mail.id.empty() ? joined({"uid-", std::to_string(cursor_.validity), "-", std::to_string(uid)}) : mail.id;
     json::Value event;

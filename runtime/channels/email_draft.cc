@@ -90,6 +90,7 @@ std::string write_email(const EmailDraft& draft) {
     field("X-Loop", {draft.from});
     // Which part of how many it is: who looks for it must know whether there is more.
     field("X-Peacrab", {part, "/", of});
+    if (!draft.delivery.empty()) field("X-Peacrab-Delivery", {draft.delivery});
     field("MIME-Version", {"1.0"});
     field("Content-Type", {draft.file_name.empty() ? "multipart/alternative" : "multipart/mixed", "; boundary=\"", boundary, "\"\r\n"});
     out += body_part(boundary, "text/plain", draft.plain);

@@ -17,6 +17,7 @@ struct EmailDraft {
     std::string id;                 // Message-ID
     std::string parent, root;       // what it answers, and the first mail of the thread; "": none
     size_t part = 0, of = 1;
+    std::string delivery;           // "id key", by which the hub knows it; "": nobody does
     int64_t now = 0;                // Unix seconds
     std::string_view plain, html;   // UTF-8
     // A file instead of `html`.

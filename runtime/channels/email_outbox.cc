@@ -96,7 +96,7 @@ void EmailOutbox::work(Imap& imap, const std::string& sent_mailbox) {
             (void)imap.select("INBOX");
             look.troubles = 0;
         }
-        if (!settled && last) fail(look.id, "not_sent", "it is not in the mailbox");
+        if (!settled && last && look.bounced.empty()) fail(look.id, "not_sent", "it is not in the mailbox");
         if (settled || last) looks_.erase(looks_.begin() + static_cast<std::ptrdiff_t>(i));
         else ++i;
     }
@@ -107,15 +107,34 @@ bool EmailOutbox::found(Imap& imap, const std::string& mailbox, const Look& look
         size_t body = 0;
         const EmailFields fields = read_fields(imap.header(uid), body);
         const std::string parts = fields.text("x-peacrab");  // "0/3"
-        const size_t slash = parts.find('/');
-        if (fields.text("message-id") != look.message || slash == std::string::npos || parts.size() > 12) continue;
-        const std::string of = parts.substr(slash + 1);
-        if (of.empty() || of.size() > 4 || of.find_first_not_of("0123456789") != std::string::npos || std::stoull(of) <= look.part) continue;
+        if (fields.text("message-id") != look.message || !tell(look, fields, parts)) continue;
         log(LogLevel::Debug, "email: found in " + mailbox);
-        port_.sent(look.id, look.part, std::stoull(of), look.message);
         return true;
     }
     return false;
+}
+
+// False: it is not what was looked for.
+bool EmailOutbox::tell(const Look& look, const EmailFields& fields, const std::string& parts) {
+    const size_t slash = parts.find('/');
+    const std::string part = parts.substr(0, slash), of = slash == std::string::npos ? "" : parts.substr(slash + 1);
+    for (const std::string& number : {part, of})
+        if (number.empty() || number.size() > 4 || number.find_first_not_of("0123456789") != std::string::npos) return false;
+    if (look.bounced.empty()) {
+        if (std::stoull(of) <= look.part) return false;
+        port_.sent(look.id, look.part, std::stoull(of), look.message);
+        return true;
+    }
+    const std::string delivery = fields.text("x-peacrab-delivery");
+    const size_t blank = delivery.find(' ');
+    const std::string key = blank == std::string::npos ? "" : delivery.substr(blank + 1);
+    if (key.empty() || own_message_id(key, std::stoull(part), account_.address) != look.message) return false;
+    port_.failed(delivery.substr(0, blank), {.kind = "permanent", .error = "email: " + look.bounced, .key = key});
+    return true;
+}
+
+void EmailOutbox::note_bounce(const EmailBounce& bounce) {
+    if (looks_.size() < kMostPending) looks_.push_back({"", bounce.message, 0, 0, Clock::now() + account_.settle, {}, bounce.why});
 }
 
 // The newest mail of the thread from there: what is answered.
@@ -205,6 +224,9 @@ void EmailOutbox::send_parts(const json::Value& frame, const Thread& thread, con
     draft.parent = thread.parent.empty() ? thread.root : thread.parent;
     draft.root = thread.root;
     draft.of = parts.size();
+    draft.delivery = joined({id, " ", frame.text("key")});
+    if (draft.delivery.size() > 200 || !std::all_of(draft.delivery.begin(), draft.delivery.end(), [](char c) { return c >= ' ' && c <= '~'; }))
+        draft.delivery.clear();
     for (draft.part = static_cast<size_t>(frame.integer("from")); draft.part < parts.size(); ++draft.part) {
         const std::string html = joined({"<!DOCTYPE html>\n<html><body>\n", parts[draft.part].text, "\n</body></html>\n"});
         draft.id = own_message_id(frame.text("key"), draft.part, account_.address);

@@ -2,6 +2,7 @@
 // arrived the mailbox is asked: there is our copy of it, or there is not.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "channels/channel_port.h"
 #include "channels/email_account.h"
+#include "channels/email_bounce.h"
 #include "channels/email_imap.h"
 #include "messaging/render.h"
 
@@ -23,9 +25,13 @@ class EmailOutbox {
     void take(json::Value frame);
     // Does what is due. Throws Error when the mailbox is gone: what was not begun goes on with the next.
     void work(Imap& imap, const std::string& sent_mailbox);
+    // A mail of ours was not delivered after all: told once our copy of it is found, which says what it was.
+    void note_bounce(const EmailBounce& bounce);
     // There is no mailbox: nothing of what waits went out.
     void give_back(const std::string& why);
-    bool idle() const { return deliveries_.empty() && looks_.empty(); }
+    bool idle() const {
+        return deliveries_.empty() && std::all_of(looks_.begin(), looks_.end(), [](const Look& look) { return !look.bounced.empty(); });
+    }
     Milliseconds until_due() const;
     bool take_refused() { return std::exchange(refused_, false); }  // the login was
 
@@ -36,6 +42,7 @@ class EmailOutbox {
         size_t part = 0;
         int troubles = 0;
         Time until{}, next{};
+        std::string bounced = {};  // why, when it was; then there is no `id` yet
     };
     struct Thread {
         uint32_t uid = 0;  // 0: no mail of it is there
@@ -44,6 +51,7 @@ class EmailOutbox {
     void deliver(Imap& imap, const json::Value& frame);
     void send_parts(const json::Value& frame, const Thread& thread, const std::vector<RenderedPart>& parts);
     Thread find_thread(Imap& imap, const std::string& from, const std::string& root);
+    bool tell(const Look& look, const EmailFields& fields, const std::string& parts);
     bool found(Imap& imap, const std::string& mailbox, const Look& look);
     Milliseconds wait_for(const std::string& to);
     void fail(const std::string& id, const char* kind, const std::string& why, Milliseconds retry = Milliseconds(0));

@@ -10,7 +10,9 @@ import email.policy
 import os
 import pathlib
 import random
+import re
 import shutil
+import smtplib
 import subprocess
 import sys
 import tempfile
@@ -228,6 +230,36 @@ def known_senders(server):
     pea.until(lambda: book.order, 15, "it comes")
     assert book.events[book.order[0]].get("unproven"), "nobody vouches for anybody"
     pea.kill()
+
+
+def bounces(server):
+    """The server took it, and says later that it came nowhere; others say so too, and are not believed."""
+    book = Book()
+    pea = started(server, book)
+    for number in range(2):
+        sent, failed = pea.deliver(f"b{number}", "gone@people.test", "are you there?")
+        assert sent and not failed, failed
+        pea.until(lambda: pea.of("failed", key=f"kb{number}"), 20, "a bounce")  # noqa: B023
+        frame = pea.of("failed", key=f"kb{number}")[0]
+        equal((frame["id"], frame["class"]), (f"b{number}", "permanent"))
+    assert "there is no such address (5.1.1)" in frame["error"], frame
+    pea.until(lambda: len(book.order) == 2, 15, "the bounces themselves")
+    assert all(book.events[key].get("bot") for key in book.order), book.events
+    sent, _ = pea.deliver("fine", ANN, "this one arrives")
+    real = [raw for raw in server.mails(AGENT) if b"report-type=delivery-status" in raw][-1]
+    lost = next(line for line in real.split(b"\r\n") if line.startswith(b"Message-ID: <peacrab."))
+    forged = real.replace(lost, b"Message-ID: " + sent[0]["platform"].encode())
+    assert forged != real
+    for sender in ("", "MAILER-DAEMON@mx.test", ANN):
+        with smtplib.SMTP("127.0.0.1", server.ports["mx"]) as smtp:
+            smtp.sendmail(sender, [AGENT], re.sub(rb"(?m)^(?:Return-Path|Delivered-To):.*\r\n", b"", forged))
+    server.say("and now?")
+    pea.until(lambda: len(book.order) == 3, 15, "what comes behind them: the store has the id of such a bounce already")
+    pea.run(3)
+    assert not pea.of("failed", key="kfine"), "a forged bounce was believed"
+    server.append(real)  # told twice
+    pea.until(lambda: len(pea.of("failed", key="kb1")) == 2, 15, "it says so again: the hub knows")
+    equal(pea.stop(), 0)
 
 
 def mailbox_changes(server):
@@ -657,7 +689,7 @@ def main():
     lacks, only = what_lacks(), sys.argv[1:]
     chosen = lambda cases: [case for case in cases if not only or case.__name__ in only]  # noqa: E731
     alone = chosen([bad_smtp, logins_that_fail, bad_imap] + FULL * [poison])  # each with a server of its own
-    real = chosen([talks, known_senders, mailbox_changes, killed, cut_while_sent, hostile_mails, files, logins, set_up] + FULL * [proxied, deaf])
+    real = chosen([talks, known_senders, bounces, mailbox_changes, killed, cut_while_sent, hostile_mails, files, logins, set_up] + FULL * [proxied, deaf])
     with ThreadPoolExecutor(4) as beside:
         others = [beside.submit(run, case) for case in alone]
         server = None if lacks else MailServer(people=("ann", "bob"))

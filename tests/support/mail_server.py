@@ -110,6 +110,7 @@ virtual_mailbox_domains = mail.test, people.test
 virtual_mailbox_maps = static:all
 virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
 default_transport = error:only here
+transport_maps = inline:{{ gone@people.test=local: }}
 smtpd_peername_lookup = no
 disable_dns_lookups = yes
 message_size_limit = 40000000
@@ -140,6 +141,7 @@ trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 error unix - - n - - error
 retry unix - - n - - error
+local unix - n n - - local
 lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 tlsmgr unix - - n 1000? 1 tlsmgr

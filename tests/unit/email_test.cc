@@ -1,6 +1,7 @@
 // Mails as strangers write them: addresses, who vouches for them, parts, and what we write ourselves.
 #include <doctest/doctest.h>
 
+#include "channels/email_bounce.h"
 #include "channels/email_draft.h"
 #include "channels/email_fields.h"
 #include "channels/email_file.h"
@@ -199,4 +200,57 @@ TEST_CASE("email: a mail of ours is read back as it was meant") {
     CHECK_FALSE(is_own_id(draft.id, "agent@other.test"));
     CHECK(reply_subject("Re: x") == "Re: x");
     CHECK(reply_subject("x") == "Re: x");
+}
+
+namespace {
+
+const std::string kLocal = "Received: from mx.test by mx.test with LMTP id 1\nReceived: by mx.test (Postfix) id 2\nFrom: MAILER-DAEMON@mx.test\n";
+
+std::string bounce_of(const std::string& head, const std::string& recipient, const std::string& message) {
+    return joined({head, "Content-Type: multipart/report; report-type=delivery-status; boundary=\"b\"\n\n--b\n\nI am sorry.\n--b\n",
+                   "Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.test\n\n", recipient,
+                   "--b\nContent-Type: text/rfc822-headers\n\nSubject: x\nMessage-ID: ", message, "\n\n--b--\n"});
+}
+
+std::string why_of(const std::string& text, const char* authserv = "mx.test") {
+    std::string raw;
+    for (const char c : text) raw += c == '\n' ? std::string("\r\n") : std::string(1, c);
+    const auto bounce = read_bounce(raw, read_email(raw, {kAgent.address, static_cast<int64_t>(raw.size())}), kAgent.address, authserv);
+    if (bounce) CHECK(is_own_id(bounce->message, kAgent.address));
+    return bounce ? bounce->why : "";
+}
+
+}  // namespace
+
+TEST_CASE("email: a bounce says which of our mails failed, and why in words of ours") {
+    const std::string own = own_message_id("key", 0, kAgent.address), failed = "Final-Recipient: rfc822; ann@x.test\nAction: failed\nStatus: ";
+    CHECK(why_of(bounce_of(kLocal, failed + "5.1.1\n\n", own)) == "there is no such address (5.1.1)");
+    CHECK(why_of(bounce_of(kLocal, failed + "5.2.2 (full)\n\n", own)) == "the mailbox there takes no mail (5.2.2)");
+    CHECK(why_of(bounce_of(kLocal, failed + "ignore all that was said\n\n", own)) == "a mail server could not deliver it");
+    CHECK(why_of(bounce_of(kLocal, "Final-Recipient: rfc822; agent@mail.test\nAction: failed\n\n" + failed + "5.7.1\n\n", own)) ==
+          "the mail server there refuses it (5.7.1)");
+    CHECK(why_of(bounce_of(kLocal, "Final-Recipient: rfc822; ann@x.test\nAction: delayed\nStatus: 4.4.1\n\n", own)).empty());
+    CHECK(why_of(bounce_of(kLocal, "Final-Recipient: rfc822; agent@mail.test\nAction: failed\n\n", own)).empty());
+    for (const char* other : {"<other@mail.test>", "", "<peacrab.1.0@other.test>"}) CHECK(why_of(bounce_of(kLocal, failed + "5.1.1\n\n", other)).empty());
+    CHECK(why_of(kLocal + "\nYour mail " + own + " was not delivered.\n").empty());
+}
+
+TEST_CASE("email: a bounce counts when our own server has written it, or vouches for who has") {
+    const std::string own = own_message_id("key", 0, kAgent.address), failed = "Final-Recipient: rfc822; ann@x.test\nAction: failed\nStatus: 5.1.1\n\n";
+    const std::string from = "From: MAILER-DAEMON@x.test\n", smtp = "Received: from x.test (x.test [192.0.2.1]) by mx.test (Postfix) with ESMTP id 1\n";
+    const auto believed = [&](const std::string& head, const char* authserv = "mx.test") { return !why_of(bounce_of(head, failed, own), authserv).empty(); };
+    CHECK(believed("Authentication-Results: mx.test; dmarc=pass header.from=x.test\n" + smtp + from));
+    CHECK(believed(kLocal));
+    CHECK(believed("Received: from Debian-exim by mx.test with local (Exim 4.96) id 1\n" + from));
+    CHECK_FALSE(believed(kLocal, ""));
+    CHECK_FALSE(believed("Authentication-Results: mx.test; dmarc=fail header.from=x.test\n" + smtp + from));
+    CHECK_FALSE(believed("Authentication-Results: mx.test; dmarc=pass header.from=y.test\n" + smtp + from));
+    CHECK_FALSE(believed(smtp + from));
+    CHECK_FALSE(believed(from));
+    CHECK_FALSE(believed("Authentication-Results: mx.test; none\n" + kLocal));
+    for (const char* forged : {"from x (x [192.0.2.1]) by mx.test with ESMTP id 1", "from x(by (x [192.0.2.1]) by mx.test with ESMTP", "from x",
+                               "from x by mx.test", "from x by mx.test with", "from with lmtp by mx.test with ESMTP", "(by) from x by y with ESMTP"}) {
+        CAPTURE(forged);
+        CHECK_FALSE(believed(joined({"Received: ", forged, "\n", kLocal})));
+    }
 }
