@@ -49,6 +49,29 @@ Pidfd start_program(const std::vector<std::string>& words, int socket) {
     return Pidfd::of_child(pid);
 }
 
+// As they are now: of a command, what it says now.
+json::Value secrets_of(const ChannelConfig& config) {
+    json::Value secrets = json::Value::object();
+    const SecretStore store;
+    const std::string name = config.hub.name;
+    if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
+    if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
+    if (config.type == "whatsapp" || config.type == "webhook")
+        if (const std::optional<Secret> relay = store.read("relay"))
+            secrets.set("relay", sha256_hex(relay->reveal() + "/" + config.hub.settings.text("hook")));  // good for that one
+    return secrets;
+}
+
+// A token that was good and has run out, as those of OAuth 2 do, and another one in its place.
+bool has_new_secrets(const ChannelConfig& config, const std::string& given) {
+    try {
+        return sha256_hex(json::dump(secrets_of(config))) != given;
+    } catch (const Error& error) {
+        log(LogLevel::Error, error.what());
+        return false;
+    }
+}
+
 }  // namespace
 
 struct ChannelRun::Running {
@@ -58,6 +81,7 @@ struct ChannelRun::Running {
     Loop::TimerId timer = 0;
     std::chrono::steady_clock::time_point since{};
     bool down = false;
+    std::string given;  // the sum of its secrets
 };
 
 ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels)
@@ -85,15 +109,10 @@ bool ChannelRun::all_down() const {
 void ChannelRun::start(Running& one) {
     const std::string name = one.config.hub.name;
     try {
-        json::Value secrets = json::Value::object();
-        const SecretStore store;
-        if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
-        if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
-        if (one.config.type == "whatsapp" || one.config.type == "webhook") {
-            if (!one.config.hub.settings.find("hook")) one.config.hub.settings.set("hook", name);
-            if (const std::optional<Secret> relay = store.read("relay"))
-                secrets.set("relay", sha256_hex(relay->reveal() + "/" + one.config.hub.settings.text("hook")));  // good for that one
-        }
+        if ((one.config.type == "whatsapp" || one.config.type == "webhook") && !one.config.hub.settings.find("hook"))
+            one.config.hub.settings.set("hook", name);
+        const json::Value secrets = secrets_of(one.config);
+        one.given = sha256_hex(json::dump(secrets));
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;
         if (words.empty()) {
@@ -104,22 +123,24 @@ void ChannelRun::start(Running& one) {
         one.since = std::chrono::steady_clock::now();
         pair.theirs.reset();
         hub_.connect(one.config.hub, secrets, std::move(pair.ours),
-                     [this, name](const std::string& why, const std::string& trouble) { ended(name, why, trouble); });
+                     [this, name](const std::string& why, const std::string& trouble) { return ended(name, why, trouble); });
     } catch (const Error& error) {
-        ended(name, error.what(), {});
+        (void)ended(name, error.what(), {});
     }
 }
 
-void ChannelRun::ended(const std::string& name, const std::string& why, const std::string& trouble) {
+bool ChannelRun::ended(const std::string& name, const std::string& why, const std::string& trouble) {
     const auto found = all_.find(name);
-    if (found == all_.end()) return;
+    if (found == all_.end()) return false;
     Running& one = *found->second;
     one.process.kill_and_reap();
-    if (trouble == "auth" || trouble == "conflict") {
+    const bool good = std::chrono::steady_clock::now() - one.since > kGoodRun;
+    if (trouble == "conflict" || (trouble == "auth" && !(good && has_new_secrets(one.config, one.given)))) {
         one.down = true;
-        return log(LogLevel::Error, "channel " + name + ": stopped: " + trouble);
+        log(LogLevel::Error, "channel " + name + ": stopped: " + trouble);
+        return false;
     }
-    if (std::chrono::steady_clock::now() - one.since > kGoodRun) one.wait = Milliseconds(1000);
+    if (good) one.wait = Milliseconds(1000);
     log(LogLevel::Error, "channel " + name + ": " + why + "; it is started again in " + std::to_string(one.wait.count() / 1000) + " s");
     one.timer = loop_.after(one.wait, [this, name] {
         Running& again = *all_.at(name);
@@ -127,6 +148,7 @@ void ChannelRun::ended(const std::string& name, const std::string& why, const st
         start(again);
     });
     one.wait = std::min(one.wait * 2, kLongestWait);
+    return true;
 }
 
 }  // namespace peacrab

@@ -25,7 +25,7 @@ class ChannelRun {
   private:
     struct Running;
     void start(Running& one);
-    void ended(const std::string& name, const std::string& why, const std::string& trouble);
+    bool ended(const std::string& name, const std::string& why, const std::string& trouble);
 
     Loop& loop_;
     Hub& hub_;

@@ -52,6 +52,13 @@ void Hub::State::pump(const std::string& name) {
     });
 }
 
+// A channel may be lost by what is sent to it.
+void Hub::State::pump_all() {
+    std::vector<std::string> names;
+    for (const auto& [name, channel] : channels) names.push_back(name);
+    for (const std::string& name : names) pump(name);
+}
+
 void Hub::State::pump(Channel& channel, int64_t place) {
     const auto chat = chats.find(place);
     if (!channel.ready || (chat != chats.end() && chat->second->show_under_way)) return;

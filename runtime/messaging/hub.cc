@@ -80,8 +80,7 @@ void Hub::State::on_channel(Channel& channel, const json::Value& frame) {
         channel.trouble = frame.text("class").substr(0, 16);
         note_sign(channel);
         log(LogLevel::Error, channel.options.name + ": " + one_line(frame.text("text"), 300));
-        if (channel.trouble != "network" && !std::exchange(channel.told, true))
-            tell_owners({}, "The channel " + channel.options.name + " has stopped: " + one_line(frame.text("text"), 300));
+        if (channel.trouble != "network" && channel.stopped.empty()) channel.stopped = one_line(frame.text("text"), 300);
         return;
     }
     if (!channel.ready) throw Error("channel: hello comes first");
@@ -169,9 +168,7 @@ void Hub::State::on_batch(Channel& channel, const json::Value& frame) {
     if (frame.find("cursor")) stored.set("cursor", frame.text("cursor"));
     channel.port->send(stored);
     for (const int64_t place : touched) advance(place);
-    std::vector<std::string> names;
-    for (const auto& [each, one] : channels) names.push_back(each);
-    for (const std::string& each : names) pump(each);
+    pump_all();
 }
 
 void Hub::State::tell_owners(const std::string& channel, const std::string& text) {
@@ -185,7 +182,15 @@ void Hub::State::lost(const std::string& name, const std::string& why) {
     std::shared_ptr<Channel> channel(std::move(found->second));
     channels.erase(found);
     loop.cancel(channel->timer);
-    loop.after(Milliseconds(0), [channel, why] { channel->gone(why, channel->trouble); });
+    loop.after(Milliseconds(0), [this, channel, why] {
+        if (channel->gone(why, channel->trouble) || channel->stopped.empty()) return;
+        try {
+            tell_owners({}, "The channel " + channel->options.name + " has stopped: " + channel->stopped);
+            pump_all();
+        } catch (const Error& error) {  // a full disk
+            log(LogLevel::Error, error.what());
+        }
+    });
     for (auto& [place, chat] : chats)
         if (const std::optional<PlaceRow> row = post.place(place); row && row->channel == name) chat->show_under_way = false;
     try {
@@ -200,7 +205,7 @@ Hub::Hub(Loop& loop, HubOptions options) : state_(std::make_unique<State>(loop, 
 Hub::~Hub() = default;
 
 void Hub::connect(const HubChannel& options, const json::Value& secrets, UniqueFd socket,
-                  std::function<void(const std::string& why, const std::string& code)> gone) {
+                  std::function<bool(const std::string& why, const std::string& code)> gone) {
     State& state = *state_;
     if (state.channels.contains(options.name)) throw Error("channel: " + options.name + " is here already");
     state.was_cut(options.name);  // by our own end, last time
@@ -248,9 +253,7 @@ void Hub::mend() {
         state.forget_files();
         for (const int64_t place : state.post.places_at_work()) state.advance(place);
         state.run_tasks(State::Look::Due);
-        std::vector<std::string> names;
-        for (const auto& [name, channel] : state.channels) names.push_back(name);
-        for (const std::string& name : names) state.pump(name);
+        state.pump_all();
     });
 }
 

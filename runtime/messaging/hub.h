@@ -52,9 +52,9 @@ class Hub {
     Hub& operator=(const Hub&) = delete;
 
     // An adapter is there: it is told to start. `gone` is called once, when it breaks the protocol or hangs up;
-    // `code` is "" or the class of the last `trouble` it told.
+    // `code` is "" or the class of the last `trouble` it told. True: it comes again, and its owners need not hear of it.
     void connect(const HubChannel& channel, const json::Value& secrets, UniqueFd socket,
-                 std::function<void(const std::string& why, const std::string& code)> gone);
+                 std::function<bool(const std::string& why, const std::string& code)> gone);
     void disconnect(const std::string& channel);  // tells it to stop, and forgets it
     bool idle() const;                            // nothing waits and no turn runs
     Post& post();

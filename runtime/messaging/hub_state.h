@@ -21,9 +21,9 @@ using Clock = std::chrono::steady_clock;
 struct Channel {
     HubChannel options;
     std::unique_ptr<FramePort> port;
-    std::function<void(const std::string& why, const std::string& code)> gone;
+    std::function<bool(const std::string& why, const std::string& code)> gone;
     bool ready = false;  // it has said hello
-    bool told = false;   // its owners, that it has stopped
+    std::string stopped;  // why it will end: owners are told, unless it comes again
     std::string account, bot, trouble;
     ChannelLimits limits;
     int64_t noted = 0;  // Unix ms: when its last sign of life was written down
@@ -224,6 +224,7 @@ struct Hub::State {
 
     // delivery.cc
     void pump(const std::string& channel);
+    void pump_all();
     void pump(Channel& channel, int64_t place);
     std::optional<DeliveryRow> delivery_of(const Channel& channel, const json::Value& frame);
     void on_sent(Channel& channel, const json::Value& frame);

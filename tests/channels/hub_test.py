@@ -618,6 +618,37 @@ def hostile():
         need(not [text for text in desk.texts("dm-u1") if "not mine" in text], f"nobody tells of others': {desk.texts('dm-u1')}")
 
 
+RENEWED = """
+import sys, time
+token = json.loads(open(0).readline())["secrets"]["token"]
+print("began with", token, file=open(sys.argv[0] + ".log", "a"))
+hello()
+time.sleep(11 if token == "first" else 1)
+say(type="trouble", **{"class": "auth"}, text="the login is refused")
+sys.exit(3)
+"""
+
+
+def renews():
+    """A token that has run out: the command is asked for another, and only when that is no good either owners hear of it."""
+    with Rig() as rig:
+        program, token = rig.folder / "renewed.py", rig.folder / "token"
+        program.write_text(PRELUDE.replace("input()\n", "") + RENEWED)
+        program.chmod(0o755)
+        token.write_text("first\n")
+        config = (rig.folder / "config/peacrab/config.yaml").read_text()
+        rig.configure(config + f"  renewed:\n    command: [{program}]\n", {"channel-renewed.command": f"cat {token}"})
+        desk, began = rig.messengers["desk"], pathlib.Path(f"{program}.log")
+        os.chmod(rig.folder, 0o777)
+        rig.start()
+        rig.pair("desk")
+        token.write_text("second\n")
+        desk.wait(lambda: any("renewed has stopped: the login is refused" in text for text in desk.texts("dm-u1")), 30)
+        need(began.read_text() == "began with first\nbegan with second\n", f"once more, with the new one: {began.read_text()}")
+        time.sleep(1.5)
+        need(sum("has stopped" in text for text in desk.texts("dm-u1")) == 1, "told once")
+
+
 def full():
     """A full disk: nothing is acknowledged that is not stored, and when there is room again it goes on by itself."""
     with Rig() as rig:
@@ -734,6 +765,7 @@ def main():
     without_buttons()
     works()
     hostile()
+    renews()
     full()
     for dedupe in ("key", "none"):
         faults(dedupe)
