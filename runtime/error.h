@@ -17,6 +17,11 @@ class Error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+class UsageError : public Error {  // of a command line
+  public:
+    using Error::Error;
+};
+
 // A failed system call: appends strerror(errno) to `what`. Read errno before anything else can
 // change it, or pass the code.
 class ErrnoError : public Error {

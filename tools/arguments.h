@@ -19,11 +19,6 @@ constexpr int kFailure = 1;
 constexpr int kUsage = kExitUsage;
 constexpr int kNotRunning = kExitUnreachable;
 
-class UsageError : public Error {
-  public:
-    using Error::Error;
-};
-
 struct Arguments {
     std::vector<std::string> words;
     std::map<std::string, std::string> values;

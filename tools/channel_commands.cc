@@ -15,6 +15,7 @@
 #include "files_link.h"
 #include "messaging/channel_config.h"
 #include "messaging/serving.h"
+#include "relay.h"
 #include "relay_setup.h"
 
 namespace peacrab {
@@ -46,9 +47,10 @@ int run_serve(const Arguments& arguments) {
 
 namespace {
 
-// Those that are missing: asked for, or from standard input, in order and with blanks between them. Gives the names of
-// what was written, which goes again when it is no good.
-std::vector<std::string> take_secrets(const ChannelConfig& channel, Dialogue* person) {
+using Secrets = std::vector<std::pair<std::string, Secret>>;
+
+// Those that are missing: asked for, or from standard input, in order and with blanks between them.
+Secrets take_secrets(const ChannelConfig& channel, Dialogue* person) {
     const SecretStore store;
     std::vector<ChannelSecret> missing = secrets_of(channel);
     std::erase_if(missing, [&](const ChannelSecret& one) { return store.exists(one.name); });
@@ -56,23 +58,30 @@ std::vector<std::string> take_secrets(const ChannelConfig& channel, Dialogue* pe
     if (const std::string guide = guide_to(channel.type); !guide.empty()) std::fprintf(stderr, "%s\n", guide.c_str());
     const Secret piped = person ? Secret() : read_key(STDIN_FILENO);
     std::string_view rest = piped.reveal();
-    std::vector<Secret> found;
+    Secrets found;
     for (const ChannelSecret& one : missing) {
         const bool last = &one == &missing.back();
         const size_t end = last ? rest.size() : std::min(rest.find_first_of(" \t\r\n"), rest.size());
-        found.push_back(person ? person->ask_hidden(one.words + ": ") : Secret(std::string(rest.substr(0, end))));
+        Secret said = person ? person->ask_hidden(one.words + ": ") : Secret(std::string(rest.substr(0, end)));
         rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n", end), rest.size()));
-        if (!one.needed && found.back().empty()) continue;
-        if (const std::string fault = secret_fault(found.back().reveal()); !fault.empty())
+        if (!one.needed && said.empty()) continue;
+        if (const std::string fault = secret_fault(said.reveal()); !fault.empty())
             throw Error("channel: " + one.words + ": " + fault);
+        found.emplace_back(one.name, std::move(said));
     }
-    std::vector<std::string> written;
-    for (size_t i = 0; i < missing.size(); ++i) {
-        if (found[i].empty()) continue;
-        store.write(missing[i].name, found[i]);
-        written.push_back(missing[i].name);
+    return found;
+}
+
+// All of it, or nothing.
+void keep(const Secrets& found, ConfigEdit& edit) {
+    const SecretStore store;
+    try {
+        for (const auto& [name, secret] : found) store.write(name, secret);
+        edit.save();
+    } catch (const Error&) {
+        for (const auto& [name, secret] : found) store.remove(name);
+        throw;
     }
-    return written;
 }
 
 // From somebody's phone through the world to us, and an answer back that is seen to arrive.
@@ -81,11 +90,11 @@ void round_trip(const ChannelConfig& channel, const std::string& account) {
     const std::string person = await_message(channel, Seconds(600));
     if (person.empty()) throw Error("no message came: does the address lead to `peacrab relay`, and is \"messages\" subscribed to? All is kept");
     tell("it has arrived, from " + printable(person) + "; answering");
-    (void)try_channel(adapter(), trial_of(channel), person);
+    (void)try_channel(adapter(), trial_of(channel), stored_secret, person);
     tell("the answer is there");
 }
 
-// Asks for what it needs, tries it, and only then writes anything that stays.
+// Asks for what it needs, tries it, and only then writes anything: who is killed in between leaves nothing.
 int add(const std::string& name, const std::vector<std::string>& given) {
     std::optional<ConfigEdit> edit(std::in_place, config_file());
     ChannelConfig channel;
@@ -97,15 +106,20 @@ int add(const std::string& name, const std::vector<std::string>& given) {
     edit->make({"channels", name});
     complete_settings(channel, given, person ? &*person : nullptr, *edit);
     if (is_on_relay(channel)) add_webhook(channel, *edit);
-    const std::vector<std::string> written = take_secrets(channel, person ? &*person : nullptr);
+    const Secrets found = take_secrets(channel, person ? &*person : nullptr);
+    const SecretSource secrets = [&found](const std::string& wanted) {
+        for (const auto& [each, secret] : found)
+            if (each == wanted) return std::optional<Secret>(secret.clone());
+        return stored_secret(wanted);
+    };
     std::string account;
     try {
-        account = try_channel(adapter(), trial_of(channel), own_place(channel));
+        account = try_channel(adapter(), trial_of(channel), secrets, own_place(channel));
     } catch (const Error& error) {
-        for (const std::string& one : written) SecretStore().remove(one);
         throw Error(std::string(error.what()) + "; nothing was kept");
     }
-    edit->save();
+    keep(found, *edit);
+    if (is_on_relay(channel)) (void)relay_token();
     edit.reset();  // others may go on
     if (!own_place(channel).empty()) tell("it has sent itself a message and found it");
     if (const std::string words = after_words(channel); !words.empty()) tell(words);

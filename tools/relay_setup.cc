@@ -39,7 +39,6 @@ void add_webhook(ChannelConfig& channel, ConfigEdit& edit) {
         channel.hub.settings.set("relay", place);
         edit.set({"channels", channel.hub.name, "relay"}, place);
     }
-    (void)relay_token();
 }
 
 std::string relay_words(const ChannelConfig& channel) {

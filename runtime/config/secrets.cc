@@ -177,4 +177,8 @@ void SecretStore::remove(const std::string& name) const {
         if (unlink(file.c_str()) != 0 && errno != ENOENT) throw ErrnoError("secrets: remove " + file);
 }
 
+std::optional<Secret> stored_secret(const std::string& name) {
+    return SecretStore().read(name);
+}
+
 }  // namespace peacrab

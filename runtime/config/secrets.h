@@ -3,6 +3,7 @@
 // guest ever sees what is in it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -42,5 +43,9 @@ class SecretStore {
     void replace(const std::string& name, const std::string& suffix, const std::string& text) const;
     std::string directory_;
 };
+
+// What gives a secret by its name. Throws Error.
+using SecretSource = std::function<std::optional<Secret>(const std::string& name)>;
+std::optional<Secret> stored_secret(const std::string& name);  // of the SecretStore
 
 }  // namespace peacrab

@@ -31,12 +31,26 @@ int run_serve(const Arguments& arguments) {
     return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel"}, begin});
 }
 
+namespace {
+
+// These need no agent to talk to: what fails is not that there is none.
+int plainly(const std::function<int(const Arguments&)>& command, const Arguments& arguments) try {
+    return command(arguments);
+} catch (const UsageError&) {
+    throw;
+} catch (const Error& error) {
+    std::fprintf(stderr, "peacrabd: %s\n", printable(error.what()).c_str());
+    return kExitTurnFailed;
+}
+
+}  // namespace
+
 int run_people(const Arguments& arguments) {
-    return people_command(arguments);
+    return plainly(people_command, arguments);
 }
 
 int run_tasks(const Arguments& arguments) {
-    return tasks_command(arguments);
+    return plainly(tasks_command, arguments);
 }
 
 }  // namespace peacrab

@@ -11,10 +11,6 @@ namespace peacrab {
 
 using Arguments = std::vector<std::string>;
 
-struct UsageError : Error {
-    using Error::Error;
-};
-
 // Each gives the exit code of channels/terminal.h; UsageError: 2.
 int run_ask(const Arguments& arguments);
 int run_chat(const Arguments& arguments);

@@ -10,7 +10,6 @@
 #include <algorithm>
 
 #include "audit.h"
-#include "config/secrets.h"
 #include "error.h"
 
 namespace peacrab {
@@ -50,22 +49,21 @@ Pidfd start_program(const std::vector<std::string>& words, int socket) {
 }
 
 // As they are now: of a command, what it says now.
-json::Value secrets_of(const ChannelConfig& config) {
+json::Value secrets_of(const ChannelConfig& config, const SecretSource& source) {
     json::Value secrets = json::Value::object();
-    const SecretStore store;
     const std::string name = config.hub.name;
-    if (const std::optional<Secret> token = store.read("channel-" + name)) secrets.set("token", token->reveal());
-    if (const std::optional<Secret> app = store.read("channel-" + name + "_app")) secrets.set("app", app->reveal());
+    if (const std::optional<Secret> token = source("channel-" + name)) secrets.set("token", token->reveal());
+    if (const std::optional<Secret> app = source("channel-" + name + "_app")) secrets.set("app", app->reveal());
     if (config.type == "whatsapp" || config.type == "webhook")
-        if (const std::optional<Secret> relay = store.read("relay"))
+        if (const std::optional<Secret> relay = source("relay"))
             secrets.set("relay", sha256_hex(relay->reveal() + "/" + config.hub.settings.text("hook")));  // good for that one
     return secrets;
 }
 
 // A token that was good and has run out, as those of OAuth 2 do, and another one in its place.
-bool has_new_secrets(const ChannelConfig& config, const std::string& given) {
+bool has_new_secrets(const ChannelConfig& config, const SecretSource& source, const std::string& given) {
     try {
-        return sha256_hex(json::dump(secrets_of(config))) != given;
+        return sha256_hex(json::dump(secrets_of(config, source))) != given;
     } catch (const Error& error) {
         log(LogLevel::Error, error.what());
         return false;
@@ -84,8 +82,9 @@ struct ChannelRun::Running {
     std::string given;  // the sum of its secrets
 };
 
-ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels)
-    : loop_(loop), hub_(hub), adapter_(std::move(adapter)) {
+ChannelRun::ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels,
+                       SecretSource secrets)
+    : loop_(loop), hub_(hub), adapter_(std::move(adapter)), secrets_(std::move(secrets)) {
     for (ChannelConfig& config : channels) {
         auto one = std::make_unique<Running>();
         one->config = std::move(config);
@@ -111,7 +110,7 @@ void ChannelRun::start(Running& one) {
     try {
         if ((one.config.type == "whatsapp" || one.config.type == "webhook") && !one.config.hub.settings.find("hook"))
             one.config.hub.settings.set("hook", name);
-        const json::Value secrets = secrets_of(one.config);
+        const json::Value secrets = secrets_of(one.config, secrets_);
         one.given = sha256_hex(json::dump(secrets));
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;
@@ -135,7 +134,7 @@ bool ChannelRun::ended(const std::string& name, const std::string& why, const st
     Running& one = *found->second;
     one.process.kill_and_reap();
     const bool good = std::chrono::steady_clock::now() - one.since > kGoodRun;
-    if (trouble == "conflict" || (trouble == "auth" && !(good && has_new_secrets(one.config, one.given)))) {
+    if (trouble == "conflict" || (trouble == "auth" && !(good && has_new_secrets(one.config, secrets_, one.given)))) {
         one.down = true;
         log(LogLevel::Error, "channel " + name + ": stopped: " + trouble);
         return false;

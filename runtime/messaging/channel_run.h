@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "config/secrets.h"
 #include "messaging/channel_config.h"
 #include "messaging/hub.h"
 
@@ -14,9 +15,9 @@ namespace peacrab {
 
 class ChannelRun {
   public:
-    // `adapter`: what starts one of ours, the type behind it: {"/usr/bin/peacrabd", "channel"}. Secrets: the file `channel-NAME` of config/secrets, told
-    // as "token". Throws Error when no process can be started.
-    ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels);
+    // `adapter`: what starts one of ours, the type behind it: {"/usr/bin/peacrabd", "channel"}. Of `secrets` a channel is
+    // told `channel-NAME`, as "token". Throws Error when no process can be started.
+    ChannelRun(Loop& loop, Hub& hub, std::vector<std::string> adapter, std::vector<ChannelConfig> channels, SecretSource secrets);
     ~ChannelRun();
     ChannelRun(const ChannelRun&) = delete;
     ChannelRun& operator=(const ChannelRun&) = delete;
@@ -30,6 +31,7 @@ class ChannelRun {
     Loop& loop_;
     Hub& hub_;
     std::vector<std::string> adapter_;
+    SecretSource secrets_;
     std::map<std::string, std::unique_ptr<Running>> all_;
 };
 

@@ -107,9 +107,9 @@ std::string Hub::State::let_in(Admit admit, Role role, const Door::Waiting& wait
 
 namespace {
 
-std::string in_words(Post& post, const std::optional<ArrivalRow>& row, const std::string& channel) {
+std::optional<std::string> in_words(Post& post, const std::optional<ArrivalRow>& row, const std::string& channel) {
     const std::optional<PlaceRow> place = row ? post.place(row->place) : std::nullopt;
-    if (!row || !place || (!channel.empty() && place->channel != channel)) return "There is no such message, or it was more than 30 days ago.";
+    if (!row || !place || (!channel.empty() && place->channel != channel)) return std::nullopt;
     std::string text = "\"" + one_line(row->text, 60) + "\" arrived on " + place->channel + " as number " + std::to_string(row->row) +
                        "; " + row->verdict + ": " + row->rule + "; " + row->state;
     if (!row->turn.empty()) text += "; turn " + row->turn;
@@ -118,7 +118,7 @@ std::string in_words(Post& post, const std::optional<ArrivalRow>& row, const std
 
 }  // namespace
 
-std::string explain(Post& post, const std::string& message) {
+std::optional<std::string> explain(Post& post, const std::string& message) {
     return in_words(post, post.arrival(message), {});
 }
 
@@ -159,7 +159,7 @@ void Hub::State::run_command(Chat& chat, const ArrivalRow& row) {
         // What was said elsewhere is nobody's business but an owner's.
         const bool over_all = role == Role::Owner && !place->group;
         if (asked && asked->place != place->id && asked->sender != row.sender && !over_all) asked.reset();
-        answer(chat.place, in_words(post, asked, place->channel));
+        answer(chat.place, in_words(post, asked, place->channel).value_or("There is no such message, or it was more than 30 days ago."));
     } else if (name == "tasks") {
         answer(chat.place, tasks_answer(*place, row, rest));
     } else if (name == "allow" || name == "deny" || name == "people") {

@@ -41,8 +41,8 @@ struct HubChannel {
     std::string words = {};  // of the person, on what to do with it
 };
 
-// What became of a message: its row's number, or the messenger's id of it.
-std::string explain(Post& post, const std::string& message);
+// What became of a message: its row's number, or the messenger's id of it. Nothing: nobody knows it.
+std::optional<std::string> explain(Post& post, const std::string& message);
 
 class Hub {
   public:

@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "channels/turn_view.h"
@@ -53,7 +54,7 @@ int serve_channels(const Serving& serving) {
     const UniqueFd lock = only_one();  // which what was begun must not have
     Loop loop;
     Hub hub(loop, {post_file(), agent.open_chat, agent.open_files, state_folder() + "/channel-files", load_voice(config_file())});
-    ChannelRun run(loop, hub, serving.adapter, channels);
+    ChannelRun run(loop, hub, serving.adapter, channels, stored_secret);
     std::fprintf(stderr, "serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
     bool ends = false;
     loop.watch(signals.get(), POLLIN, [&ends](short) { ends = true; });
@@ -110,10 +111,23 @@ namespace {
 
 constexpr int64_t kFirstDelivery = 1;
 
-// A folder of its own, gone at the end.
+// What it told of itself is on standard error by then.
+std::string why_not(const std::string& trouble) {
+    if (trouble == "auth") return "it was not let in: the token is not taken";
+    if (trouble == "conflict") return "it was not let in: another program is there with this token";
+    return trouble == "network" ? "it could not be reached" : "it did not begin within half a minute";
+}
+
+// A channel in a folder of its own, gone at the end.
 struct Trial {
-    std::string folder = state_folder() + "/channel-" + random_hex(6);
-    Trial() { make_directories(folder); }
+    const std::vector<std::string>& adapter;
+    const ChannelConfig& channel;
+    const SecretSource& secrets;
+    const std::string folder = state_folder() + "/channel-" + random_hex(6);
+    Trial(const std::vector<std::string>& the_adapter, const ChannelConfig& the_channel, const SecretSource& the_secrets)
+        : adapter(the_adapter), channel(the_channel), secrets(the_secrets) {
+        make_directories(folder);
+    }
     ~Trial() {
         for (const char* of : {"", "-wal", "-shm", ".lock"}) ::unlink((folder + "/post" + of).c_str());
         ::rmdir(folder.c_str());
@@ -121,20 +135,19 @@ struct Trial {
 };
 
 // Runs the channel until `done`, it is given up, or the time is over.
-void run_until(const Trial& trial, const std::vector<std::string>& adapter, const ChannelConfig& channel, Seconds limit,
-               const std::function<bool(Post&)>& done) {
+void run_until(const Trial& trial, Seconds limit, const std::function<bool(Post&)>& done) {
     Loop loop;
     Hub hub(loop, {trial.folder + "/post", {}});
-    ChannelRun run(loop, hub, adapter, {channel});
+    ChannelRun run(loop, hub, trial.adapter, {trial.channel}, trial.secrets);
     for (const Deadline patience = Deadline::in(limit); !done(hub.post()) && !patience.passed() && !run.all_down();) loop.run_once(Milliseconds(200));
 }
 
-void write_to_itself(const Trial& trial, const std::string& channel, const std::string& own) {
+void write_to_itself(const Trial& trial, const std::string& own) {
     Post post(trial.folder + "/post");
     Event event;
     event.key = event.id = "trial";
     event.conversation = event.sender = own;
-    post.enqueue(post.place(channel, event).id, {}, "This is a trial: a channel was set up, and looks for this message. Code " + random_hex(4) + ".");
+    post.enqueue(post.place(trial.channel.hub.name, event).id, {}, "This is a trial: a channel was set up, and looks for this message. Code " + random_hex(4) + ".");
 }
 
 // Sent it is at the latest when the messenger has taken it; found, when a channel that has only begun says so.
@@ -144,7 +157,7 @@ bool settled(Post& post) {
     return row && row->state == "sent";
 }
 
-void find_it(const Trial& trial, const std::vector<std::string>& adapter, const ChannelConfig& channel) {
+void find_it(const Trial& trial) {
     bool sent = false, found = false;
     {
         Post post(trial.folder + "/post");
@@ -152,40 +165,61 @@ void find_it(const Trial& trial, const std::vector<std::string>& adapter, const 
         // As if nobody had said that it is out.
         post.database().prepare("UPDATE deliveries SET state = 'unknown', part = 0 WHERE row = ?").bind(kFirstDelivery).run();
     }
-    if (sent) run_until(trial, adapter, channel, Seconds(60), [&found](Post& post) { return found = settled(post); });
-    if (!found) throw Error(channel.hub.name + (sent ? ": what it sent to itself did not arrive" : ": it could not send to itself"));
+    if (sent) run_until(trial, Seconds(60), [&found](Post& post) { return found = settled(post); });
+    if (!found) throw Error(trial.channel.hub.name + (sent ? ": what it sent to itself did not arrive" : ": it could not send to itself"));
 }
 
 }  // namespace
 
-std::string try_channel(const std::vector<std::string>& adapter, const ChannelConfig& channel, const std::string& own) {
-    const Trial trial;
-    if (!own.empty()) write_to_itself(trial, channel.hub.name, own);
+std::string try_channel(const std::vector<std::string>& adapter, const ChannelConfig& channel, const SecretSource& secrets,
+                        const std::string& own) {
+    const Trial trial(adapter, channel, secrets);
+    if (!own.empty()) write_to_itself(trial, own);
     Post::Sign sign;
-    run_until(trial, adapter, channel, Seconds(30), [&](Post& post) {
+    std::optional<Deadline> out_of_reach;
+    run_until(trial, Seconds(30), [&](Post& post) {
         sign = post.sign(channel.hub.name);
-        return sign.polled > 0 && (own.empty() || settled(post));
+        if (sign.polled > 0) return own.empty() || settled(post);
+        if (sign.trouble == "network" && !out_of_reach) out_of_reach = Deadline::in(Seconds(10));
+        return out_of_reach && out_of_reach->passed();
     });
-    if (sign.polled == 0)
-        throw Error(channel.hub.name + ": it was not let in" + (sign.trouble == "auth" ? ": the token is not taken" : ""));
-    if (!own.empty()) find_it(trial, adapter, channel);
+    if (sign.polled == 0) throw Error(channel.hub.name + ": " + why_not(sign.trouble));
+    if (!own.empty()) find_it(trial);
     return sign.account;
 }
+
+namespace {
+
+bool is_channel(const std::string& name) {
+    const std::vector<ChannelConfig> channels = load_channels(config_file());
+    return std::any_of(channels.begin(), channels.end(), [&](const ChannelConfig& each) { return each.hub.name == name; });
+}
+
+void list_people(Door& door) {
+    const std::vector<Door::Person> people = door.people({});
+    const std::vector<Door::Waiting> waiting = door.all_waiting({});
+    for (const Door::Person& one : people)
+        std::printf("%s\t%s\t%s\t%s\n", one.channel.c_str(), role_name(one.role), one_line(one.sender).c_str(), one_line(one.name).c_str());
+    for (const Door::Waiting& one : waiting)
+        std::printf("%s\twaits\t%s\t%s\n", one.channel.c_str(), one_line(one.sender).c_str(), one_line(one.name).c_str());
+    if (people.empty() && waiting.empty()) std::fprintf(stderr, "nobody yet: `people pair CHANNEL` gives a code for the first\n");
+}
+
+}  // namespace
 
 int people_command(const std::vector<std::string>& arguments) {
     const std::string what = arguments.empty() ? "" : arguments[0];
     Post post(post_file());
     Door door(post.database());
     if (what.empty()) {
-        for (const Door::Person& one : door.people({}))
-            std::printf("%s\t%s\t%s\t%s\n", one.channel.c_str(), role_name(one.role), one_line(one.sender).c_str(), one_line(one.name).c_str());
-        for (const Door::Waiting& one : door.all_waiting({}))
-            std::printf("%s\twaits\t%s\t%s\n", one.channel.c_str(), one_line(one.sender).c_str(), one_line(one.name).c_str());
+        list_people(door);
         return 0;
     }
     if (what == "pair" && (arguments.size() == 2 || arguments.size() == 3)) {
         const std::optional<Role> role = role_from(arguments.size() == 3 ? arguments[2] : "owner");
-        if (!role) throw Error("a role is owner, member or guest");
+        if (!role) throw UsageError("people: a role is owner, member or guest");
+        if (!is_channel(arguments[1]))
+            throw Error("people: there is no channel " + printable(arguments[1]) + ": `peacrab channel add " + printable(arguments[1]) + "` sets it up");
         const std::string code = door.make_code(arguments[1], *role);
         std::fprintf(stderr, "Send this to the agent on %s, in a direct chat, within ten minutes:\n", arguments[1].c_str());
         std::printf("%s\n", code.c_str());
@@ -197,10 +231,12 @@ int people_command(const std::vector<std::string>& arguments) {
         return 0;
     }
     if (what == "explain" && arguments.size() == 2) {
-        std::printf("%s\n", explain(post, arguments[1]).c_str());
+        const std::optional<std::string> words = explain(post, arguments[1]);
+        if (!words) throw Error("people: there is no message " + printable(arguments[1]) + ", or it was more than 30 days ago");
+        std::printf("%s\n", words->c_str());
         return 0;
     }
-    throw Error("people: nothing, `pair CHANNEL [ROLE]`, `remove CHANNEL ID` or `explain MESSAGE` was expected");
+    throw UsageError("people: nothing, `pair CHANNEL [ROLE]`, `remove CHANNEL ID` or `explain MESSAGE` was expected");
 }
 
 // A `serve` that runs hears of it when we close the post.
@@ -208,7 +244,9 @@ int tasks_command(const std::vector<std::string>& arguments) {
     Post post(post_file());
     Schedule schedule(post.database());
     if (arguments.empty()) {
-        for (const TaskRow& task : schedule.tasks(0)) {
+        const std::vector<TaskRow> tasks = schedule.tasks(0);
+        if (tasks.empty()) std::fprintf(stderr, "no tasks yet: an agent sets them when a person asks for one\n");
+        for (const TaskRow& task : tasks) {
             const std::optional<PlaceRow> place = post.place(task.place);
             const std::string where = !place ? "" : place->title.empty() ? place->conversation : place->title;
             std::printf("%s %s\t%s\n", one_line(task.channel).c_str(), one_line(where, 60).c_str(), tasks_in_words(schedule, {task}).c_str());
@@ -218,7 +256,7 @@ int tasks_command(const std::vector<std::string>& arguments) {
     const std::string what = arguments[0], number = arguments.size() == 2 ? arguments[1] : "";
     const bool known = what == "pause" || what == "resume" || what == "delete" || what == "history" || what == "allow";
     if (!known || number.empty() || number.size() > 15 || number.find_first_not_of("0123456789") != std::string::npos)
-        throw Error("tasks: nothing, or pause, resume, delete, history or allow with a number was expected");
+        throw UsageError("tasks: nothing, or pause, resume, delete, history or allow with a number was expected");
     const std::optional<TaskRow> task = schedule.task(std::stoll(number));
     if (!task) throw Error("there is no task " + number);
     std::printf("%s\n", (what == "history" ? history_in_words(schedule, *task) : change_task(schedule, *task, what)).c_str());

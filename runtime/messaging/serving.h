@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "config/secrets.h"
 #include "os.h"
 
 namespace peacrab {
@@ -25,13 +26,15 @@ int serve_channels(const Serving& serving);
 
 // A line for each channel of the configuration: whether it is heard, and what waits. Throws Error.
 int list_channels();
-// What the messenger says to a token: the account that it is of. Throws Error when it takes none within half a
-// minute. Nothing is received. With an address of its `own` something is sent there, and then found.
-std::string try_channel(const std::vector<std::string>& adapter, const struct ChannelConfig& channel, const std::string& own = {});
+// What the messenger says to the token in `secrets`: the account that it is of. Throws Error when it takes none within
+// half a minute, or cannot be reached for ten seconds. Nothing is received. With an address of its `own` something is
+// sent there, and then found.
+std::string try_channel(const std::vector<std::string>& adapter, const struct ChannelConfig& channel, const SecretSource& secrets,
+                        const std::string& own);
 
-// Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error.
+// Nothing: who there is. `pair CHANNEL [ROLE]`, `remove CHANNEL ID`, `explain MESSAGE`. Throws Error, UsageError.
 int people_command(const std::vector<std::string>& arguments);
-// Nothing: all tasks. pause, resume, delete, history, allow, and a number. Throws Error.
+// Nothing: all tasks. pause, resume, delete, history, allow, and a number. Throws Error, UsageError.
 int tasks_command(const std::vector<std::string>& arguments);
 
 }  // namespace peacrab

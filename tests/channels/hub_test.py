@@ -180,6 +180,10 @@ def talks():
         need("please?" in says(desk, f"/why {visit['id']}"), "an owner may ask of all")
         explained = rig.people("explain", "m0")
         need("somebody who is not known" in explained, f"explain tells the rule: {explained}")
+        for words, code, told in ((("frob",), 2, "was expected"), (("explain", "m9999"), 1, "there is no message m9999"),
+                                  (("pair", "nowhere"), 1, "there is no channel nowhere")):
+            done = subprocess.run([rig.folder / "peacrabd", "people", *words], capture_output=True, text=True, timeout=20, **rig.options())
+            need(done.returncode == code and told in done.stderr, f"{words}: {done.returncode}: {done.stderr}")
 
 
 def conversations():

@@ -3,6 +3,7 @@
 # timeout: 300
 """Tasks as a person meets them: set on Telegram, with a gate in the cell; the machine is stopped, and what is due
 starts it again."""
+import contextlib
 import json
 import pathlib
 import signal
@@ -17,11 +18,18 @@ from pty_driver import PEACRAB, need  # noqa: E402
 from telegram_vm_test import OWNER, TOKEN, Host  # noqa: E402
 
 
+def book(host):
+    return contextlib.closing(sqlite3.connect(pathlib.Path(host.home.env["XDG_STATE_HOME"]) / "peacrab/channels.db", timeout=20))
+
+
 def due(host, number):
-    book = sqlite3.connect(pathlib.Path(host.home.env["XDG_STATE_HOME"]) / "peacrab/channels.db", timeout=20)
-    with book:
-        book.execute("UPDATE tasks SET next = unixepoch() WHERE id = ?", (number,))
-    book.close()
+    with book(host) as tasks, tasks:
+        tasks.execute("UPDATE tasks SET next = unixepoch() WHERE id = ?", (number,))
+
+
+def all_answered(host):
+    with book(host) as arrivals:
+        return not arrivals.execute("SELECT 1 FROM arrivals WHERE state IN ('waiting', 'handed')").fetchall()
 
 
 def until(what, seconds=60):
@@ -47,12 +55,13 @@ def main():
         need(len(host.model.requests) == asked, "no model was asked")
         host.model.script["write it"] = ("shell", {"command": "echo it has come >news"})
         host.says(OWNER, "write it", "it said: (no output)")
-        time.sleep(2)  # the conversation is closed
+        until(lambda: all_answered(host))  # the turn ends behind its answer
+        time.sleep(2)  # and the conversation is closed
         host.peacrab("stop")
         due(host, 1)
         until(lambda: "re: it has come" in host.texts(OWNER), 120)  # the machine was started for it
-        until(lambda: "done" in host.peacrab("tasks", "history", "1").split("\n")[1])  # the turn ends behind its answer
-        need("is deleted" in host.peacrab("tasks", "delete", "1") and host.peacrab("tasks") == "", "and ends")
+        until(lambda: "done" in host.peacrab("tasks", "history", "1").split("\n")[1])
+        need("is deleted" in host.peacrab("tasks", "delete", "1") and "no tasks" in host.peacrab("tasks"), "and ends")
         host.kill(signal.SIGTERM)
         print("tasks through the machine: ok")
     except BaseException:

@@ -83,7 +83,7 @@ def set_up():
         done = subprocess.run([*words, f"phone={server.phone}"], env=relay.environment, input="EAAwrong " + SECRET, text=True,
                               capture_output=True, timeout=60)
         need(done.returncode == 1 and "nothing was kept" in done.stderr, done.stderr)
-        need({path.name for path in secrets.iterdir()} == {"relay"}, "nothing was")
+        need(not list(secrets.iterdir()), "nothing was")
         need("whatsapp" not in (relay.folder / "config/peacrab/config.yaml").read_text(), "nothing was written")
         terminal = Terminal([str(word) for word in words], env={**relay.environment, "TERM": "dumb"})
         terminal.expect("The id of the phone number")
