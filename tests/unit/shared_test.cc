@@ -241,7 +241,8 @@ TEST_CASE("shared: a later call may look into and end what an earlier one left r
             const std::string seen =
                 said(cell,
                      "for i in $(seq 200); do test -e pid && break; sleep 0.05; done; "
-                     "pid=$(cat pid); tr '\\0' '\\n' < /proc/$pid/environ | grep MARK; "
+                     "pid=$(cat pid); "  // which has no environment for a moment, until it is `sleep`
+                     "for i in $(seq 200); do tr '\\0' '\\n' < /proc/$pid/environ | grep MARK && break; sleep 0.05; done; "
                      "kill $pid && echo ended");
             return seen + server.run().exit.describe();
         });
