@@ -134,7 +134,8 @@ bool HttpServer::fill(Deadline deadline) {
 
 // Everything up to and with the empty line; empty at a clean end of the connection.
 std::string HttpServer::take_head() {
-    Deadline deadline = in_.empty() ? Deadline::never() : Deadline::in(limits_.request);
+    const Milliseconds limit = std::min(limits_.head, limits_.request);
+    Deadline deadline = in_.empty() ? Deadline::never() : Deadline::in(limit);
     for (;;) {
         const size_t end = in_.find("\r\n\r\n");
         if (std::min(end, in_.size()) > limits_.header.count)
@@ -149,7 +150,7 @@ std::string HttpServer::take_head() {
             if (in_.empty()) return {};
             throw BadRequest(400, "the request ends in the middle");
         }
-        if (first) deadline = Deadline::in(limits_.request);
+        if (first) deadline = Deadline::in(limit);
     }
 }
 

@@ -40,6 +40,7 @@ struct HttpServerLimits {
     Bytes body = MiB(32);
     Milliseconds request{60'000};  // from a request's first byte to its last
     Milliseconds write{60'000};    // a client that takes nothing for so long is gone
+    Milliseconds head{60'000};     // of a request, from its first byte; `request` bounds it, too
 };
 
 class HttpServer {

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <list>
@@ -34,9 +35,9 @@ namespace {
 constexpr const char* kTokenName = "relay";
 constexpr size_t kMostSenders = 48;
 constexpr size_t kMostReaders = 24;
-constexpr Milliseconds kYoung{2'000};  // whose process is not ended for another's
+constexpr Milliseconds kYoung{2'000};  // who is answered so long is not ended for another
 constexpr unsigned kSenderLife = 30, kReaderLife = 90;  // seconds
-constexpr Milliseconds kFirstByte{5'000};
+constexpr Milliseconds kFirstByte{5'000}, kHead{5'000}, kRequest{10'000};
 constexpr int64_t kLongestWait = 50;  // seconds
 constexpr Bytes kMostOfBody = MiB(3);  // which is WhatsApp's
 constexpr Bytes kMostOfSigned = KiB(256);
@@ -204,13 +205,15 @@ void answer_reader(HttpServer& server, const ServedRequest& request, int socket)
 
 enum class Side { Sender, Reader };
 
-void serve_one(int socket, Side side) {
+// `asked` is closed when all of the request is there.
+void serve_one(int socket, Side side, UniqueFd asked) {
     confine();
     pollfd first{socket, POLLIN, 0};
     if (::poll(&first, 1, static_cast<int>(kFirstByte.count())) <= 0) return;
-    HttpServer server(socket, {KiB(16), side == Side::Sender ? kMostOfBody : KiB(4), Seconds(10), Seconds(10)});
+    HttpServer server(socket, {KiB(16), side == Side::Sender ? kMostOfBody : KiB(4), kRequest, Seconds(10), kHead});
     try {
         const std::optional<ServedRequest> request = server.next();
+        asked.reset();
         if (!request) return;
         if (side == Side::Sender) answer_sender(server, *request);
         else answer_reader(server, *request, socket);
@@ -228,8 +231,17 @@ void serve_one(int socket, Side side) {
 
 struct Child {
     Pidfd process;
+    UniqueFd asked;  // hangs up when all of its request is there; empty: it did
     std::chrono::steady_clock::time_point since;
 };
+
+// For whom somebody else has to go: the oldest that has not asked yet, however young, since who is genuine asks at
+// once; then the oldest, if it has had its time. Who was cut off sends once more.
+std::list<Child>::iterator whose_place(std::list<Child>& children) {
+    const auto slow = std::find_if(children.begin(), children.end(), [](const Child& one) { return static_cast<bool>(one.asked); });
+    if (slow != children.end()) return slow;
+    return std::chrono::steady_clock::now() - children.front().since < kYoung ? children.end() : children.begin();
+}
 
 class Relay {
   public:
@@ -254,26 +266,32 @@ class Relay {
     void accept(int listener, Side side, std::list<Child>& children, size_t most) {
         UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
         if (!fd) return;
-        // Full: the oldest goes, if it has had its time. Who was cut off sends once more.
         if (children.size() >= most) {
-            if (std::chrono::steady_clock::now() - children.front().since < kYoung) return;
-            end(children, children.begin());
+            const auto place = whose_place(children);
+            if (place == children.end()) return;
+            end(children, place);
         }
+        Pipe asked = Pipe::make();
         const pid_t parent = ::getpid(), pid = ::fork();
         if (pid < 0) return log(LogLevel::Error, ErrnoError("relay: fork").what());
-        if (pid == 0) run_child(fd.get(), parent, side);
-        children.push_back({Pidfd::of_child(pid), std::chrono::steady_clock::now()});
+        if (pid == 0) run_child(fd.get(), parent, side, std::move(asked.write));
+        children.push_back({Pidfd::of_child(pid), std::move(asked.read), std::chrono::steady_clock::now()});
         const auto child = std::prev(children.end());
         loop_.watch(child->process.fd(), POLLIN, [this, &children, child](short) { end(children, child); });
+        loop_.watch(child->asked.get(), 0, [this, child](short) {
+            loop_.forget(child->asked.get());
+            child->asked.reset();
+        });
     }
 
     void end(std::list<Child>& children, std::list<Child>::iterator child) {
+        if (child->asked) loop_.forget(child->asked.get());
         loop_.forget(child->process.fd());
         child->process.kill_and_reap();
         children.erase(child);
     }
 
-    [[noreturn]] void run_child(int socket, pid_t parent, Side side) noexcept {
+    [[noreturn]] void run_child(int socket, pid_t parent, Side side, UniqueFd asked) noexcept {
         sigset_t none;
         sigemptyset(&none);
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -283,7 +301,7 @@ class Relay {
         senders_.reset();
         readers_.reset();
         try {
-            serve_one(socket, side);
+            serve_one(socket, side, std::move(asked));
         } catch (const std::exception& error) {
             log(LogLevel::Error, error.what());
         }

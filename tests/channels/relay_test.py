@@ -178,6 +178,39 @@ def slow(folder):
 
 
 @in_folder
+def crowded(folder):
+    """Fifty a second that never finish what they ask, heads and bodies: who is genuine is heard at once, the first time."""
+    relay = Relay(folder, HOOKS).start()
+    held, over = [], threading.Event()
+
+    def crowd():
+        number = 0
+        while not over.wait(0.02):
+            one = socket.create_connection(("127.0.0.1", relay.listen), 10)
+            whole = b"POST /whatsapp HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+            one.sendall(whole if number % 2 else whole[:30])
+            held.append(one)
+            number += 1
+    crowding = threading.Thread(target=crowd)
+    crowding.start()
+    try:
+        time.sleep(1.5)
+        for number in range(20):
+            began = time.monotonic()
+            assert relay.post("whatsapp", {"n": number}) == 200
+            assert time.monotonic() - began < 2, "nobody is waited for"
+            time.sleep(0.1)
+    finally:
+        over.set()
+        crowding.join()
+    assert len(bodies(relay, "whatsapp")) == 20
+    for one in held:
+        one.close()
+    relay.stop()
+    return f"20 genuine ones among {len(held)} that are not"
+
+
+@in_folder
 def read_by_channels_only(folder):
     relay = Relay(folder, HOOKS).start()
     relay.post("whatsapp", {"n": 1})
