@@ -18,6 +18,7 @@ constexpr Milliseconds kQuick{2000};           // a turn shorter than this shows
 constexpr Milliseconds kShowPatience{10'000};  // with a channel that does not say it was shown
 constexpr size_t kShown = 3000;                // bytes of it
 constexpr size_t kMostSilent = size_t{32} << 10;  // bytes of what was said in a group before
+constexpr size_t kMostJoined = size_t{128} << 10;  // bytes of what came while nobody was here
 constexpr size_t kMostSaid = size_t{160} << 10;   // bytes; however they are escaped they are one frame
 constexpr int64_t kMostCuts = 3;               // of its turn, before the person is told
 constexpr int64_t kMostTries = 200;            // of a model that cannot be reached
@@ -30,20 +31,12 @@ std::string origin_of(const char* kind, const Chat& chat, int64_t seq) {
     return std::string(kind) + ":" + chat.session + ":" + std::to_string(seq);
 }
 
-// By whom. What else is in it stands indented: no line of it can pass for somebody else's.
-std::string named(const ArrivalRow& one) {
-    std::string text = one_line(one.name.empty() ? one.sender : one.name, 60) + ": ";
-    for (const char c : one.text) text += c == '\n' ? std::string("\n    ") : std::string(1, c);
-    return text;
-}
-
-// As much of it as others may be made to hear.
-std::string newest(const std::vector<ArrivalRow>& silent) {
+// As many of the newest as there is room for, and whole: nobody's words begin in the middle.
+std::string newest(const std::vector<std::string>& told, const std::string& end, size_t most) {
     std::string text;
-    for (size_t i = silent.size(); i-- > 0;) {
-        const std::string line = named(silent[i]) + "\n";
-        if (text.size() + line.size() > kMostSilent) return "[" + std::to_string(i + 1) + " more, too long to be told]\n" + text;
-        text.insert(0, line);
+    for (size_t i = told.size(); i-- > 0;) {
+        if (text.size() + told[i].size() > most) return "[" + std::to_string(i + 1) + " more, too long to be told]" + end + text;
+        text.insert(0, told[i] + end);
     }
     return text;
 }
@@ -123,7 +116,8 @@ void Hub::State::advance(int64_t place) {
     if (!chat.ready) return;
     std::vector<ArrivalRow> rows = post.waiting(place);
     std::erase_if(rows, [&](const ArrivalRow& row) {
-        return std::any_of(chat.said.begin(), chat.said.end(), [&](const auto& said) { return said.second == row.row; });
+        return row.turn.starts_with("with ") ||
+               std::any_of(chat.said.begin(), chat.said.end(), [&](const auto& said) { return said.second == row.row; });
     });
     const auto is_message = [](const ArrivalRow& row) { return row.verdict != "command" && !by_itself(row); };
     const auto messages = std::count_if(rows.begin(), rows.end(), is_message);
@@ -134,21 +128,10 @@ void Hub::State::advance(int64_t place) {
     bool waits = at_once && !std::all_of(rows.begin(), rows.end(), [&](const ArrivalRow& row) { return !is_message(row) || all_here(*where, row); });
     std::erase_if(rows, [&](const ArrivalRow& row) { return is_message(row) && (waits = waits || !all_here(*where, row)); });
     if (at_once && !waits) {
-        // All as one, by the last: the others are answered with it.
-        std::string all = "[" + std::to_string(messages) + " messages came while nobody was here:]";
-        ArrivalRow last;
-        for (const ArrivalRow& row : rows)
-            if (is_message(row)) {
-                if (last.row) {
-                    all = with_files(last, all);
-                    post.answered(last.row);
-                }
-                all += "\n\n" + (where->group ? named(row) : row.text);
-                last = row;
-            }
-        last.text = all.size() > (size_t{128} << 10) ? all.substr(all.size() - (size_t{128} << 10)) : all;
-        std::erase_if(rows, is_message);
-        say(chat, last, Words::OfAll);
+        // All as one, by the last, which is on the disk before it is said.
+        const int64_t last = std::find_if(rows.rbegin(), rows.rend(), is_message)->row;
+        post.join(place, last);
+        std::erase_if(rows, [&](const ArrivalRow& row) { return is_message(row) && row.row != last; });
     }
     for (const ArrivalRow& row : rows) {
         if (is_message(row)) say(chat, row);
@@ -159,26 +142,39 @@ void Hub::State::advance(int64_t place) {
     if (chat.turn.empty() && chat.said.empty() && chat.asked.empty() && chat.linger == 0) turn_over(chat);
 }
 
-// What was said in a group before is told with it, and what went wrong since.
-std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row, Words words) {
-    std::string text = post.take_notes(place.id);
-    if (by_itself(row)) return row.text;
-    const std::vector<ArrivalRow> silent = post.silent_before(place.id, row.row);
-    if (!silent.empty()) {
-        text += "[Said in the group, not to you:]\n";
-        text += newest(silent);
-        text += "[Said to you:]\n";
-        post.told(place.id, row.row);
-    }
-    return with_files(row, text + (place.group && words == Words::Own ? named(row) : row.text));
+// By whom, in a group: a name is chosen by who has it, so what he is to us stands before it. What else is in it stands
+// indented: no line of it can pass for somebody else's.
+std::string Hub::State::named(const PlaceRow& place, const ArrivalRow& one) {
+    const Role role = door.role_of(place.channel, one.sender);
+    return (role == Role::Owner ? "" : "[" + std::string(role_name(role)) + "] ") + one_line(one.name.empty() ? one.sender : one.name, 60) +
+           ": " + indented(one.text);
 }
 
-void Hub::State::say(Chat& chat, const ArrivalRow& row, Words words) {
+// What was said in a group before is told with it, if it is behind `after`, what it was joined with, and what went
+// wrong since.
+std::string Hub::State::words_of(const PlaceRow& place, const ArrivalRow& row, int64_t after) {
+    if (by_itself(row)) return row.text;
+    std::string text = post.take_notes(place.id);
+    std::vector<std::string> silent, others;
+    for (const ArrivalRow& one : post.silent_before(place.id, row.row, after)) silent.push_back(named(place, one));
+    if (!silent.empty()) text += "[Said in the group, not to you:]\n" + newest(silent, "\n", kMostSilent) + "[Said to you:]\n";
+    const auto told = [&](const ArrivalRow& one) { return with_files(one, place.group ? named(place, one) : one.text); };
+    const std::string last = told(row);
+    for (const ArrivalRow& one : post.joined(place.id, row.row)) others.push_back(told(one));
+    if (!others.empty())
+        text += "[" + std::to_string(others.size() + 1) + " messages came while nobody was here:]\n\n" +
+                newest(others, "\n\n", kMostJoined - std::min(kMostJoined, last.size()));
+    return text + last;
+}
+
+void Hub::State::say(Chat& chat, const ArrivalRow& row) {
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::string id = message_id(*place, row);
+    int64_t after = 0;  // what is on its way has taken along what was before it
+    for (const auto& [other, number] : chat.said)
+        if (!is_command(number)) after = std::max(after, number);
     chat.said[id] = row.row;
-    std::string text = row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" + words_of(*place, row, words)
-                                     : words_of(*place, row, words);
+    std::string text = (row.tries > 0 ? "[You were cut off before you had answered this. Answer it now.]\n" : "") + words_of(*place, row, after);
     if (text.size() > kMostSaid) text.replace(kMostSaid, std::string::npos, "\n[cut: it was too long]");
     json::Value frame = json::Value::object({{"type", "message"}, {"id", id}, {"text", json::valid_utf8(text)}});
     if (by_itself(row)) frame.set("task", true);
@@ -186,7 +182,7 @@ void Hub::State::say(Chat& chat, const ArrivalRow& row, Words words) {
 }
 
 bool Hub::State::is_command(int64_t row) {
-    const std::optional<ArrivalRow> arrival = post.arrival(std::to_string(row));
+    const std::optional<ArrivalRow> arrival = post.arrival(row);
     return arrival && arrival->verdict == "command";
 }
 

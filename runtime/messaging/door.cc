@@ -32,7 +32,7 @@ constexpr char kLetters[] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";  // 32, none tha
 constexpr size_t kCodeLength = 8;
 constexpr const char* kTooMany = "too many messages within an hour";
 constexpr const char* kNotOpen = "a group in which no owner has spoken to us";
-constexpr int64_t kMostAtTheDoor = 200;
+constexpr int64_t kMostAtTheDoor = 200, kDaysAtTheDoor = 7;
 constexpr int64_t kMostTold = 5;  // in ten minutes, of one channel
 
 std::string random_letters(size_t count) {
@@ -98,6 +98,7 @@ Admission Door::judge(const std::string& channel, const Event& event) {
         if (const std::optional<Role> given = use_code(channel, event))
             return {What::Dropped, std::string("a pairing code, for the role ") + role_name(*given),
                     std::string("You are paired, as ") + role_name(*given) + ". Say what you need; /help lists commands."};
+        if (turned_away(channel, event.sender)) return {What::Dropped, "an owner said no", {}};
         return {What::Held, "somebody who is not known, in a direct chat", {}};
     }
     if (role == Role::None) return {What::Dropped, "somebody who is not known, in a group", {}};
@@ -148,6 +149,11 @@ std::vector<Door::Group> Door::groups() {
     std::vector<Group> all;
     while (query.step()) all.push_back({query.text(0), query.text(1), query.text(2)});
     return all;
+}
+
+std::optional<int64_t> Door::most_of_files(Role role) {
+    if (role == Role::Owner) return std::nullopt;
+    return role == Role::Member ? kFilesOfMembers : kFilesOfGuests;
 }
 
 // How many there were within an hour; `rule`: how it begins.
@@ -250,11 +256,19 @@ void Door::note_place(const std::string& channel, const std::string& sender, int
 }
 
 std::string Door::announce(const std::string& channel, const Event& event) {
-    Statement count = database_.prepare("SELECT count(*), total(since > unixepoch() - 600) FROM at_the_door WHERE channel = ?");
-    count.bind(channel).step();
-    if (count.integer(0) >= kMostAtTheDoor) return {};
+    Statement count = database_.prepare("SELECT count(*), total(since > unixepoch() - 600) FROM at_the_door WHERE channel = ?1 AND sender <> ?2 "
+                                        "AND ticket NOT LIKE 'denied %'");
+    count.bind(channel).bind(event.sender).step();
+    const bool full = count.integer(0) >= kMostAtTheDoor;
     const bool told_enough = count.integer(1) >= kMostTold;  // the others stand in /people
     count.run();
+    if (full)
+        database_
+            .prepare("DELETE FROM at_the_door WHERE channel = ?1 AND sender = (SELECT sender FROM at_the_door WHERE channel = ?1 AND sender <> ?2 "
+                     "AND ticket NOT LIKE 'denied %' ORDER BY since LIMIT 1)")
+            .bind(channel)
+            .bind(event.sender)
+            .run();
     Statement insert = database_.prepare("INSERT OR IGNORE INTO at_the_door(channel, sender, name, ticket) VALUES(?, ?, ?, ?) RETURNING ticket");
     insert.bind(channel).bind(event.sender).bind(event.name).bind(lower(random_letters(4)));
     const std::string ticket = insert.step() ? insert.text(0) : std::string();
@@ -268,12 +282,28 @@ std::optional<Door::Waiting> Door::waiting(const std::string& ticket) {
     return Waiting{query.text(0), query.text(1), query.text(2), query.text(3)};
 }
 
+bool Door::turned_away(const std::string& channel, const std::string& sender) {
+    Statement query = database_.prepare("SELECT 1 FROM at_the_door WHERE channel = ? AND sender = ? AND ticket LIKE 'denied %'");
+    return query.bind(channel).bind(sender).step();
+}
+
 std::vector<Door::Waiting> Door::all_waiting(const std::string& channel) {
     Statement query = database_.prepare("SELECT ticket, channel, sender, name FROM at_the_door WHERE (?1 = '' OR channel = ?1) AND "
                                         "ticket NOT LIKE 'denied %'");
     query.bind(channel);
     std::vector<Waiting> all;
     while (query.step()) all.push_back({query.text(0), query.text(1), query.text(2), query.text(3)});
+    return all;
+}
+
+void Door::prune() {
+    database_.prepare("DELETE FROM at_the_door WHERE since < unixepoch() - ? * 86400 AND ticket NOT LIKE 'denied %'").bind(kDaysAtTheDoor).run();
+}
+
+std::vector<int64_t> Door::places() {
+    Statement query = database_.prepare("SELECT place FROM people WHERE place > 0");
+    std::vector<int64_t> all;
+    while (query.step()) all.push_back(query.integer(0));
     return all;
 }
 

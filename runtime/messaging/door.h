@@ -46,13 +46,16 @@ class Door {
     void note_place(const std::string& channel, const std::string& sender, int64_t place);
 
     // Who waits: a short ticket ("ab12") for /allow and /deny. Empty: nobody is to be told of it, now or again.
+    // Of a channel 200 wait: of more, who has waited longest goes.
     std::string announce(const std::string& channel, const Event& event);
     struct Waiting {
         std::string ticket, channel, sender, name;
     };
     std::optional<Waiting> waiting(const std::string& ticket);
     std::vector<Waiting> all_waiting(const std::string& channel);
-    void turn_away(const std::string& ticket);  // for good: nobody is told again when they write
+    void turn_away(const std::string& ticket);  // for good: nobody is told again when they write, and none of it is held
+    void prune();  // who has waited for a week: announced again when they write again
+    std::vector<int64_t> places();  // direct chats of people
 
     void close_group(const std::string& channel, const std::string& conversation);
     void group_moved(const std::string& channel, const std::string& from, const std::string& to);
@@ -65,7 +68,12 @@ class Door {
     static constexpr int64_t kMostTries = 5;  // wrong codes of one person within an hour
     static constexpr int64_t kMostOfGuests = 30, kMostOfMembers = 120;  // messages of one within an hour
 
+    // Bytes of files of one within a day. An owner's are not counted.
+    static constexpr int64_t kFilesOfGuests = int64_t{50} << 20, kFilesOfMembers = int64_t{500} << 20;
+    static std::optional<int64_t> most_of_files(Role role);
+
   private:
+    bool turned_away(const std::string& channel, const std::string& sender);
     int64_t lately(const std::string& channel, const std::string& sender, const char* verdict, const char* rule);
     bool is_open(const std::string& channel, const std::string& conversation);
     void open_group(const std::string& channel, const Event& event);

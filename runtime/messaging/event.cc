@@ -66,7 +66,25 @@ void read_reply(const json::Value& reply, Event& event) {
     event.reply_own = flag_of(reply, "own", false);
 }
 
+// Bytes of what ends a line at the front, for whoever reads it: Unicode 5.8, and what Python splits at.
+size_t line_end(std::string_view text) {
+    for (const std::string_view end : {"\r\n", "\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"})
+        if (text.starts_with(end)) return end.size();
+    return 0;
+}
+
 }  // namespace
+
+std::string indented(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const size_t end = line_end(text);
+        if (end > 0) out += "\n    ";
+        else out += text[0];
+        text.remove_prefix(std::max<size_t>(end, 1));
+    }
+    return out;
+}
 
 std::string in_words(const EventFile& file) {
     std::string words = one_line(file.name, 200) + ", " + one_line(file.mime, 100) + ", " + std::to_string(file.size) + " bytes";

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "json.h"
@@ -46,6 +47,9 @@ struct Event {
     int64_t at = 0;  // Unix ms by the messenger's clock; 0: not said
     std::vector<EventFile> files;
 };
+
+// Every line but the first stands indented, whatever ends one: no line of it passes for what stands around it.
+std::string indented(std::string_view text);
 
 Event read_event(const json::Value& value);
 

@@ -44,6 +44,11 @@ void Hub::State::prune() {
     pruning = loop.after(kDay, [this] { prune(); });
     post.prune(kKeepDays);
     schedule.prune(kKeepDays);
+    door.prune();
+    const std::vector<int64_t> known = door.places();
+    std::set<int64_t> kept(known.begin(), known.end());
+    for (const TaskRow& task : schedule.tasks(0)) kept.insert(task.place);
+    post.prune_places(kept);
 }
 
 Hub::State::~State() {

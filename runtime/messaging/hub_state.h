@@ -41,6 +41,7 @@ struct Incoming {
     int tries = 0;
     std::string number;  // of this try, as the channel is told it
     std::unique_ptr<SpoolFile> file;
+    int64_t most = 0;  // bytes of it that are taken
     std::string beginning, speech, said;  // speech: what was spoken; said: why nothing is known of that
     Clock::time_point since{};
     Loop::TimerId timer = 0;
@@ -123,9 +124,9 @@ struct Hub::State {
     void on_event(Chat& chat, const json::Value& frame);
     void on_words(Chat& chat, const json::Value& frame);
     void on_turn_done(Chat& chat, const json::Value& frame);
-    enum class Words { Own, OfAll };  // OfAll: each is named in them already
-    void say(Chat& chat, const ArrivalRow& row, Words words = Words::Own);
-    std::string words_of(const PlaceRow& place, const ArrivalRow& row, Words words);
+    void say(Chat& chat, const ArrivalRow& row);
+    std::string named(const PlaceRow& place, const ArrivalRow& one);
+    std::string words_of(const PlaceRow& place, const ArrivalRow& row, int64_t after);
     bool is_command(int64_t row);
     void answer(int64_t place, const std::string& text);
 
@@ -141,6 +142,8 @@ struct Hub::State {
     void on_fetched(Channel& channel, const json::Value& frame);
     void fetch_cut(const std::string& channel);
     void forget_files();
+    bool room_for(Incoming& one);
+    void too_much(Incoming& one);
     void file_here(Incoming& one);
     void put_file(Incoming& one);
     void not_here(Incoming& one, const std::string& why);
@@ -206,6 +209,7 @@ struct Hub::State {
 
     // task_tool.cc
     void answer_task_call(Chat& chat, const json::Value& frame);
+    Role role_in(const PlaceRow& place, const std::string& turn);
     std::string create_task(Chat& chat, const std::string& turn, const json::Value& arguments);
     std::string tasks_answer(const PlaceRow& place, const ArrivalRow& row, const std::string& rest);
 

@@ -13,7 +13,7 @@
 namespace peacrab {
 namespace {
 
-constexpr uint64_t kMostFetched = uint64_t{20} << 20;  // bytes of one
+constexpr int64_t kMostFetched = int64_t{20} << 20;  // bytes of one
 constexpr size_t kMostHeld = 4;
 constexpr long kMostListening = 2;
 constexpr size_t kMostSpeech = size_t{16} << 10;
@@ -103,8 +103,9 @@ void Hub::State::fetch_next(Channel& channel) {
     if (next == incoming.end()) return;
     Incoming& one = *next->second;
     one.step = Incoming::Step::Comes;
-    if (std::cmp_greater(one.row.file.size, kMostFetched))
+    if (one.row.file.size > kMostFetched)
         return not_here(one, "larger than " + std::to_string(kMostFetched >> 20) + " MiB, which is the most that is taken");
+    if (!room_for(one)) return too_much(one);
     try {
         one.file = std::make_unique<SpoolFile>(spool, "in-" + std::to_string(one.row.row));
     } catch (const Error& error) {
@@ -119,7 +120,29 @@ void Hub::State::fetch_next(Channel& channel) {
     channel.port->send(json::Value::object({{"type", "fetch"},
                                             {"id", one.number},
                                             {"handle", one.row.file.handle},
-                                            {"most", static_cast<int64_t>(kMostFetched)}}));
+                                            {"most", one.most}}));
+}
+
+// Of what its sender may send within a day.
+bool Hub::State::room_for(Incoming& one) {
+    one.most = kMostFetched;
+    const std::optional<ArrivalRow> of = post.arrival(one.row.arrival);
+    const std::optional<int64_t> most = Door::most_of_files(of ? door.role_of(one.channel, of->sender) : Role::None);
+    if (!most) return true;
+    one.most = std::min(kMostFetched, *most - post.bytes_taken(one.channel, of ? of->sender : ""));
+    return one.most > 0 && one.row.file.size <= one.most;
+}
+
+// The agent is told of each, the person once a day.
+void Hub::State::too_much(Incoming& one) {
+    const std::optional<ArrivalRow> of = post.arrival(one.row.arrival);
+    const Role role = of ? door.role_of(one.channel, of->sender) : Role::None;
+    const std::string of_whom = std::to_string(Door::most_of_files(role).value_or(0) >> 20) + " MiB for a " + role_name(role);
+    if (of)
+        post.enqueue(one.row.place, "q:" + std::to_string(one.row.place) + ":" + day() + ":" + of->sender,
+                     "That was too much for a day: of files it is " + of_whom +
+                         ". What you write is read; files that are more than that are not taken today.");
+    not_here(one, "they have sent too many files within a day, it is " + of_whom);
 }
 
 void Hub::State::on_data(Channel& channel, const json::Value& frame) {
@@ -129,7 +152,8 @@ void Hub::State::on_data(Channel& channel, const json::Value& frame) {
     // It is at work for us: what it has to deliver meanwhile waits.
     for (auto& [row, since] : channel.under_way) since = Clock::now();
     const std::string bytes = decode_base64(frame.text("data"));
-    if (one.file->size() + bytes.size() > kMostFetched) return not_here(one, "larger than 20 MiB, which is the most that is taken");
+    if (std::cmp_greater(one.file->size() + bytes.size(), one.most))
+        return one.most < kMostFetched ? too_much(one) : not_here(one, "larger than 20 MiB, which is the most that is taken");
     if (Clock::now() - one.since > kWhole) return not_here(one, "the messenger sends it too slowly");
     try {
         one.file->write(bytes);
@@ -147,6 +171,7 @@ void Hub::State::on_fetched(Channel& channel, const json::Value& frame) {
     if (const std::string why = frame.text("error"); !why.empty()) return not_here(one, one_line(why, 200));
     if (frame.integer("size") != static_cast<int64_t>(one.file->size())) return not_here(one, "it did not arrive whole");
     if (one.file->size() == 0) return not_here(one, "it is empty: 0 bytes");
+    if (const std::optional<ArrivalRow> of = post.arrival(one.row.arrival)) post.note_taken(one.row, *of, frame.integer("size"));
     channel.fetching = 0;
     loop.cancel(std::exchange(one.timer, 0));
     file_here(one);

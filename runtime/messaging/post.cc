@@ -13,8 +13,8 @@
 namespace peacrab {
 namespace {
 
-constexpr int64_t kPostVersion = 3;
-constexpr int64_t kMostHeld = 500, kMostHeldOfOne = 20;
+constexpr int64_t kPostVersion = 4;
+constexpr int64_t kMostHeld = 500, kMostHeldOfOne = 20, kHeldDays = 7;
 constexpr int64_t kMostDropped = 20'000;  // rows of what was not let in
 const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS cursors(channel TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
@@ -48,7 +48,10 @@ CREATE INDEX IF NOT EXISTS files_of_arrival ON files(arrival);
 CREATE INDEX IF NOT EXISTS files_by_path ON files(path) WHERE path <> '';
 CREATE TABLE IF NOT EXISTS parcels(delivery INTEGER PRIMARY KEY, agent TEXT NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL,
     size INTEGER NOT NULL, sha256 TEXT NOT NULL, spool TEXT NOT NULL);
-PRAGMA user_version = 3;
+CREATE TABLE IF NOT EXISTS taken(file INTEGER PRIMARY KEY, channel TEXT NOT NULL, sender TEXT NOT NULL, bytes INTEGER NOT NULL,
+    at INTEGER NOT NULL DEFAULT (unixepoch()));
+CREATE INDEX IF NOT EXISTS taken_of_sender ON taken(channel, sender, at);
+PRAGMA user_version = 4;
 )";
 
 #define ARRIVAL "row, place, key, id, sender, name, text, state, verdict, rule, turn, received, tries"
@@ -229,17 +232,24 @@ std::vector<ArrivalRow> Post::waiting(int64_t place) {
     return arrivals(query.bind(place));
 }
 
-std::vector<ArrivalRow> Post::silent_before(int64_t place, int64_t row) {
+std::vector<ArrivalRow> Post::silent_before(int64_t place, int64_t row, int64_t after) {
     Statement query = database_.prepare("SELECT * FROM (SELECT " ARRIVAL " FROM arrivals WHERE place = ? AND verdict = 'silent' AND "
-                                        "state = 'none' AND row < ? ORDER BY row DESC LIMIT 20) ORDER BY row");
-    return arrivals(query.bind(place).bind(row));
+                                        "state = 'none' AND row < ? AND row > ? ORDER BY row DESC LIMIT 20) ORDER BY row");
+    return arrivals(query.bind(place).bind(row).bind(after));
 }
 
-void Post::told(int64_t place, int64_t upto) {
-    database_.prepare("UPDATE arrivals SET state = 'answered' WHERE place = ? AND verdict = 'silent' AND state = 'none' AND row < ?")
+void Post::join(int64_t place, int64_t row) {
+    database_
+        .prepare("UPDATE arrivals SET turn = 'with ' || ?2 WHERE place = ?1 AND state = 'waiting' AND verdict = 'admitted' AND "
+                 "turn NOT LIKE 'with %' AND row < ?2")
         .bind(place)
-        .bind(upto)
+        .bind(row)
         .run();
+}
+
+std::vector<ArrivalRow> Post::joined(int64_t place, int64_t row) {
+    Statement query = database_.prepare("SELECT " ARRIVAL " FROM arrivals WHERE place = ? AND state = 'waiting' AND turn = 'with ' || ? ORDER BY row");
+    return arrivals(query.bind(place).bind(row));
 }
 
 std::vector<int64_t> Post::places_at_work() {
@@ -248,7 +258,31 @@ std::vector<int64_t> Post::places_at_work() {
 }
 
 void Post::handed(int64_t row, const std::string& turn) {
-    database_.prepare("UPDATE arrivals SET state = 'handed', turn = ? WHERE row = ? AND state = 'waiting'").bind(turn).bind(row).run();
+    const std::optional<ArrivalRow> one = arrival(row);
+    if (!one || one->state != "waiting") return;
+    database_.transaction([&] {
+        database_
+            .prepare("UPDATE arrivals SET state = 'handed', turn = ?1 WHERE place = ?3 AND state = 'waiting' AND (row = ?2 OR turn = 'with ' || ?2)")
+            .bind(turn)
+            .bind(row)
+            .bind(one->place)
+            .run();
+        if (one->verdict != "admitted") return;
+        database_
+            .prepare("UPDATE arrivals SET state = 'answered', turn = ? WHERE place = ? AND verdict = 'silent' AND state = 'none' AND row < ?")
+            .bind(turn)
+            .bind(one->place)
+            .bind(row)
+            .run();
+    });
+}
+
+std::vector<std::string> Post::speakers(int64_t place, const std::string& turn) {
+    Statement query = database_.prepare("SELECT DISTINCT sender FROM arrivals WHERE place = ? AND turn = ? AND verdict IN ('admitted', 'silent')");
+    query.bind(place).bind(turn);
+    std::vector<std::string> senders;
+    while (query.step()) senders.push_back(query.text(0));
+    return senders;
 }
 
 void Post::answered_all(int64_t place) {
@@ -256,7 +290,11 @@ void Post::answered_all(int64_t place) {
 }
 
 void Post::answered(int64_t row) {
-    database_.prepare("UPDATE arrivals SET state = 'answered' WHERE row = ?").bind(row).run();
+    database_
+        .prepare("UPDATE arrivals SET state = 'answered' WHERE place = (SELECT place FROM arrivals WHERE row = ?1) AND (row = ?1 OR "
+                 "(state = 'waiting' AND turn = 'with ' || ?1))")
+        .bind(row)
+        .run();
 }
 
 void Post::wait_again(int64_t place, const std::string& turn) {
@@ -295,7 +333,17 @@ bool Post::was_cut(int64_t place, const std::string& turn) {
 bool Post::room_at_the_door(const std::string& channel, const std::string& sender) {
     Statement query = database_.prepare("SELECT count(*), total(sender = ?) FROM arrivals WHERE state = 'held' AND channel = ?");
     query.bind(sender).bind(channel).step();
-    return query.integer(0) < kMostHeld && query.integer(1) < kMostHeldOfOne;
+    const int64_t all = query.integer(0), of_one = query.integer(1);
+    query.run();
+    if (of_one >= kMostHeldOfOne) return false;
+    if (all >= kMostHeld) {
+        Statement oldest = database_.prepare("SELECT row FROM arrivals WHERE state = 'held' AND channel = ? "
+                                             "ORDER BY count(*) OVER (PARTITION BY sender) DESC, row LIMIT 1");
+        const int64_t row = oldest.bind(channel).step() ? oldest.integer(0) : 0;
+        oldest.run();
+        refuse(row, "too much waits at the door");
+    }
+    return true;
 }
 
 std::vector<ArrivalRow> Post::held(const std::string& channel, const std::string& sender) {
@@ -340,6 +388,12 @@ std::string Post::deliveries_in_words(int64_t place, int64_t arrival) {
     return text;
 }
 
+std::optional<ArrivalRow> Post::arrival(int64_t row) {
+    Statement query = database_.prepare("SELECT " ARRIVAL " FROM arrivals WHERE row = ?");
+    if (!query.bind(row).step()) return std::nullopt;
+    return arrival_of(query);
+}
+
 std::optional<ArrivalRow> Post::arrival(const std::string& id) {
     Statement query = database_.prepare("SELECT " ARRIVAL " FROM arrivals WHERE id = ?1 OR CAST(row AS TEXT) = ?1 ORDER BY row DESC LIMIT 1");
     if (!query.bind(id).step()) return std::nullopt;
@@ -347,7 +401,12 @@ std::optional<ArrivalRow> Post::arrival(const std::string& id) {
 }
 
 void Post::prune(int64_t days) {
-    database_.prepare("DELETE FROM arrivals WHERE state IN ('none', 'answered', 'held') AND received < unixepoch() - ? * 86400").bind(days).run();
+    database_
+        .prepare("UPDATE arrivals SET state = 'none', verdict = 'dropped', rule = 'nobody has let its sender in within a week' WHERE "
+                 "state = 'held' AND received < unixepoch() - ? * 86400")
+        .bind(kHeldDays)
+        .run();
+    database_.prepare("DELETE FROM arrivals WHERE state IN ('none', 'answered') AND received < unixepoch() - ? * 86400").bind(days).run();
     database_
         .prepare("DELETE FROM arrivals WHERE state = 'none' AND verdict = 'dropped' AND row <= (SELECT row FROM arrivals WHERE "
                  "state = 'none' AND verdict = 'dropped' ORDER BY row DESC LIMIT 1 OFFSET ?)")
@@ -360,6 +419,14 @@ void Post::prune(int64_t days) {
         .bind(days)
         .run();
     prune_files();
+}
+
+void Post::prune_places(const std::set<int64_t>& kept) {
+    Statement query = database_.prepare("SELECT id FROM places WHERE agent = '' AND live = '' AND notes = '' AND id NOT IN (SELECT place FROM "
+                                        "arrivals) AND id NOT IN (SELECT place FROM deliveries)");
+    const std::vector<int64_t> idle = numbers(query);
+    for (const int64_t id : idle)
+        if (!kept.contains(id)) database_.prepare("DELETE FROM places WHERE id = ?").bind(id).run();
 }
 
 int64_t Post::enqueue(int64_t place, const std::string& origin, const std::string& text, const std::string& reply_to,

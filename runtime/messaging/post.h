@@ -34,7 +34,8 @@ struct ArrivalRow {
     int64_t place = 0;
     std::string key;      // unique in the channel
     std::string id;       // platform id
-    std::string sender, name, text, state, verdict, rule, turn;
+    std::string sender, name, text, state, verdict, rule;
+    std::string turn;  // "with 7": it waits, and is told with that row
     int64_t received = 0;  // Unix seconds
     int64_t tries = 0;
 };
@@ -103,10 +104,14 @@ class Post {
     // An edit of one that still waits takes its place. False: there is no such.
     bool edit_waiting(const PlaceRow& place, const Event& event, const std::string& text);
     std::vector<ArrivalRow> waiting(int64_t place);        // in order
-    std::vector<ArrivalRow> silent_before(int64_t place, int64_t row);  // not yet told, in order, at most 20
-    void told(int64_t place, int64_t upto);                // of what was silent
+    // Behind `after`, not yet told, in order, at most 20.
+    std::vector<ArrivalRow> silent_before(int64_t place, int64_t row, int64_t after);
+    // Those that wait before it are told with it, as one, and never otherwise.
+    void join(int64_t place, int64_t row);
+    std::vector<ArrivalRow> joined(int64_t place, int64_t row);  // in order
     std::vector<int64_t> places_at_work();                 // with arrivals that are not answered
-    void handed(int64_t row, const std::string& turn);
+    void handed(int64_t row, const std::string& turn);  // and what was told with it
+    std::vector<std::string> speakers(int64_t place, const std::string& turn);  // whose words it was told
     void answered_all(int64_t place);  // that were handed
     void answered(int64_t row);
     void wait_again(int64_t place, const std::string& turn);  // the model could not be reached
@@ -115,21 +120,29 @@ class Post {
     void note_reply(int64_t place, const std::string& turn);  // its answer is to be delivered
     bool has_verdict(int64_t place, const std::string& turn, const std::string& verdict);  // any that it was handed
     bool has_replied(int64_t place, const std::string& turn);
+    // Of one sender 20 are held. Of a channel 500: more, and the oldest of who has most there goes.
     bool room_at_the_door(const std::string& channel, const std::string& sender);
     std::vector<ArrivalRow> held(const std::string& channel, const std::string& sender);
     void release(int64_t row);  // it waits
     void refuse(int64_t row, const std::string& rule);
     int64_t tries_of(int64_t place, const std::string& turn);  // the most of any that it was handed
     std::optional<ArrivalRow> arrival(const std::string& id);  // newest with this platform id, or row number
+    std::optional<ArrivalRow> arrival(int64_t row);
     std::optional<ArrivalRow> arrival_before(int64_t row);     // in the same place
     std::string deliveries_in_words(int64_t place, int64_t arrival);  // what was sent there since
-    void prune(int64_t days);                                  // rows that need no answer, and are older
+    // Rows that need no answer, and are older. What is held goes after a week.
+    void prune(int64_t days);
+    // Places of which nothing is left, but `kept`: one that writes again is made anew, and is the same to its agent.
+    void prune_places(const std::set<int64_t>& kept);
 
     // Files that came (messaging/incoming).
     void add_file(int64_t place, int64_t arrival, const EventFile& file);
     std::vector<FileRow> files_of(int64_t arrival);
     std::string name_file(int64_t row, const std::string& wanted);
     void settle_file(int64_t row, const std::string& line);
+    // Of one person's files, within a day: bytes that were taken, each file as 64 KiB at least.
+    void note_taken(const FileRow& file, const ArrivalRow& of, int64_t bytes);
+    int64_t bytes_taken(const std::string& channel, const std::string& sender);
 
     // Files that are to be sent (messaging/outgoing): a delivery with a parcel. `text`: for people, of what it is.
     void enqueue_file(int64_t place, const std::string& origin, const std::string& text, const Parcel& parcel);

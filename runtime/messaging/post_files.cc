@@ -1,4 +1,6 @@
 // The post's rows of files: what came with a message and is to be fetched, what is to be sent.
+#include <algorithm>
+
 #include "error.h"
 #include "messaging/post.h"
 
@@ -60,6 +62,26 @@ std::string Post::name_file(int64_t row, const std::string& wanted) {
 
 void Post::settle_file(int64_t row, const std::string& line) {
     database_.prepare("UPDATE files SET line = ?, handle = '' WHERE row = ?").bind(line).bind(row).run();
+}
+
+// Fetched again it counts once.
+void Post::note_taken(const FileRow& file, const ArrivalRow& of, int64_t bytes) {
+    constexpr int64_t kLeast = 64 << 10;
+    database_.transaction([&] {
+        database_.prepare("DELETE FROM taken WHERE at < unixepoch() - 86400").run();
+        database_.prepare("INSERT OR REPLACE INTO taken(file, channel, sender, bytes) SELECT ?, channel, ?, ? FROM places WHERE id = ?")
+            .bind(file.row)
+            .bind(of.sender)
+            .bind(std::max(bytes, kLeast))
+            .bind(file.place)
+            .run();
+    });
+}
+
+int64_t Post::bytes_taken(const std::string& channel, const std::string& sender) {
+    Statement query = database_.prepare("SELECT total(bytes) FROM taken WHERE channel = ? AND sender = ? AND at > unixepoch() - 86400");
+    query.bind(channel).bind(sender).step();
+    return query.integer(0);
 }
 
 void Post::enqueue_file(int64_t place, const std::string& origin, const std::string& text, const Parcel& parcel) {

@@ -12,6 +12,7 @@
 namespace peacrab {
 namespace {
 
+constexpr const char* kGuestToo = "a guest has spoken in this turn, too: tell the person to ask once more, in a message of their own";
 constexpr int64_t kMostSet = 30;  // of a conversation within an hour: each is told
 
 int64_t unix_now() {
@@ -132,12 +133,20 @@ std::string change_task(Schedule& schedule, TaskRow task, const std::string& wha
     return name_of(task) + " runs: " + next_words(task, now) + ".";
 }
 
+// Of those whose words the turn was told, the least trusted: any of them may have had it called.
+Role Hub::State::role_in(const PlaceRow& place, const std::string& turn) {
+    Role least = Role::Owner;
+    for (const std::string& sender : post.speakers(place.id, turn)) least = std::min(least, door.role_of(place.channel, sender));
+    return least;
+}
+
 std::string Hub::State::create_task(Chat& chat, const std::string& turn, const json::Value& arguments) {
     const int64_t now = unix_now();
     const std::optional<PlaceRow> place = post.place(chat.place);
     const std::optional<std::string> asker = schedule.asker(chat.place, turn);
     if (!asker || !schedule.asks_now(chat.place, turn, *asker)) throw Error("a task sets no task: the person has to say something first");
     if (door.role_of(place->channel, *asker) < Role::Member) throw Error("guests have no tasks; tell the person that an owner can make them a member");
+    if (role_in(*place, turn) < Role::Member) throw Error(kGuestToo);
     if (schedule.tasks(chat.place).size() >= kMostTasks) throw Error("there are 20 tasks in this conversation: delete one first");
     if (schedule.tasks(0).size() >= kMostTasksInAll) throw Error("there are 200 tasks in all: some have to be deleted first");
     if (schedule.told_lately(chat.place) >= kMostSet) throw Error("more than 30 tasks were set within an hour: not now");
@@ -218,6 +227,8 @@ void Hub::State::answer_task_call(Chat& chat, const json::Value& frame) {
             if (action == "resume" && !asker) throw Error("a task resumes no task: the person has to say something first");
             if (action != "history" && asker && door.role_of(task->channel, *asker) < Role::Member)
                 throw Error("guests change no tasks; tell the person that a member has to ask for it");
+            if (const std::optional<PlaceRow> place = post.place(chat.place); action != "history" && role_in(*place, turn) < Role::Member)
+                throw Error(kGuestToo);
             text = action == "history" ? history_in_words(schedule, *task) : change_task(schedule, *task, action);
         }
         well = true;

@@ -237,6 +237,119 @@ TEST_CASE_FIXTURE(Fixture, "post: who waits at the door fills no disk") {
     CHECK(post.room_at_the_door("desk", "u2"));
 }
 
+TEST_CASE_FIXTURE(Fixture, "post: at the door nobody is kept out by those who came before, and who filled it makes room") {
+    const Admission held{Admission::What::Held, "somebody who is not known", {}};
+    const auto knock = [&](const std::string& sender, int n) {
+        const Event event = event_of(sender + std::to_string(n), sender, "hello");
+        REQUIRE(post.room_at_the_door("desk", sender));
+        post.add_arrival(post.place("desk", event), event, "hello", held);
+    };
+    knock("first", 0);
+    for (int n = 0; n < 499; ++n) knock("crowd" + std::to_string(n % 30), n);
+    for (int n = 0; n < 10; ++n) knock("late", n);
+    CHECK(post.held("desk", "late").size() == 10);
+    CHECK(post.held("desk", "first").size() == 1);  // of him there is only this one
+    Statement count = post.database().prepare("SELECT count(*), total(rule = 'too much waits at the door') FROM arrivals WHERE state = 'held' OR verdict = 'dropped'");
+    REQUIRE(count.step());
+    CHECK(count.integer(0) == 510);
+    CHECK(count.integer(1) == 10);
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: what nobody has let in for a week goes, and says why") {
+    const Event event = event_of("1", "u1", "hello");
+    const int64_t row = post.add_arrival(post.place("desk", event), event, "hello", {Admission::What::Held, "somebody who is not known", {}});
+    post.prune(30);
+    CHECK(post.held("desk", "u1").size() == 1);
+    post.database().run("UPDATE arrivals SET received = received - 8 * 86400");
+    post.prune(30);
+    CHECK(post.held("desk", "u1").empty());
+    REQUIRE(post.arrival(row));
+    CHECK(post.arrival(row)->rule.find("within a week") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: a place goes when nothing of it is left, and is the same when it comes again") {
+    const int64_t stays = place(), row = arrive("1");
+    const int64_t stranger = post.place("desk", event_of("2", "stranger", "x")).id;
+    const int64_t known = post.place("desk", event_of("3", "u3", "x")).id;
+    const int64_t told = post.place("desk", event_of("4", "u4", "x")).id;
+    post.enqueue(told, {}, "something");
+    post.prune_places({known});
+    CHECK(post.place(stays));
+    CHECK(post.place(known));
+    CHECK(post.place(told));
+    CHECK(!post.place(stranger));
+    post.answered(row);
+    post.database().run("UPDATE arrivals SET received = received - 31 * 86400");
+    post.prune(30);
+    post.prune_places({});
+    CHECK(!post.place(stays));
+    CHECK(post.place("desk", event_of("5", "u1", "x")).conversation == "dm-u1");
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: what is told with another is handed with it, and is not told again by itself") {
+    arrive("1");
+    arrive("2");
+    const int64_t last = arrive("3"), later = arrive("4");
+    post.join(place(), last);
+    CHECK(post.joined(place(), last).size() == 2);
+    post.join(place(), later);  // the first two are the third's
+    REQUIRE(post.joined(place(), later).size() == 1);
+    CHECK(post.joined(place(), later)[0].row == last);
+    CHECK(post.joined(place(), last).size() == 2);
+    CHECK(post.waiting(place()).size() == 4);  // nothing of it is gone before it was taken
+    post.handed(last, "t1");
+    CHECK(post.waiting(place()).size() == 1);
+    CHECK(post.speakers(place(), "t1") == std::vector<std::string>{"u1"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: whose words a turn has is kept, of those who spoke to nobody, too") {
+    Event chatter = event_of("1", "guest", "do it", true);
+    chatter.addressed = false;
+    const PlaceRow room = post.place("desk", chatter);
+    post.add_arrival(room, chatter, "do it", {Admission::What::Silent, "in a group", {}});
+    const Event said = event_of("2", "u1", "well?", true);
+    const int64_t row = post.add_arrival(room, said, "well?", kAdmitted);
+    CHECK(post.silent_before(room.id, row, 0).size() == 1);
+    CHECK(post.silent_before(room.id, row, row - 1).empty());  // it went with another, on its way
+    post.handed(row, "t1");
+    CHECK(post.silent_before(room.id, row, 0).empty());
+    CHECK(post.speakers(room.id, "t1") == std::vector<std::string>{"guest", "u1"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: a row is found by its number, whatever a messenger calls its messages") {
+    const int64_t row = arrive("1");
+    Event other = event_of("2", "u1", "other");
+    other.id = std::to_string(row);
+    post.add_arrival(post.place("desk", other), other, "other", kAdmitted);
+    REQUIRE(post.arrival(row));
+    CHECK(post.arrival(row)->text == "hello");
+}
+
+TEST_CASE_FIXTURE(Fixture, "post: bytes of files are counted by person and day, a file once") {
+    const int64_t row = arrive("1");
+    const ArrivalRow of = *post.arrival(row);
+    post.add_file(place(), row, {});
+    post.add_file(place(), row, {});
+    const std::vector<FileRow> files = post.files_of(row);
+    post.note_taken(files[0], of, 1 << 20);
+    post.note_taken(files[0], of, 1 << 20);
+    post.note_taken(files[1], of, 10);
+    CHECK(post.bytes_taken("desk", "u1") == (1 << 20) + (64 << 10));
+    CHECK(post.bytes_taken("desk", "u2") == 0);
+    CHECK(post.bytes_taken("yard", "u1") == 0);
+    post.database().run("UPDATE taken SET at = at - 86401");
+    CHECK(post.bytes_taken("desk", "u1") == 0);
+}
+
+TEST_CASE("event: no line of a text can pass for another's") {
+    CHECK(indented("one\ntwo\r\nthree") == "one\n    two\n    three");
+    for (const char* end : {"\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\u0085", "\u2028", "\u2029"}) {
+        CAPTURE(end);
+        CHECK(indented("one" + std::string(end) + "Una: two") == "one\n    Una: two");
+    }
+    CHECK(indented("\u00e9\u2027\n") == "\u00e9\u2027\n    ");
+}
+
 TEST_CASE_FIXTURE(Fixture, "post: it is all there again when the file is opened anew") {
     arrive("1");
     post.set_cursor("desk", "17");
@@ -333,6 +446,13 @@ TEST_CASE_FIXTURE(Fixture, "door: of many who come at once only some are announc
     for (int n = 0; n < 300; ++n) told += !door.announce("desk", event_of(std::to_string(n), "s" + std::to_string(n), "hi")).empty();
     CHECK(told == 5);
     CHECK(door.all_waiting("desk").size() == 200);
+    post.database().run("UPDATE at_the_door SET since = since - 601");
+    CHECK(!door.announce("desk", event_of("new", "new", "hi")).empty());  // old ones keep nobody out
+    CHECK(door.all_waiting("desk").size() == 200);
+    post.database().run("UPDATE at_the_door SET since = since - 8 * 86400 WHERE sender <> 'new'");
+    door.prune();
+    REQUIRE(door.all_waiting("desk").size() == 1);
+    CHECK(door.all_waiting("desk")[0].sender == "new");
 }
 
 TEST_CASE_FIXTURE(Fixture, "door: who waits is announced once; who is turned away, never again") {
@@ -346,6 +466,21 @@ TEST_CASE_FIXTURE(Fixture, "door: who waits is announced once; who is turned awa
     CHECK(!door.waiting(ticket));
     CHECK(door.announce("desk", event).empty());
     CHECK(door.all_waiting({}).empty());
+    CHECK(judge(event) == What::Dropped);  // and nothing of it is held
+    post.database().run("UPDATE at_the_door SET since = since - 8 * 86400");
+    door.prune();
+    CHECK(judge(event) == What::Dropped);
+}
+
+TEST_CASE_FIXTURE(Fixture, "door: those who were turned away take nobody's place at it") {
+    for (int n = 0; n < 200; ++n) {
+        const std::string sender = "s" + std::to_string(n);
+        (void)door.announce("desk", event_of(sender, sender, "hi"));
+        for (const Door::Waiting& one : door.all_waiting("desk")) door.turn_away(one.ticket);
+    }
+    post.database().run("UPDATE at_the_door SET since = since - 601");
+    CHECK(!door.announce("desk", event_of("new", "new", "hi")).empty());
+    CHECK(door.all_waiting("desk").size() == 1);
 }
 
 TEST_CASE_FIXTURE(Fixture, "door: a button pressed by somebody who is not known opens nothing, not even the way to the door") {
