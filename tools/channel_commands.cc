@@ -40,7 +40,7 @@ int run_serve(const Arguments& arguments) {
             return fd;
         }, [flags](const std::string& agent, const std::string& op, const std::string& path) {
             return FilesLink(machine_place(flags.name), agent).open(op, path);
-        }};
+        }, HubOptions::Opening::InChild};
     };
     return serve_channels({adapter(), begin});
 }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +80,7 @@ Secret said_by(const std::string& command, const std::string& shown) {
     if (pid == 0) {
         const int null = ::open("/dev/null", O_RDONLY);
         ::setpgid(0, 0);
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::dup2(null, 0) < 0 || ::dup2(pipe.write.get(), 1) < 0) ::_exit(127);
         ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
         ::_exit(127);

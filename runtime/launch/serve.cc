@@ -26,7 +26,7 @@ int run_serve(const Arguments& arguments) {
                               [warden](const std::string& agent, const std::string& op, const std::string& path) {
                                   return warden->open_files(agent, op, path);
                               },
-                              warden->life()};
+                              HubOptions::Opening::AtOnce, warden->life()};
     };
     return serve_channels({{require_real_path("serve", "/proc/self/exe"), "channel"}, begin});
 }

@@ -11,11 +11,14 @@
 
 #include "audit.h"
 #include "error.h"
+#include "messaging/errand.h"
 
 namespace peacrab {
 namespace {
 
 constexpr Milliseconds kLongestWait{60'000};
+constexpr Milliseconds kSecretsLimit{100'000};  // three commands, of half a minute each
+constexpr size_t kMostSecrets = size_t{64} << 10;
 constexpr Milliseconds kGoodRun{10'000};  // after which the next start waits no longer than the first
 constexpr const char* kPassed[] = {"PATH",        "HOME",        "LANG",     "TZ",       "TMPDIR",        "HTTP_PROXY",         "HTTPS_PROXY",
                                    "http_proxy",  "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "PROXY_CA_CERT_B64"};
@@ -77,6 +80,7 @@ struct ChannelRun::Running {
     Pidfd process;
     Milliseconds wait{1000};
     Loop::TimerId timer = 0;
+    std::unique_ptr<Errand> asking;  // for its secrets
     std::chrono::steady_clock::time_point since{};
     bool down = false;
     std::string given;  // the sum of its secrets
@@ -101,16 +105,36 @@ ChannelRun::~ChannelRun() {
     }
 }
 
+bool ChannelRun::asking() const {
+    return std::any_of(all_.begin(), all_.end(), [](const auto& one) { return one.second->asking != nullptr; });
+}
+
 bool ChannelRun::all_down() const {
     return std::all_of(all_.begin(), all_.end(), [](const auto& one) { return one.second->down; });
 }
 
+// A command may have to say them, or a person whom it asks.
 void ChannelRun::start(Running& one) {
     const std::string name = one.config.hub.name;
+    const bool on_relay = one.config.type == "whatsapp" || one.config.type == "webhook";
+    if (on_relay && !one.config.hub.settings.find("hook")) one.config.hub.settings.set("hook", name);
     try {
-        if ((one.config.type == "whatsapp" || one.config.type == "webhook") && !one.config.hub.settings.find("hook"))
-            one.config.hub.settings.set("hook", name);
-        const json::Value secrets = secrets_of(one.config, secrets_);
+        one.asking = std::make_unique<Errand>(
+            loop_, kSecretsLimit, [config = one.config, read = secrets_] { return Errand::Given{json::dump(secrets_of(config, read)), {}}; },
+            [this, name](const Errand::Given& given, const std::string& why) {
+                Running& asked = *all_.at(name);
+                asked.asking.reset();
+                if (why.empty()) begin(asked, json::parse(given.text, {kMostSecrets, 2}));
+                else (void)ended(name, why, {});
+            });
+    } catch (const Error& error) {
+        (void)ended(name, error.what(), {});
+    }
+}
+
+void ChannelRun::begin(Running& one, const json::Value& secrets) {
+    const std::string name = one.config.hub.name;
+    try {
         one.given = sha256_hex(json::dump(secrets));
         SocketPair pair = SocketPair::stream();
         std::vector<std::string> words = one.config.command;

@@ -21,11 +21,13 @@ class ChannelRun {
     ~ChannelRun();
     ChannelRun(const ChannelRun&) = delete;
     ChannelRun& operator=(const ChannelRun&) = delete;
+    bool asking() const;    // one waits for its secrets
     bool all_down() const;  // none runs, and none will be started again
 
   private:
     struct Running;
     void start(Running& one);
+    void begin(Running& one, const json::Value& secrets);
     bool ended(const std::string& name, const std::string& why, const std::string& trouble);
 
     Loop& loop_;

@@ -14,6 +14,8 @@ constexpr size_t kCatchUp = 10;                // more than these are told at on
 constexpr int64_t kLongAgo = 3600;             // or when the newest is older (seconds)
 constexpr Milliseconds kLinger{1000};          // for a turn that what was said too late may begin
 constexpr Milliseconds kLongestBackoff{30'000};
+constexpr Milliseconds kStartLimit{600'000};  // for a machine to start, its image to be built
+constexpr long kMostOpening = 4;
 constexpr Milliseconds kQuick{2000};           // a turn shorter than this shows nothing of itself
 constexpr Milliseconds kShowPatience{10'000};  // with a channel that does not say it was shown
 constexpr size_t kShown = 3000;                // bytes of it
@@ -52,12 +54,58 @@ std::string Hub::State::agent_of(const PlaceRow& place) {
     return !place.agent.empty() ? place.agent : usual != agents.end() ? usual->second : "main";
 }
 
+void Hub::State::reach(std::unique_ptr<Errand>& in, Milliseconds limit, std::function<UniqueFd()> call,
+                       std::function<void(UniqueFd fd, const std::string& why)> then) {
+    if (options.opening == HubOptions::Opening::AtOnce) {
+        UniqueFd fd;
+        std::string why;
+        try {
+            fd = call();
+        } catch (const Error& error) {
+            why = error.what();
+        }
+        return then(std::move(fd), why);
+    }
+    in = std::make_unique<Errand>(
+        loop, limit, [call = std::move(call)] { return Errand::Given{{}, call()}; },
+        [then = std::move(then)](Errand::Given given, const std::string& why) {
+            then(std::move(given.fd), why.empty() && !given.fd ? "there is no connection" : why);
+        });
+}
+
 void Hub::State::open(Chat& chat) {
+    to_open.push_back(chat.place);
+    open_next();
+}
+
+// A few at a time, first come, first served.
+void Hub::State::open_next() {
+    while (!to_open.empty()) {
+        const auto opening = std::count_if(chats.begin(), chats.end(), [](const auto& each) { return each.second->opening != nullptr; });
+        if (opening >= kMostOpening) return;
+        const int64_t place = to_open.front();
+        to_open.pop_front();
+        const auto found = chats.find(place);
+        if (found == chats.end() || found->second->opening || found->second->warden || found->second->again) continue;
+        try {
+            reach(found->second->opening, kStartLimit, options.open_chat, [this, place](UniqueFd fd, const std::string& why) {
+                if (const auto chat = chats.find(place); chat != chats.end()) opened(*chat->second, std::move(fd), why);
+                open_next();
+            });
+        } catch (const Error& error) {
+            opened(*found->second, {}, error.what());
+        }
+    }
+}
+
+void Hub::State::opened(Chat& chat, UniqueFd fd, const std::string& why) {
     const int64_t id = chat.place;
+    chat.opening.reset();
     const std::optional<PlaceRow> place = post.place(id);
     if (!place) return close(id);
     try {
-        chat.warden = std::make_unique<FramePort>(loop, options.open_chat(), Dialect::WardenToClient, Dialect::ClientToWarden,
+        if (!why.empty()) throw Error(why);
+        chat.warden = std::make_unique<FramePort>(loop, std::move(fd), Dialect::WardenToClient, Dialect::ClientToWarden,
                                                   FramePort::Handlers{[this, id](const json::Value& frame) { on_warden(id, frame); },
                                                                       [this, id](const std::string&) {
                                                                           const auto found = chats.find(id);

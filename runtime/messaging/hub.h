@@ -27,6 +27,8 @@ struct HubOptions {
                                           // Absent: channels are tried, and who has something for us is cut off
     // A `files` stream (files/child) of the agent's workspace; throws Error. Absent: no files go either way.
     std::function<UniqueFd(const std::string& agent, const std::string& op, const std::string& path)> open_files = {};
+    // InChild: both may take a while, as a machine is started for them, and are called in children of ours.
+    enum class Opening { AtOnce, InChild } opening = Opening::AtOnce;
     std::string spool = {};  // a folder
     VoiceConfig voice = {};
 };

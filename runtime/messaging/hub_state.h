@@ -2,11 +2,13 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <map>
 #include <set>
 
 #include "frame_port.h"
 #include "messaging/cards.h"
+#include "messaging/errand.h"
 #include "messaging/file_kind.h"
 #include "messaging/hub.h"
 #include "messaging/schedule.h"
@@ -45,6 +47,7 @@ struct Incoming {
     std::string beginning, speech, said;  // speech: what was spoken; said: why nothing is known of that
     Clock::time_point since{};
     Loop::TimerId timer = 0;
+    std::unique_ptr<Errand> opening;  // of the stream
     std::unique_ptr<WorkspaceStream> stream;
     std::unique_ptr<Transcription> transcription;
 };
@@ -53,6 +56,7 @@ struct Incoming {
 struct Outgoing {
     int tries = 0;
     std::unique_ptr<SpoolFile> file;
+    std::unique_ptr<Errand> opening;
     std::unique_ptr<WorkspaceStream> stream;
     Loop::TimerId timer = 0;
 };
@@ -60,6 +64,7 @@ struct Outgoing {
 // A conversation that something waits in, or a turn runs.
 struct Chat {
     int64_t place = 0;
+    std::unique_ptr<Errand> opening;
     std::unique_ptr<FramePort> warden;
     bool ready = false;  // caught up
     std::string session, turn;
@@ -95,6 +100,7 @@ struct Hub::State {
     std::set<std::string> listened;  // channels whose conversations were opened to hear of what ends
     std::map<std::string, std::unique_ptr<Channel>> channels;
     std::map<int64_t, std::unique_ptr<Chat>> chats;  // by place
+    std::deque<int64_t> to_open;                     // places whose connection waits for its turn to be made
     Loop::TimerId pruning = 0, mending = 0;
     Spool spool;
     std::map<int64_t, std::unique_ptr<Incoming>> incoming;  // by their row
@@ -117,6 +123,11 @@ struct Hub::State {
     // chat.cc. advance: does what there is to do in a place, however often it is called.
     void advance(int64_t place);
     void open(Chat& chat);
+    void open_next();
+    void opened(Chat& chat, UniqueFd fd, const std::string& why);
+    // `then` is told what `call` gives, or why it gives nothing: at once, or when the child `in` has ended. Throws Error.
+    void reach(std::unique_ptr<Errand>& in, Milliseconds limit, std::function<UniqueFd()> call,
+               std::function<void(UniqueFd fd, const std::string& why)> then);
     void close(int64_t place);  // now; what waits is seen to again
     void gone(Chat& chat);
     void retry(Chat& chat, Milliseconds span);

@@ -22,6 +22,7 @@ constexpr Milliseconds kWhole{180'000};
 constexpr Milliseconds kPatience{120'000};  // with a channel that is not there
 constexpr Milliseconds kAgain{2'000};
 constexpr Milliseconds kMoment{50};
+constexpr Milliseconds kOpenLimit{90'000};
 constexpr int kMostTries = 3;
 constexpr const char* kNotAsked = "the messenger could not be asked for it";
 constexpr const char* kStalled = "the messenger did not go on sending it";
@@ -240,7 +241,7 @@ void Hub::State::put_file(Incoming& one) {
     const std::optional<PlaceRow> place = post.place(one.row.place);
     if (!place) return settle(one, "[a file that is not here]");
     // One at a time: the agent's side takes two, and one may be a file that is to be sent.
-    if (std::any_of(incoming.begin(), incoming.end(), [](const auto& other) { return other.second->stream != nullptr; }))
+    if (std::any_of(incoming.begin(), incoming.end(), [](const auto& other) { return other.second->stream || other.second->opening; }))
         return later(one, kMoment, [this](Incoming& again) { put_file(again); });
     const FileKind kind = file_kind(one.beginning);
     const std::string path = post.name_file(one.row.row, "inbox/" + day() + "-" + safe_file_name(one.row.file.name, kind));
@@ -264,11 +265,23 @@ void Hub::State::put_file(Incoming& one) {
         if (!here.said.empty()) line += "; " + here.said;
         settle(here, line + (here.speech.empty() ? "]" : "] They say: " + here.speech));
     };
+    const auto begin = [this, number, path, done](UniqueFd fd, const std::string& why) {
+        const auto found = incoming.find(number);
+        if (found == incoming.end()) return;
+        Incoming& here = *found->second;
+        here.opening.reset();
+        if (!why.empty()) return done({false, true, one_line(why, 200)});
+        try {
+            here.stream = WorkspaceStream::put(loop, std::move(fd), spool.open(here.file->name()), here.file->size(),
+                                               path.substr(path.find('/') + 1), done);
+        } catch (const Error& error) {
+            done({false, true, one_line(error.what(), 200)});
+        }
+    };
     try {
-        one.stream = WorkspaceStream::put(loop, options.open_files(agent_of(*place), "put", "inbox"), spool.open(one.file->name()),
-                                          one.file->size(), path.substr(path.find('/') + 1), done);
+        reach(one.opening, kOpenLimit, [open = options.open_files, agent = agent_of(*place)] { return open(agent, "put", "inbox"); }, begin);
     } catch (const Error& error) {
-        done({false, true, one_line(error.what(), 200)});
+        begin({}, error.what());
     }
 }
 

@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kMostSent = int64_t{100} << 20;    // bytes of one
 constexpr size_t kPiece = size_t{512} << 10;
 constexpr int64_t kHorizon = 120'000;                // ms, for what comes behind it waits for it
-constexpr Milliseconds kAgain{3'000}, kMoment{50};
+constexpr Milliseconds kAgain{3'000}, kMoment{50}, kOpenLimit{90'000};
 constexpr int64_t kMostParts = 5;
 constexpr size_t kBeginning = 1'500;                 // bytes of a long answer that are shown beside its file
 
@@ -161,8 +161,8 @@ bool Hub::State::parcel_ready(Channel& channel, const PlaceRow& place, int64_t d
 void Hub::State::fetch_parcel(const PlaceRow& place, int64_t delivery, const Parcel& parcel) {
     std::unique_ptr<Outgoing>& one = outgoing[delivery];
     if (!one) one = std::make_unique<Outgoing>();
-    if (one->stream || one->timer) return;
-    if (std::any_of(outgoing.begin(), outgoing.end(), [](const auto& other) { return other.second->stream != nullptr; })) {
+    if (one->stream || one->opening || one->timer) return;
+    if (std::any_of(outgoing.begin(), outgoing.end(), [](const auto& other) { return other.second->stream || other.second->opening; })) {
         one->timer = loop.after(kMoment, [this, delivery, name = place.channel] {
             if (const auto again = outgoing.find(delivery); again != outgoing.end()) again->second->timer = 0;
             pump(name);
@@ -196,15 +196,30 @@ void Hub::State::fetch_parcel(const PlaceRow& place, int64_t delivery, const Par
         }
         pump(name);
     };
-    try {
-        one->file = std::make_unique<SpoolFile>(spool, "out-" + std::to_string(delivery));
-        one->stream = WorkspaceStream::get(loop, options.open_files(parcel.agent, "get", parcel.path), static_cast<uint64_t>(parcel.size),
-                                           [file = one->file.get()](std::string_view bytes) { file->write(bytes); }, done);
-    } catch (const Error& error) {
-        one->timer = loop.after(Milliseconds(0), [this, delivery, done, why = one_line(error.what(), 200)] {
+    const auto not_now = [this, delivery, done](const std::string& error) {
+        outgoing.at(delivery)->timer = loop.after(Milliseconds(0), [this, delivery, done, why = one_line(error, 200)] {
             if (const auto again = outgoing.find(delivery); again != outgoing.end()) again->second->timer = 0;
             done({false, true, why});
         });
+    };
+    const auto begin = [this, delivery, size = parcel.size, done, not_now](UniqueFd fd, const std::string& why) {
+        const auto found = outgoing.find(delivery);
+        if (found == outgoing.end()) return;
+        Outgoing& here = *found->second;
+        here.opening.reset();
+        if (!why.empty()) return not_now(why);
+        try {
+            here.file = std::make_unique<SpoolFile>(spool, "out-" + std::to_string(delivery));
+            here.stream = WorkspaceStream::get(loop, std::move(fd), static_cast<uint64_t>(size),
+                                               [file = here.file.get()](std::string_view bytes) { file->write(bytes); }, done);
+        } catch (const Error& error) {
+            not_now(error.what());
+        }
+    };
+    try {
+        reach(one->opening, kOpenLimit, [open = options.open_files, parcel] { return open(parcel.agent, "get", parcel.path); }, begin);
+    } catch (const Error& error) {
+        not_now(error.what());
     }
 }
 

@@ -53,7 +53,8 @@ int serve_channels(const Serving& serving) {
     const Serving::Agent agent = serving.begin();
     const UniqueFd lock = only_one();  // which what was begun must not have
     Loop loop;
-    Hub hub(loop, {post_file(), agent.open_chat, agent.open_files, state_folder() + "/channel-files", load_voice(config_file())});
+    Hub hub(loop, {post_file(), agent.open_chat, agent.open_files, agent.opening, state_folder() + "/channel-files",
+                   load_voice(config_file())});
     ChannelRun run(loop, hub, serving.adapter, channels, stored_secret);
     std::fprintf(stderr, "serving %zu channel%s; Ctrl-C ends it\n", channels.size(), channels.size() == 1 ? "" : "s");
     bool ends = false;
@@ -139,6 +140,7 @@ void run_until(const Trial& trial, Seconds limit, const std::function<bool(Post&
     Loop loop;
     Hub hub(loop, {trial.folder + "/post", {}});
     ChannelRun run(loop, hub, trial.adapter, {trial.channel}, trial.secrets);
+    while (run.asking()) loop.run_once(Milliseconds(200));  // it may ask the person for them
     for (const Deadline patience = Deadline::in(limit); !done(hub.post()) && !patience.passed() && !run.all_down();) loop.run_once(Milliseconds(200));
 }
 

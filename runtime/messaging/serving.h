@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/secrets.h"
+#include "messaging/hub.h"
 #include "os.h"
 
 namespace peacrab {
@@ -15,6 +16,7 @@ struct Serving {
     struct Agent {
         std::function<UniqueFd()> open_chat;  // as HubOptions has it
         std::function<UniqueFd(const std::string& agent, const std::string& op, const std::string& path)> open_files;  // likewise
+        HubOptions::Opening opening = HubOptions::Opening::AtOnce;
         int life = -1;                        // hangs up when the agent can be had no more; -1: it always can
     };
     std::vector<std::string> adapter;  // as ChannelRun has it

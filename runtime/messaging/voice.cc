@@ -112,6 +112,14 @@ void begin_child(pid_t parent) {
     throw ErrnoError("the command of `voice:` cannot be run");
 }
 
+// A command may take a while to say it.
+Secret secret_of(const VoiceConfig& config) {
+    if (config.secret.empty()) return {};
+    std::optional<Secret> found = SecretStore().read(config.secret);
+    if (!found) throw Error("there is no secret " + printable(config.secret));
+    return std::move(*found);
+}
+
 [[noreturn]] void ask_service(const VoiceConfig& config, const Secret& secret, const std::string& extension) {
     HttpClient::prepare();
     confine_adapter();
@@ -151,12 +159,6 @@ VoiceConfig load_voice(const std::string& path) {
 
 Transcription::Transcription(Loop& loop, const VoiceConfig& config, UniqueFd recording, const std::string& extension, Done done)
     : loop_(loop), done_(std::move(done)) {
-    Secret secret;
-    if (!config.secret.empty()) {
-        std::optional<Secret> found = SecretStore().read(config.secret);
-        if (!found) throw Error("there is no secret " + printable(config.secret));
-        secret = std::move(*found);
-    }
     if (!config.command.empty()) {
         folder_ = (env("TMPDIR").empty() ? "/tmp" : env("TMPDIR")) + "/peacrab-voice-XXXXXX";
         if (!::mkdtemp(folder_.data())) throw ErrnoError("voice: folder");
@@ -168,7 +170,7 @@ Transcription::Transcription(Loop& loop, const VoiceConfig& config, UniqueFd rec
         if (::dup2(recording.get(), 0) < 0 || ::dup2(pipe.write.get(), 1) < 0) ::_exit(1);
         begin_child(parent);
         try {
-            if (folder_.empty()) ask_service(config, secret, extension);
+            if (folder_.empty()) ask_service(config, secret_of(config), extension);
             run_command(config, folder_);
         } catch (const std::exception& error) {
             give_up(error.what());

@@ -564,6 +564,38 @@ def works():
         need(len(desk.posts["dm-u1"]) == count + 1, f"many at once are one turn: {desk.texts('dm-u1')[count:]}")
 
 
+def slow_secret():
+    """A command that takes its time to say a channel's secret, or never does, keeps no other channel waiting."""
+    with Rig(("desk", "yard")) as rig:
+        secrets = rig.folder / "config/peacrab/secrets"
+        secrets.mkdir(mode=0o700)
+        command = secrets / "channel-yard.command"
+        command.write_text("sleep 12; echo said")
+        command.chmod(0o600)
+        if UID is not None:
+            for path in (secrets, command):
+                os.chown(path, UID, UID)
+        began = time.monotonic()
+        rig.start()
+        rig.pair("desk")
+        says(rig.messengers["desk"], "hello", answer="re: hello")
+        took = time.monotonic() - began
+        need(took < 8, f"nobody waits for it: {took:.1f} s")
+        rig.pair("yard", "u2")
+        need(time.monotonic() - began > 11, "it is waited for where it is needed")
+        says(rig.messengers["yard"], "hello", "u2", answer="re: hello")
+        command.write_text("exec sleep 1000")
+        rig.stop(signal.SIGTERM)
+        rig.start()
+        says(rig.messengers["desk"], "again", answer="re: again")
+        below = descendants(rig.process.pid)
+        rig.stop()  # at once, in the middle of it
+        deadline = time.monotonic() + 5
+        while any(pathlib.Path(f"/proc/{each}").exists() for each in below):
+            need(time.monotonic() < deadline, "what was asked ends with who asks")
+            time.sleep(0.05)
+
+
 HOSTILE = {
     "garbage": 'print("not json" * 10)',
     "long": 'print("x" * (3 << 20))',
@@ -767,8 +799,8 @@ def killed(sessions, messages, kills):
 
 
 def main():
-    parts = [(part.__name__, part) for part in (talks, conversations, pretends, groups, too_much, approvals, without_buttons,
-                                                works, hostile, renews, full)]
+    parts = [(part.__name__, part) for part in (talks, conversations, pretends, groups, too_much, slow_secret, approvals,
+                                                without_buttons, works, hostile, renews, full)]
     parts += [(part.__name__, functools.partial(part, dedupe)) for part in (asks, faults) for dedupe in ("key", "none")]
     parts.append(("killed", lambda: killed(*((50, 5000, 200) if os.environ.get("PEACRAB_FULL") else (12, 120, 25)))))
     for name, part in parts:
