@@ -8,6 +8,7 @@
 
 #include <cstdio>
 
+#include "channels/channel_files.h"
 #include "channels/channel_port.h"
 #include "channels/discord.h"
 #include "channels/email.h"
@@ -27,22 +28,25 @@
 namespace peacrab {
 namespace {
 
+enum class Files { None, OverHttp };
+
 struct Adapter {
     const char* name;
     int (*run)(ChannelPort& port, const ChannelPort::Start& start);
+    Files files = Files::None;  // how those that come are fetched, if a process beside it does that
 };
 
 constexpr Adapter kAdapters[] = {
-    {"discord", run_discord},
+    {"discord", run_discord, Files::OverHttp},
     {"email", run_email},
     {"irc", run_irc},
-    {"matrix", run_matrix},
-    {"ntfy", run_ntfy},
+    {"matrix", run_matrix, Files::OverHttp},
+    {"ntfy", run_ntfy, Files::OverHttp},
     {"signal", run_signal},
-    {"slack", run_slack},
-    {"telegram", run_telegram},
+    {"slack", run_slack, Files::OverHttp},
+    {"telegram", run_telegram, Files::OverHttp},
     {"webhook", run_webhook},
-    {"whatsapp", run_whatsapp},
+    {"whatsapp", run_whatsapp, Files::OverHttp},
 };
 
 void limit(__rlimit_resource resource, rlim_t most) {
@@ -83,8 +87,9 @@ int run_channel(const std::vector<std::string>& arguments) {
     }
     if (!adapter) throw Error("channel: the name of one is needed: " + names);
     HttpClient::prepare();
-    confine_adapter();
     ChannelPort port;
+    if (adapter->files == Files::OverHttp) begin_fetcher(port, confine_adapter);
+    confine_adapter();
     const std::optional<ChannelPort::Start> start = port.start();
     return start ? adapter->run(port, *start) : 0;
 }

@@ -25,6 +25,11 @@ class Multipart {
     std::string body_;
 };
 
+// From here on answer_fetch() has a process beside this one do it, in the jail that `confine` puts on it, so that
+// nothing else waits for a download. Before this one's jail, in which there are no processes. It ends with this one.
+// Throws Error.
+void begin_fetcher(ChannelPort& port, void (*confine)());
+
 // Answers a `fetch` with what a GET of `url` gives, in pieces as they come: status 200, as many bytes as are wanted,
 // within the time that the warden has for it. `what` names who is asked, in sentences: "Telegram's server". The
 // address is shown nowhere.

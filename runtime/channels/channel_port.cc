@@ -3,6 +3,7 @@
 // the next one in its own book.
 #include "channels/channel_port.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,6 +46,15 @@ std::optional<size_t> read_or_end(int fd, std::span<char> into) {
         if (error.code() != ECONNRESET) throw;
         return 0;
     }
+}
+
+// Of this process, and gone with it.
+void set_lock(const UniqueFd& file, short type) {
+    struct flock whole {};
+    whole.l_type = type;
+    whole.l_whence = SEEK_SET;
+    while (file && ::fcntl(file.get(), F_SETLKW, &whole) < 0)
+        if (errno != EINTR) throw ErrnoError("channel: whose turn it is");
 }
 
 json::Value frame_of(const char* type) { return json::Value::object({{"type", type}}); }
@@ -105,14 +115,21 @@ Secret ChannelPort::take_secret(std::string_view name) {
     return {};
 }
 
+void ChannelPort::share(UniqueFd turn, UniqueFd fetcher) {
+    turn_ = std::move(turn);
+    fetcher_ = std::move(fetcher);
+}
+
 void ChannelPort::send(const json::Value& frame) {
     const std::string line = write_frame(Dialect::ChannelToWarden, frame);
+    set_lock(turn_, F_WRLCK);
     try {
         write_all(out_ ? out_.get() : in_.get(), line);
     } catch (const ErrnoError& error) {
         if (error.code() != EPIPE && error.code() != ECONNRESET) throw;
         ended_ = true;  // nobody is left to tell
     }
+    set_lock(turn_, F_UNLCK);
 }
 
 bool ChannelPort::store_batch(json::Value events, const std::string& cursor) {

@@ -48,6 +48,13 @@ class ChannelPort {
     std::optional<Start> start();
     // One of those that came with it, once; empty when it did not. From then on no text that goes out has it in it.
     Secret take_secret(std::string_view name);
+    void hide(std::string secret) { hidden_.emplace_back(std::move(secret)); }
+    const std::vector<Secret>& hidden() const { return hidden_; }
+
+    // A process beside this one says frames, too (channel_files): each whole, as who says one holds the lock on `turn`.
+    // It is asked on `fetcher`, a seqpacket socket; it has none itself.
+    void share(UniqueFd turn, UniqueFd fetcher);
+    int fetcher_fd() const { return fetcher_.get(); }
 
     // Readable: there is something to receive, or the warden has gone. Says so only to who has called receive()
     // until it gave nothing.
@@ -88,6 +95,7 @@ class ChannelPort {
 
     UniqueFd in_;
     UniqueFd out_;  // empty: in_ is a socket
+    UniqueFd turn_, fetcher_;
     FrameBuffer buffer_;
     std::deque<json::Value> kept_;
     std::vector<std::pair<std::string, Secret>> secrets_;

@@ -817,6 +817,23 @@ def files_that_arrive():
 
 
 @case
+def busy_with_a_file():
+    with Place() as place:
+        warden = place.start()
+        place.server.say(place.direct(), 7, "look", attachments=[place.server.attach("a.bin", os.urandom(1 << 20))])
+        place.heard(warden, "look")
+        place.server.fault("file", "stall", value=60)
+        warden.say("fetch", id="f", handle=place.book.events[place.book.order[0]]["files"][0]["handle"], most=1 << 22)
+        warden.run(1)
+        began = time.monotonic()
+        place.server.say(place.direct(), 7, "meanwhile")
+        place.heard(warden, "look", "meanwhile")
+        equal(warden.deliver("d", place.direct(), "and answered")[1], None)
+        assert time.monotonic() - began < 8 and not warden.of("fetched"), time.monotonic() - began
+        warden.until(lambda: warden.of("fetched", id="f"), 40, "an end of the fetch")
+
+
+@case
 def files_that_are_sent():
     with Place() as place:
         warden = place.start()

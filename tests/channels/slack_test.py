@@ -339,6 +339,23 @@ def kinds_of_files():
 
 
 @case
+def busy_with_a_file():
+    with Place() as place:
+        server, warden = place.server, place.start()
+        where = server.im("U7")
+        event = place.event(warden, lambda: server.share(where, "U7", "a.bin", b"x" * 1000))
+        server.fault("download", "stalled_before", value=60)
+        warden.say("fetch", id="f", handle=event["files"][0]["handle"], most=1 << 22)
+        warden.run(1)
+        began = time.monotonic()
+        server.say(where, "U7", "meanwhile")
+        warden.until(lambda: "meanwhile" in place.book.texts(), what="what is said meanwhile")
+        equal(warden.deliver("d", where, "and answered")[1], None)
+        assert time.monotonic() - began < 8 and not warden.of("fetched"), time.monotonic() - began
+        warden.until(lambda: warden.of("fetched", id="f"), 40, "an end of the fetch")
+
+
+@case
 def files_in():
     with Place() as place:
         server, warden = place.server, place.start()

@@ -793,6 +793,42 @@ def files_come_in():
 
 
 @case
+def busy_with_a_file():
+    """While one comes that does not end, what is said is heard and what is delivered goes out; who fetches it ends
+    with the adapter."""
+    with Place() as place:
+        warden = place.start()
+        place.server.fault("download", "stall", times=2, value=60)
+        handle = place.server.file(os.urandom(1_300_000))
+        warden.say("fetch", id="f", handle=handle, most=1 << 25)
+        warden.until(lambda: place.server.calls("download"), what="the beginning of the file")
+        began = time.monotonic()
+        place.server.say(7, 7, "meanwhile")
+        warden.until(lambda: "meanwhile" in place.book.texts(), what="what is said meanwhile")
+        equal(warden.deliver("d", 7, "and answered")[1], None)
+        took = time.monotonic() - began
+        assert took < 8 and not warden.of("fetched"), took
+        warden.until(lambda: warden.of("fetched", id="f"), 40, "an end of the fetch")
+        warden.say("fetch", id="g", handle=handle, most=1 << 25)
+        warden.until(lambda: len(place.server.calls("download")) == 2, what="the next file")
+        helper = [each for each in os.listdir("/proc") if each.isdigit() and parent_of(each) == warden.process.pid]
+        equal(len(helper), 1)
+        warden.kill()
+        deadline = time.monotonic() + 5
+        while parent_of(helper[0]) is not None:
+            assert time.monotonic() < deadline, "it ends with it"
+            time.sleep(0.05)
+        return f"meanwhile: {took:.1f} s"
+
+
+def parent_of(pid):
+    try:
+        return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+@case
 def files_go_out():
     with Place() as place:
         warden = place.start()
