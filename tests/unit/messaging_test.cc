@@ -396,8 +396,12 @@ TEST_CASE_FIXTURE(Fixture, "door: who is known is heard, in a group only when it
     chatter.addressed = false;
     CHECK(judge(chatter) == What::Dropped);  // no owner has said anything there
     door.set_role("desk", "u9", "Ada", Role::Owner);
+    Event press = event_of("7", "u9", "", true);
+    press.kind = Event::Kind::Press;
+    CHECK(judge(press) == What::Dropped);  // nor does a button open a group
     CHECK(judge(event_of("8", "u9", "hi", true)) == What::Admitted);
     CHECK(judge(chatter) == What::Silent);
+    CHECK(judge(press) == What::Admitted);
     Event own = event_of("4", "u1", "hi");
     own.own = true;
     CHECK(judge(own) == What::Dropped);
