@@ -20,6 +20,7 @@ END;
 )";
 
 #define CARD "kind, delivery, place, subject, seq, until, shown, outcome"
+constexpr int64_t kHeard = 600;  // seconds
 constexpr size_t kValue = 16;  // random bytes: twice as many characters, which fit what any messenger takes
 
 const char* kind_name(Card::Kind kind) { return kind == Card::Kind::Door ? "door" : "question"; }
@@ -99,6 +100,20 @@ std::vector<Card> Cards::decide_questions(int64_t place, const std::string& outc
     Statement query = database_.prepare("UPDATE cards SET outcome = ? WHERE kind = 'question' AND place = ? AND outcome = '' AND NOT "
                                         "(subject = ? AND seq >= ?) RETURNING " CARD);
     return cards_of(query.bind(outcome).bind(place).bind(session).bind(seq));
+}
+
+std::vector<int64_t> Cards::places_overdue(int64_t now) {
+    Statement query = database_.prepare("SELECT DISTINCT place FROM cards WHERE kind = 'question' AND outcome = '' AND until < ? AND until > ?");
+    query.bind(now).bind(now - kHeard);
+    std::vector<int64_t> all;
+    while (query.step()) all.push_back(query.integer(0));
+    return all;
+}
+
+std::optional<int64_t> Cards::next_over(int64_t now) {
+    Statement query = database_.prepare("SELECT min(until) + 1 FROM cards WHERE kind = 'question' AND outcome = '' AND until >= ?");
+    if (!query.bind(now).step() || query.integer(0) == 0) return std::nullopt;
+    return query.integer(0);
 }
 
 }  // namespace peacrab

@@ -1,4 +1,4 @@
-// Messages with buttons, and what pressing one decides: tables beside the post. A button goes out with a value made at
+// Questions, messages with buttons, and what pressing one decides: tables beside the post. A button goes out with a value made at
 // random, which stands in no text and no model is told, so that a press with it was made on a message of ours. What
 // several cards ask (an approval, of each owner) is one decision: the first outcome of a subject is the only one. Each
 // public call is one transaction. Throws Error ("store: …").
@@ -47,6 +47,11 @@ class Cards {
     std::vector<Card> decide_door(const std::string& ticket, const std::string& outcome);
     // The open questions of a place but those that `session` asks from `seq` on.
     std::vector<Card> decide_questions(int64_t place, const std::string& outcome, const std::string& session = {}, int64_t seq = 0);
+
+    // Open questions whose time is over: the agent goes on by itself now, which somebody has to hear. Of the last ten
+    // minutes: then whoever does not go on has forgotten it.
+    std::vector<int64_t> places_overdue(int64_t now);
+    std::optional<int64_t> next_over(int64_t now);  // Unix seconds
 
     static constexpr size_t kMostLabel = 60;  // bytes
 

@@ -54,9 +54,10 @@ void Hub::State::ask(const PlaceRow& place, const std::string& origin, const std
     int64_t delivery = post.enqueue(place.id, origin, text);
     if (delivery == 0) return;  // told again
     seal(cards.decide_questions(place.id, kOver));
-    if (buttons.empty() || (!fits && !can)) return;
-    if (!fits) delivery = post.enqueue(place.id, below, "Press one, or type its number.");
-    cards.add({Card::Kind::Question, delivery, place.id, session, frame.integer("seq"), frame.integer("until"), false, {}}, buttons);
+    if (!fits && can && !buttons.empty()) delivery = post.enqueue(place.id, below, "Press one, or type its number.");
+    cards.add({Card::Kind::Question, delivery, place.id, session, frame.integer("seq"), frame.integer("until"), false, {}},
+              fits || can ? buttons : std::vector<Button>());
+    loop.after(Milliseconds(0), [this] { set_alarm(); });
 }
 
 // A card for each owner: the first word of any of them, pressed or typed, closes all.

@@ -77,9 +77,11 @@ void Hub::State::end_tasks() {
 
 // To the next that is due; also when the clock is set meanwhile.
 void Hub::State::set_alarm() {
-    const std::optional<int64_t> next = schedule.next_due(unix_now());
+    if (!alarm) return;
+    const int64_t now = unix_now(), far = INT64_MAX;
+    const int64_t next = std::min(schedule.next_due(now).value_or(far), cards.next_over(now).value_or(far));
     itimerspec when{};
-    when.it_value.tv_sec = next.value_or(0);
+    when.it_value.tv_sec = next == far ? 0 : next;
     if (::timerfd_settime(alarm.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, nullptr) == 0) return;
     if (errno != ECANCELED) throw ErrnoError("hub: the clock");
     loop.after(Milliseconds(0), [this] { run_tasks(Look::Anew); });  // it was set since we last looked; this told us, and poll will not
@@ -112,6 +114,7 @@ void Hub::State::run_tasks(Look look) {
         if (channel != channels.end() && channel->second->ready) fire(task, now);  // else when it is there again
     }
     for (const std::string& channel : schedule.release(now)) pump(channel);
+    for (const int64_t place : cards.places_overdue(now)) advance(place);
     set_alarm();
 }
 
@@ -276,7 +279,9 @@ void Hub::State::task_refused(const ArrivalRow& row, const std::string& why) {
 
 bool Hub::State::wanted(int64_t place) {
     const std::vector<int64_t> at_work = post.places_at_work();
-    return std::find(at_work.begin(), at_work.end(), place) != at_work.end() || schedule.listens(place);
+    const std::vector<int64_t> overdue = cards.places_overdue(unix_now());
+    const auto has = [place](const std::vector<int64_t>& places) { return std::find(places.begin(), places.end(), place) != places.end(); };
+    return has(at_work) || has(overdue) || schedule.listens(place);
 }
 
 void Hub::State::task_turn_over(int64_t place, const std::string& turn) {

@@ -94,6 +94,15 @@ class Rig:
         """Their pids."""
         return [int(pid) for pid in descendants(self.process.pid) if words_of(pid)[1:3] == [b"channel", channel.encode()]]
 
+    def kill(self, channel):
+        """Its adapter, and what of it downloads, unless that has just ended; how many there were."""
+        killed = 0
+        for pid in self.adapters(channel):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        return killed
+
     def pair(self, name, sender="u1", role="owner"):
         messenger = self.messengers[name]
         before = len(messenger.texts(f"dm-{sender}"))
@@ -412,6 +421,24 @@ def approvals():
         desk.press(card, "Allow")
         desk.wait(lambda: desk.texts("dm-fourth") == ["re: quick?"])
         need(time.monotonic() - began < 10, "an approval waits for no turn")
+
+
+def unanswered():
+    """Nobody answers in time: what the agent does then is told, also when nobody of us was there."""
+    with Rig() as rig:
+        desk, model = rig.messengers["desk"], rig.model
+        model.script.update({f"paint {n}": ("ask_user", {"question": f"Colour {n}?", "default": "grey", "timeout": n}) for n in (5, 6)})
+        rig.start()
+        rig.pair("desk")
+        desk.say("paint 5")
+        desk.wait(lambda: any("Colour 5?" in text for text in desk.texts("dm-u1")))
+        desk.wait(lambda: any("default: grey" in text for text in desk.texts("dm-u1")), 30)
+        desk.say("paint 6")
+        desk.wait(lambda: any("Colour 6?" in text for text in desk.texts("dm-u1")))
+        rig.stop()
+        time.sleep(7)
+        rig.start()
+        desk.wait(lambda: sum("default: grey" in text for text in desk.texts("dm-u1")) == 2, 30)
 
 
 def asks(dedupe):
@@ -802,7 +829,7 @@ def killed(sessions, messages, kills):
 
 def main():
     parts = [(part.__name__, part) for part in (talks, conversations, pretends, groups, too_much, slow_secret, approvals,
-                                                without_buttons, works, hostile, renews, full)]
+                                                without_buttons, unanswered, works, hostile, renews, full)]
     parts += [(part.__name__, functools.partial(part, dedupe)) for part in (asks, faults) for dedupe in ("key", "none")]
     parts.append(("killed", lambda: killed(*((50, 5000, 200) if os.environ.get("PEACRAB_FULL") else (12, 120, 25)))))
     for name, part in parts:
