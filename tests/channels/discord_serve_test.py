@@ -8,7 +8,6 @@ killed again and again, and every message is answered once.
 import os
 import pathlib
 import random
-import signal
 import sys
 import time
 
@@ -172,9 +171,7 @@ def killed(rig, people=5, rounds=8, kills=6):
                 died += 1
             if number % 4 == 3:
                 server.close_gateway(4009)  # and no session to go on with
-            for pid in rig.adapters("discord"):
-                os.kill(pid, signal.SIGKILL)
-                died += 1
+            died += rig.kill("discord")
         for user in users:
             server.until(lambda user=user: f"{number} of {user}" in " ".join(server.seen(server.direct(user))), 90,
                          f"an answer to {number} of {user}")

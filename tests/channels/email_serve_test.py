@@ -9,7 +9,6 @@ import os
 import pathlib
 import random
 import re
-import signal
 import sys
 import time
 
@@ -87,10 +86,7 @@ def killed(rig, count, kills):
         if died < kills and dice.random() < 0.6:
             time.sleep(dice.random() * 0.8)
             died += 1
-            victims = rig.adapters("email") if rig.process.poll() is None else []
-            if died % 2 and victims:
-                os.kill(victims[0], signal.SIGKILL)
-            else:
+            if died % 2 == 0 or rig.process.poll() is not None or not rig.kill("email"):
                 rig.stop()
                 rig.start()
     got = {}

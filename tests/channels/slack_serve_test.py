@@ -8,7 +8,6 @@ killed again and again, and every message is answered once.
 import os
 import pathlib
 import random
-import signal
 import sqlite3
 import sys
 import time
@@ -171,9 +170,7 @@ def killed(rig, people=5, rounds=8, kills=5):
                 rig.stop()
                 rig.start()
                 died += 1
-            for pid in rig.adapters("slack"):
-                os.kill(pid, signal.SIGKILL)
-                died += 1
+            died += rig.kill("slack")
         for user in users:
             server.until(lambda user=user: f"number {number}." in " ".join(server.seen(server.im(user))), 90,
                          f"an answer to {number} of {user}")

@@ -7,7 +7,6 @@ import base64
 import os
 import pathlib
 import random
-import signal
 import sys
 import time
 
@@ -136,9 +135,7 @@ def killed(rig, people=5, rounds=8, kills=4):
             server.say(user, user, f"{number} of {user}")
         if died < kills:
             time.sleep(dice.random() * 0.6)
-            for pid in rig.adapters("telegram"):
-                os.kill(pid, signal.SIGKILL)
-                died += 1
+            died += rig.kill("telegram")
         for user in users:
             server.until(lambda user=user: f"{number} of {user}" in " ".join(server.seen(user)), 90,
                          f"an answer to {number} of {user}")
