@@ -148,7 +148,7 @@ def decides():
         rig.due(number)
         desk.wait(lambda: "re: it has come" in desk.texts("dm-u1"))
         need("look at it" in model.last and "[Its gate let it pass" in model.last, "what it said is told")
-        rig.until(lambda: "done" in rig.history(number))  # the turn's end comes after its answer
+        rig.until(lambda: rig.history(number) == ["gate", "ok"])  # the turn's end comes after its answer
         need("done" in says(desk, f"/tasks history {number}") and "its gate said no" in says(desk, f"/tasks history {number}"), "history")
 
         watch = rig.create(when="every 1h", text="changed", gate="cat news.txt", changed=True)

@@ -12,7 +12,7 @@ hash_of() { sha256sum "$1" | cut -d' ' -f1; }
 
 # --- the static binary: another build folder, another place of the sources, the same bytes
 mkdir "$scratch/elsewhere"
-cp -r "$root"/{meson.build,runtime,tools,guest-image,tests} "$scratch/elsewhere"
+cp -r "$root"/{meson.build,meson_options.txt,runtime,tools,guest-image,tests} "$scratch/elsewhere"
 mkdir "$scratch/elsewhere/other"
 ln -s "$(readlink "$root/build/static-libs")" "$scratch/elsewhere/other/static-libs"
 (cd "$scratch/elsewhere" && meson setup other) \
